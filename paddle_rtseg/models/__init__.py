@@ -1,0 +1,1 @@
+"""The networks. Importing this package puts them into PaddleSeg's component manager."""

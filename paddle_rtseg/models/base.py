@@ -1,0 +1,49 @@
+"""What every segmentation model of this package shares: the check of the input, and the upsampling at the end."""
+
+from typing import List, Optional
+
+import paddle
+from paddle import nn
+
+from ..errors import InputError
+from .layers import resize
+
+
+class SegmentationModel(nn.Layer):
+    """A network that gives logits at a fraction of the image's resolution, upsampled to the image.
+
+    Subclasses implement :meth:`low_resolution_logits`. PaddleSeg's convention holds: ``forward`` returns a list
+    whose first element is the prediction; in training, auxiliary predictions follow.
+    """
+
+    #: Smallest image height and width, in pixels, that the network accepts.
+    min_input_size: int = 32
+
+    @property
+    def fixed_size_reason(self) -> Optional[str]:
+        """Why an exported graph must have a fixed height and width; None where both may stay free."""
+        return None
+
+    def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        """Logits before the last upsampling: (B, 3, H, W) -> list of (B, num_classes, h, w)."""
+        raise NotImplementedError
+
+    def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        """(B, 3, H, W) normalised images -> list of (B, num_classes, H, W) logits.
+
+        Raises:
+            InputError: the image is smaller than ``min_input_size``.
+        """
+        self.check_input(x)
+        return [resize(logits, like=x) for logits in self.low_resolution_logits(x)]
+
+    def check_input(self, x: paddle.Tensor) -> None:
+        """Raise :class:`InputError` unless ``x`` is (B, C, H, W) with sides of at least ``min_input_size``."""
+        if len(x.shape) != 4:
+            raise InputError(f"expected images of shape (B, C, H, W), got {list(x.shape)}; add or drop an axis")
+        height, width = x.shape[2:]
+        if 0 <= height < self.min_input_size or 0 <= width < self.min_input_size:
+            raise InputError(
+                f"{type(self).__name__} expects images of at least {self.min_input_size} x {self.min_input_size} "
+                f"pixels, got {height} x {width}; enlarge the image"
+            )
