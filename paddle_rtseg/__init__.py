@@ -1,0 +1,23 @@
+"""RTFormer, SegFormer++ and LRFormer for PaddleSeg: real-time segmentation transformers, from a YAML line to deployment.
+
+Importing this package is cheap: neither Paddle nor PaddleSeg is imported until something of theirs is used.
+"""
+
+from . import plugin
+
+__version__ = "0.1.0"
+__all__ = ["create_model", "list_models", "load_weights"]
+
+plugin.install()
+
+
+def __getattr__(name):
+    if name == "load_weights":
+        from .weights import load_weights
+
+        return load_weights
+    if name in __all__:
+        from . import zoo
+
+        return getattr(zoo, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,101 @@
+"""Makes PaddleSeg see this package without a line of user code.
+
+``paddle_rtseg.pth``, installed beside the package, imports it when Python starts. That puts one finder on
+``sys.meta_path`` and nothing more: a Python that never imports paddleseg pays a fraction of a millisecond.
+When paddleseg is imported, the finder lets it load as usual and then registers our components and mends what
+PaddleSeg gets wrong on the running Paddle (:mod:`paddle_rtseg.compat`).
+
+The finder also supplies the commands: ``python -m paddleseg.train`` and its like, which no PaddleSeg release has
+(where one appears, it is preferred), and ``python -m paddle_rtseg.train`` and its like. Both are ``tools/train.py``.
+
+``PADDLE_RTSEG_AUTOLOAD=0`` keeps the ``.pth`` line from doing anything; ``import paddle_rtseg`` then does the same.
+
+Only built-in and already imported modules are used at the top, to keep the start of every Python fast.
+"""
+
+import os
+import sys
+
+#: Commands found as ``python -m paddleseg.NAME`` and ``python -m paddle_rtseg.NAME``.
+PADDLESEG_COMMANDS = ("train", "val", "predict", "export")
+#: Commands found as ``python -m paddle_rtseg.NAME`` only.
+OWN_COMMANDS = ("infer", "check_dataset", "convert", "benchmark", "env", "trt_report")
+
+_PACKAGE = __name__.partition(".")[0]
+_TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools")
+
+
+class Finder:
+    """A finder for ``sys.meta_path``; it concerns itself with paddleseg and the commands, and declines the rest."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name == "paddleseg":
+            spec = cls._find_elsewhere(name, path, target)
+            if spec is not None and hasattr(spec.loader, "exec_module"):
+                spec.loader.exec_module = _registering(spec.loader.exec_module)
+            return spec
+        package, _, command = name.rpartition(".")
+        if package == "paddleseg" and command in PADDLESEG_COMMANDS:
+            return cls._find_elsewhere(name, path, target) or _tool(name, command)
+        if package == _PACKAGE and command in PADDLESEG_COMMANDS + OWN_COMMANDS:
+            return _tool(name, command)
+        return None
+
+    @classmethod
+    def _find_elsewhere(cls, name, path, target):
+        for finder in sys.meta_path:
+            if finder is not cls and hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
+
+
+def install() -> None:
+    """Put the finder in place; register at once if paddleseg is imported already. Calling it again does nothing."""
+    if Finder not in sys.meta_path:
+        sys.meta_path.insert(0, Finder)
+        if "paddleseg" in sys.modules:
+            register()
+
+
+def register() -> None:
+    """Mend PaddleSeg where the running Paddle needs it and put our components into its manager.
+
+    Raises:
+        ImportError: this package does not work with what is installed; the message says how to switch it off.
+    """
+    try:
+        from . import compat, data, models  # noqa: F401  importing data and models registers what they hold
+
+        compat.apply()
+    except Exception as e:
+        raise ImportError(
+            f"{_PACKAGE} could not register with PaddleSeg ({type(e).__name__}: {e}); "
+            "set PADDLE_RTSEG_AUTOLOAD=0 to use PaddleSeg without it"
+        ) from e
+
+
+def _registering(exec_module):
+    """Wrap a loader's ``exec_module`` so that registration follows the import of paddleseg."""
+
+    def exec_and_register(module):
+        if "paddle" not in sys.modules:
+            import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
+
+            if sys.argv[:1] == ["-m"]:  # `python -m paddleseg.X` imports the package before the command can run
+                from . import runtime
+
+                runtime.configure()
+        exec_module(module)
+        register()
+
+    return exec_and_register
+
+
+def _tool(name, command):
+    import importlib.util
+
+    path = os.path.join(_TOOLS, command + ".py")
+    return importlib.util.spec_from_file_location(name, path) if os.path.exists(path) else None

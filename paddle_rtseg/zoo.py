@@ -1,0 +1,61 @@
+"""Models by name, through PaddleSeg's component manager."""
+
+import difflib
+from typing import Any, List
+
+from .errors import InputError
+
+
+def create_model(name: str, **overrides: Any):
+    """Build a model, or a backbone, that PaddleSeg's component manager knows.
+
+    Args:
+        name: a registered name, such as "RTFormer_Slim"; see :func:`list_models`.
+        overrides: the component's keyword arguments, such as ``num_classes=19``. A dict with a "type" is itself
+            built first, as in YAML: ``backbone=dict(type="MiT_B0", token_merging="hq")``.
+
+    Returns:
+        The ``paddle.nn.Layer``, with random weights unless ``pretrained`` is given.
+
+    Raises:
+        InputError: no such component, or it does not take one of the arguments.
+    """
+    component = find_component(name)
+    return component(**{key: _build(value) for key, value in overrides.items()})
+
+
+def list_models() -> List[str]:
+    """Names of this package's models, sorted."""
+    from paddleseg.cvlibs import manager
+
+    package = __name__.partition(".")[0]
+    components = manager.MODELS.components_dict.items()
+    return sorted(name for name, component in components if component.__module__.startswith(package + "."))
+
+
+def find_component(name: str):
+    """The registered class or function called ``name``, whichever of PaddleSeg's managers holds it.
+
+    Raises:
+        InputError: none does; the message suggests the nearest names.
+    """
+    managers = _managers()
+    for manager in managers:  # the order of PaddleSeg's builder
+        if name in manager.components_dict:
+            return manager[name]
+    known = [known for manager in managers for known in manager.components_dict]
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "paddle_rtseg.list_models() names this package's models"
+    raise InputError(f"expected the name of a registered component, got {name!r}; {hint}")
+
+
+def _managers():
+    from paddleseg.cvlibs import manager as m
+
+    return [m.MODELS, m.BACKBONES, m.DATASETS, m.TRANSFORMS, m.LOSSES, m.OPTIMIZERS]
+
+
+def _build(value: Any) -> Any:
+    if isinstance(value, dict) and "type" in value:
+        return create_model(value["type"], **{k: v for k, v in value.items() if k != "type"})
+    return value
