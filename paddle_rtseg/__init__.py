@@ -1,4 +1,4 @@
-"""RTFormer, SegFormer++ and LRFormer for PaddleSeg: real-time segmentation transformers, from a YAML line to deployment.
+"""RTFormer, SegFormer++ and LRFormer for PaddleSeg, from a YAML line to deployment.
 
 Importing this package is cheap: neither Paddle nor PaddleSeg is imported until something of theirs is used.
 """

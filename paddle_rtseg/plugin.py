@@ -1,16 +1,13 @@
 """Makes PaddleSeg see this package without a line of user code.
 
-``paddle_rtseg.pth``, installed beside the package, imports it when Python starts. That puts one finder on
-``sys.meta_path`` and nothing more: a Python that never imports paddleseg pays a fraction of a millisecond.
-When paddleseg is imported, the finder lets it load as usual and then registers our components and mends what
-PaddleSeg gets wrong on the running Paddle (:mod:`paddle_rtseg.compat`).
+``paddle_rtseg.pth``, installed beside the package, waits for somebody to import paddleseg and then imports this
+module; a Python that never does pays some microseconds. The finder below lets paddleseg load as usual, then
+registers our components and mends what PaddleSeg gets wrong on the running Paddle (:mod:`paddle_rtseg.compat`).
 
 The finder also supplies the commands: ``python -m paddleseg.train`` and its like, which no PaddleSeg release has
 (where one appears, it is preferred), and ``python -m paddle_rtseg.train`` and its like. Both are ``tools/train.py``.
 
 ``PADDLE_RTSEG_AUTOLOAD=0`` keeps the ``.pth`` line from doing anything; ``import paddle_rtseg`` then does the same.
-
-Only built-in and already imported modules are used at the top, to keep the start of every Python fast.
 """
 
 import os
