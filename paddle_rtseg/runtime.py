@@ -6,6 +6,7 @@ that are not Intel's; ``MKL_DEBUG_CPU_TYPE=5`` makes it use AVX2 there, which mo
 
 import os
 import platform
+import warnings
 from typing import Dict, Mapping
 
 _NAMES = ("OMP_NUM_THREADS", "FLAGS_paddle_num_threads", "MKL_DEBUG_CPU_TYPE")
@@ -24,6 +25,7 @@ def settings(environ: Mapping[str, str] = os.environ) -> Dict[str, str]:
 def configure() -> None:
     """Put :func:`settings` into the environment. To be called before paddle is imported."""
     os.environ.update(settings())
+    warnings.filterwarnings("ignore", message="No ccache found")  # of interest only to who compiles operators
 
 
 def current() -> Dict[str, str]:

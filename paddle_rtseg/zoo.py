@@ -1,7 +1,8 @@
 """Models by name, through PaddleSeg's component manager."""
 
 import difflib
-from typing import Any, List
+import inspect
+from typing import Any, Callable, Iterable, List
 
 from .errors import InputError
 
@@ -21,6 +22,7 @@ def create_model(name: str, **overrides: Any):
         InputError: no such component, or it does not take one of the arguments.
     """
     component = find_component(name)
+    check_arguments(component, overrides)
     return component(**{key: _build(value) for key, value in overrides.items()})
 
 
@@ -47,6 +49,28 @@ def find_component(name: str):
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "paddle_rtseg.list_models() names this package's models"
     raise InputError(f"expected the name of a registered component, got {name!r}; {hint}")
+
+
+def check_arguments(component: Callable, arguments: Iterable[str]) -> None:
+    """Check keywords against what ``component`` takes, itself or through the classes that it hands its keywords to.
+
+    Raises:
+        InputError: it does not take one of them; the message names the nearest that it does.
+    """
+    known, open_ended = set(), True
+    for level in component.__mro__ if inspect.isclass(component) else [component]:
+        if not open_ended or level is object:
+            break
+        if inspect.isclass(level) and "__init__" not in vars(level):
+            continue
+        parameters = inspect.signature(level.__init__ if inspect.isclass(level) else level).parameters.values()
+        known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
+        open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    for name in arguments:
+        if name not in known and not open_ended:
+            near = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
+            raise InputError(f"{component.__name__} does not take {name!r}; {hint}")
 
 
 def _managers():

@@ -1,0 +1,135 @@
+"""PaddleSeg configs, checked before anything is built, so that a mistake in one is a sentence and not a traceback."""
+
+import contextlib
+import difflib
+import os
+from typing import Any, Iterator, Optional
+
+import paddle
+import yaml
+from paddleseg.cvlibs import Config, SegBuilder
+
+from .errors import InputError
+from .weights import load_weights
+from .zoo import check_arguments, find_component
+
+#: Top-level keys of PaddleSeg's config language, 2.8 to develop.
+KEYS = (
+    *("batch_size", "iters", "train_dataset", "val_dataset", "model", "loss", "distill_loss", "optimizer"),
+    *("lr_scheduler", "test_config", "to_static_training", "shuffle", "print_mem_info", "log_ranks"),
+    *("uniform_output_enabled", "pdx_model_name"),
+)
+
+
+def load_config(path: Optional[str], **overrides: Any) -> Config:
+    """Read a PaddleSeg config and check it.
+
+    Args:
+        path: the YAML file.
+        overrides: what PaddleSeg's ``Config`` takes besides: learning_rate, batch_size, iters, opts.
+
+    Raises:
+        InputError: no such file, not YAML, or a key, component or argument that nobody knows.
+    """
+    if not path:
+        raise InputError("expected a config, got none; name one with --config FILE.yml")
+    if not os.path.isfile(path):
+        raise InputError(f"expected a config file, got {path!r}, which does not exist; check --config")
+    try:
+        config = Config(path, **{key: value for key, value in overrides.items() if value is not None})
+    except InputError:
+        raise
+    except yaml.YAMLError as e:
+        raise InputError(f"expected a YAML file, got {path!r} with {_one_line(e)}; mend it") from e
+    except Exception as e:  # PaddleSeg's own checks raise whatever came to hand
+        raise InputError(f"{path!r} is no valid PaddleSeg config: {_one_line(e)}") from e
+    for key in config.dic:
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KEYS)}"
+            raise InputError(f"{path!r} has an unknown key {key!r}; {hint}")
+    _check_components(config.dic)
+    return config
+
+
+class Builder(SegBuilder):
+    """PaddleSeg's builder, except that a component which cannot be built is an :class:`InputError`."""
+
+    def build_component(self, cfg):
+        try:
+            return super().build_component(cfg)
+        except InputError:
+            raise
+        except RuntimeError as e:
+            reason = e.__context__ or e  # PaddleSeg wraps the reason in a RuntimeError of several lines
+            if isinstance(reason, InputError):
+                raise reason from None
+            raise InputError(f"the config's {cfg.get('type')} cannot be built: {_one_line(reason)}") from e
+
+
+def load_model(config: Config, weights: Optional[str]) -> paddle.nn.Layer:
+    """Build a config's model and load its trained weights, strictly.
+
+    Args:
+        config: as :func:`load_config` returned it.
+        weights: a .pdparams or .safetensors file; None where the config's ``model.pretrained`` is the trained model.
+
+    Raises:
+        InputError: no weights, or weights of another model.
+    """
+    model = config.dic.get("model", {})
+    if weights is None and not model.get("pretrained"):
+        raise InputError("expected trained weights, got none; name them with --model_path FILE")
+    if weights is not None:  # whatever training starts from is not needed any more
+        for part in (model, model.get("backbone")):
+            if isinstance(part, dict):
+                part.pop("pretrained", None)
+    with reporting("the config's model does not fit its data"):
+        built = Builder(config).model
+    if weights is not None:
+        load_weights(built, weights)
+    built.eval()
+    return built
+
+
+def use_data_format(config: Config, data_format: str) -> None:
+    """Set the layout of activations, which only PaddleSeg's DeepLabV3P can choose."""
+    if data_format == "NCHW":
+        return
+    model = config.dic["model"]
+    if model["type"] != "DeepLabV3P":
+        raise InputError(f"--data_format NHWC works for DeepLabV3P only, got {model['type']}; leave it out")
+    for part in (model, model["backbone"], *config.dic["loss"]["types"]):
+        part["data_format"] = data_format
+
+
+@contextlib.contextmanager
+def reporting(part: str) -> Iterator[None]:
+    """Turn PaddleSeg's assertions about ``part`` of a config into :class:`InputError`."""
+    try:
+        yield
+    except (AssertionError, FileNotFoundError, RuntimeError) as e:
+        raise InputError(f"{part}: {_one_line(e)}") from e
+
+
+def _check_components(value: Any) -> None:
+    """Every dict with a "type" must name a component and give it arguments it takes."""
+    if isinstance(value, list):
+        for item in value:
+            _check_components(item)
+    elif isinstance(value, dict):
+        arguments = {key: item for key, item in value.items() if key != "type"}
+        if "type" in value and not hasattr(paddle.optimizer.lr, str(value["type"])):
+            check_arguments(find_component(_modern_name(value)), arguments)
+        for item in arguments.values():
+            _check_components(item)
+
+
+def _modern_name(component: dict) -> str:
+    """PaddleSeg still accepts the optimizers' old names."""
+    name = {"adam": "Adam", "sgd": "SGD"}.get(component["type"], component["type"])
+    return "Momentum" if name == "SGD" and "momentum" in component else name
+
+
+def _one_line(e: BaseException) -> str:
+    return " ".join(str(e).split())
