@@ -37,6 +37,7 @@ class SegmentationModel(nn.Layer):
         self.check_input(x)
         return [resize(logits, like=x) for logits in self.low_resolution_logits(x)]
 
+    @paddle.jit.not_to_static  # as Python: while a graph is traced, a free size is -1 and passes
     def check_input(self, x: paddle.Tensor) -> None:
         """Raise :class:`InputError` unless ``x`` is (B, C, H, W) with sides of at least ``min_input_size``."""
         if len(x.shape) != 4:

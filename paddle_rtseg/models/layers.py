@@ -1,31 +1,35 @@
 """Building blocks shared by two or more of the networks."""
 
-from typing import Optional, Sequence
-
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 
-def resize(
-    x: paddle.Tensor, size: Optional[Sequence[int]] = None, like: Optional[paddle.Tensor] = None
-) -> paddle.Tensor:
+@paddle.jit.not_to_static
+def spatial_size(x: paddle.Tensor) -> list:
+    """Height and width of (B, C, H, W): integers, or integer tensors in a graph exported with these free."""
+    if -1 in x.shape[2:]:
+        shape = paddle.shape(x)
+        return [shape[2], shape[3]]
+    return list(x.shape[2:])
+
+
+@paddle.jit.not_to_static
+def resize(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
     """Bilinear resize with half-pixel centres (``align_corners=False``).
 
     Args:
         x: (B, C, h, w).
-        size: height and width wanted, or
-        like: a (B, C', H, W) tensor whose height and width are wanted.
+        like: (B, C', H, W), whose height and width are wanted.
 
     Returns:
-        (B, C, H, W); ``x`` itself where the size is known and already right.
+        (B, C, H, W); ``x`` itself where it is known to have that size.
     """
-    if size is None:
-        size = like.shape[2:]
-    if list(x.shape[2:]) == list(size) and -1 not in size:
-        return x
-    if -1 in size:  # height and width are free in an exported graph
+    size = list(like.shape[2:])
+    if -1 in size:  # free in an exported graph; TensorRT takes one tensor, not a list of two
         size = paddle.shape(like)[2:]
+    elif size == list(x.shape[2:]):
+        return x
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
