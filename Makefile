@@ -1,0 +1,40 @@
+# Two commands for a fresh machine: `make demo` and `make test`. PYTHON names a Python 3.9 to 3.12.
+PYTHON ?= python3
+VENV := .venv
+VENV26 := .venv-paddle26
+DEMO := demo_output
+FRAMES := tests/data/camvid_mini
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/ready
+	rm -rf $(DEMO)
+	$(VENV)/bin/python -m paddleseg.train --config configs/rtformer/rtformer_slim_camvid_demo.yml --seed 1 --save_dir $(DEMO)/training --save_interval 1000
+	$(VENV)/bin/python -m paddleseg.val --config configs/rtformer/rtformer_slim_camvid_demo.yml --model_path $(DEMO)/training/iter_120/model.pdparams
+	$(VENV)/bin/python -m paddleseg.export --config configs/rtformer/rtformer_slim_camvid_demo.yml --model_path $(DEMO)/training/iter_120/model.pdparams --save_dir $(DEMO)/model
+	$(VENV)/bin/python -m paddle_rtseg.infer --model $(DEMO)/model --input $(FRAMES)/images --save_dir $(DEMO)/result
+	$(VENV)/bin/python -m paddle_rtseg.compare --images $(FRAMES)/images --labels $(FRAMES)/labels --masks $(DEMO)/result/masks --save $(DEMO)/side_by_side.png
+	@echo "Look at $(DEMO)/side_by_side.png: image, label and prediction of each frame."
+
+test: lint $(VENV26)/ready
+	$(VENV)/bin/python -m pytest
+	$(VENV26)/bin/pytest -m "not slow_on_old_paddle"
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+# The main environment links to this folder; the Paddle 2.6.2 one holds an ordinary install, so both forms are tested.
+$(VENV)/ready: setup.py pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install $(PIP_FLAGS) --editable ".[cpu,dev]"
+	touch $@
+
+$(VENV26)/ready: setup.py pyproject.toml $(shell find paddle_rtseg deploy/python -name '*.py')
+	$(PYTHON) -m venv $(VENV26)
+	$(VENV26)/bin/pip install $(PIP_FLAGS) --upgrade ".[cpu,dev]" "paddlepaddle==2.6.2"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV26) $(DEMO) build *.egg-info

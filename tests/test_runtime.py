@@ -1,0 +1,55 @@
+"""CPU settings suit the machine, and the user's own win."""
+
+import subprocess
+import sys
+
+import pytest
+
+from paddle_rtseg import runtime
+
+
+@pytest.fixture
+def amd_with_8_cores(monkeypatch):
+    monkeypatch.setattr(runtime, "is_amd", lambda: True)
+    monkeypatch.setattr(runtime, "usable_cores", lambda: 8)
+
+
+def test_all_cores_and_the_fast_path_of_mkl(amd_with_8_cores):
+    assert runtime.settings({}) == {
+        "OMP_NUM_THREADS": "8",
+        "FLAGS_paddle_num_threads": "8",
+        "MKL_DEBUG_CPU_TYPE": "5",
+    }
+
+
+def test_the_users_environment_wins(amd_with_8_cores):
+    assert runtime.settings({"OMP_NUM_THREADS": "3", "MKL_DEBUG_CPU_TYPE": "4"}) == {
+        "OMP_NUM_THREADS": "3",
+        "FLAGS_paddle_num_threads": "3",
+        "MKL_DEBUG_CPU_TYPE": "4",
+    }
+    assert runtime.settings({"FLAGS_paddle_num_threads": "1"})["FLAGS_paddle_num_threads"] == "1"
+
+
+def test_processes_on_one_machine_share_its_cores(amd_with_8_cores):
+    assert runtime.settings({"PADDLE_LOCAL_SIZE": "4"})["OMP_NUM_THREADS"] == "2"
+    assert runtime.settings({"PADDLE_LOCAL_SIZE": "16"})["OMP_NUM_THREADS"] == "1"
+
+
+def test_intel_needs_no_mkl_setting(monkeypatch):
+    monkeypatch.setattr(runtime, "is_amd", lambda: False)
+    assert "MKL_DEBUG_CPU_TYPE" not in runtime.settings({})
+
+
+def test_a_command_sets_them_before_paddle_is_imported():
+    result = subprocess.run(
+        [sys.executable, "-m", "paddle_rtseg.env"],
+        env={"PATH": "", "OMP_NUM_THREADS": "3"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    shown = dict(line.split(None, 1) for line in result.stdout.splitlines() if line.startswith("  "))
+    assert result.returncode == 0, result.stderr
+    assert shown["OMP_NUM_THREADS"] == shown["FLAGS_paddle_num_threads"] == "3"
+    assert shown["paddle"] and "RTFormer_Slim" in shown["models"]
