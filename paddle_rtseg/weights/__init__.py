@@ -1,0 +1,33 @@
+"""Published weights in, Paddle state out: strict, and without ever executing a pickle."""
+
+from typing import Mapping
+
+import numpy as np
+
+from ..errors import InputError
+from . import segformer
+from .download import fetch
+from .state import State, load_weights, read_state, save_state
+
+__all__ = ["FAMILIES", "State", "convert", "fetch", "load_weights", "read_state", "save_state"]
+
+#: Converters of published checkpoints, by family: a state in the publisher's names -> a state in ours.
+FAMILIES = {"segformer": segformer.convert}
+
+
+def convert(state: Mapping[str, np.ndarray], family: str) -> State:
+    """Convert a published checkpoint's state to the state of our model.
+
+    Args:
+        state: arrays by the publisher's names, as :func:`read_state` gives them.
+        family: a key of :data:`FAMILIES`.
+
+    Raises:
+        InputError: an unknown family, or any entry of the state that is unknown or missing.
+    """
+    if family not in FAMILIES:
+        raise InputError(f"expected a family among {', '.join(sorted(FAMILIES))}, got {family!r}; choose one")
+    prefix = "module."  # left by torch.nn.DataParallel
+    if all(name.startswith(prefix) for name in state):
+        state = {name[len(prefix) :]: array for name, array in state.items()}
+    return FAMILIES[family](state)

@@ -1,0 +1,28 @@
+"""Convert a published PyTorch checkpoint to a state that Paddle loads; PyTorch is not needed.
+
+python -m paddle_rtseg.convert --family segformer --input X.pth --output Y.safetensors
+"""
+
+import argparse
+
+from ..weights import FAMILIES, convert, read_state, save_state
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="paddle_rtseg.convert", description=__doc__.splitlines()[0])
+    p.add_argument("--family", required=True, choices=sorted(FAMILIES), help="whose names the checkpoint has")
+    p.add_argument("--input", required=True, help=".pth, .pt or .safetensors file, or URL#sha256=HEX")
+    p.add_argument("--output", required=True, help=".safetensors or .pdparams file to write")
+    return p
+
+
+def main(args: argparse.Namespace) -> None:
+    state = convert(read_state(args.input), args.family)
+    save_state(state, args.output)
+    print(f"{args.output}: {len(state)} tensors, {sum(a.size for a in state.values()) / 1e6:.2f} M values")
+
+
+if __name__ == "__main__":
+    from .command import run
+
+    run(parser, main)

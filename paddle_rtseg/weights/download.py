@@ -1,0 +1,53 @@
+"""Fetching published weights: only with a checksum, kept in a cache, written whole or not at all."""
+
+import http.client
+import os
+import re
+import shutil
+import urllib.parse
+import urllib.request
+
+from ..errors import InputError
+from ..files import atomic_path, sha256
+
+_TIMEOUT = 60  # seconds without an answer
+
+
+def is_url(path: str) -> bool:
+    """Whether ``path`` is an address rather than a file."""
+    return path.startswith(("http://", "https://"))
+
+
+def cache_folder() -> str:
+    """Where fetched files are kept: ``$PADDLE_RTSEG_CACHE``, or ``~/.cache/paddle_rtseg``."""
+    return os.environ.get("PADDLE_RTSEG_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "paddle_rtseg")
+
+
+def fetch(address: str) -> str:
+    """The local path of ``URL#sha256=HEX``, fetched if the cache does not have it.
+
+    Raises:
+        InputError: no checksum in the address, no answer, or contents with another checksum.
+    """
+    url, _, fragment = address.partition("#")
+    match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+    if not match:
+        raise InputError(
+            f"expected an address with a checksum, URL#sha256=<64 hexadecimal digits>, got {address!r}; append the "
+            "published one, or fetch the file yourself and give its path"
+        )
+    expected = match.group(1).lower()
+    name = os.path.basename(urllib.parse.urlsplit(url).path) or "weights"
+    path = os.path.join(cache_folder(), f"{expected[:16]}-{name}")
+    if os.path.exists(path) and sha256(path) == expected:
+        return path
+    with atomic_path(path) as temporary:
+        try:
+            with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, open(temporary, "wb") as file:
+                shutil.copyfileobj(answer, file)
+        except (OSError, ValueError, http.client.HTTPException) as e:  # no network, no such page, no address at all
+            raise InputError(f"{url} could not be fetched ({e}); check the address, or give a file's path") from e
+        got = sha256(temporary)
+        if got != expected:
+            raise InputError(f"{url} has the SHA-256 {got}, expected {expected}; check the address and the checksum")
+    return path
