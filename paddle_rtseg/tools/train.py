@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--resume_model",
         metavar="DIR",
-        help="checkpoint to go on from, such as output/iter_1000; 'auto' takes the last whole one in the save folder",
+        help="checkpoint to go on from, such as output/iter_1000; 'auto' takes the last whole one in the save folder, if any",
     )
     p.add_argument("--precision", choices=["fp32", "fp16"], default="fp32", help="fp16: automatic mixed precision")
     p.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg.core import train
     from paddleseg.utils import utils
 
-    from paddle_rtseg import checkpoints
+    from paddle_rtseg.compat import checkpoints
     from paddle_rtseg.config import Builder, load_config, reporting, use_data_format
     from paddle_rtseg.files import make_folder
 
@@ -56,7 +56,10 @@ def main(args: argparse.Namespace) -> None:
     )
     device = arguments.set_device(args.device)
     make_folder(args.save_dir)
-    resume = checkpoints.resolve(args.resume_model, args.save_dir)
+    if args.resume_model == "auto":
+        args.resume_model = checkpoints.latest_whole_checkpoint(args.save_dir)
+    elif args.resume_model:
+        checkpoints.check_whole(args.resume_model)
     use_data_format(config, args.data_format)
     utils.show_env_info()
     utils.show_cfg_info(config)
@@ -89,7 +92,6 @@ def main(args: argparse.Namespace) -> None:
         batch_size=config.batch_size,
         test_config=config.test_config,
         to_static_training=args.to_static_training or config.to_static_training,
-        resume_model=resume,
         **{name: getattr(args, name) for name in _PASSED_ON},
         **optional,
     )
@@ -97,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
 
 _PASSED_ON = (
     *("save_dir", "save_interval", "keep_checkpoint_max", "log_iters", "num_workers"),
-    *("use_vdl", "use_ema", "precision", "amp_level", "profiler_options"),
+    *("resume_model", "use_vdl", "use_ema", "precision", "amp_level", "profiler_options"),
 )
 
 

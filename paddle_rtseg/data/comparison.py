@@ -1,0 +1,109 @@
+"""Predicted masks beside their labels: intersection over union in figures, and a picture."""
+
+import os
+from typing import Dict, Iterator, List, Sequence, Tuple
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def pair_up(images: str, labels: str, masks: str) -> List[Tuple[str, str, str]]:
+    """Paths (image, label, mask) that share a name, whatever their extensions, in the order of the images.
+
+    Raises:
+        InputError: a folder is missing or empty, or an image has no label or mask.
+    """
+    by_name = {folder: _files_by_name(folder) for folder in (images, labels, masks)}
+    for folder in (labels, masks):
+        for name in by_name[images]:
+            if name not in by_name[folder]:
+                raise InputError(f"expected {name}.png in {folder!r}, got no such file; add it or drop the image")
+    return [(path, by_name[labels][name], by_name[masks][name]) for name, path in by_name[images].items()]
+
+
+def confusion_matrix(labels: np.ndarray, masks: np.ndarray, num_classes: int, ignore_index: int = 255) -> np.ndarray:
+    """Count pixels by (label, prediction).
+
+    Args:
+        labels, masks: integer arrays of one shape.
+        num_classes: values from it on are out of range, ``ignore_index`` in the labels excepted.
+
+    Returns:
+        (num_classes, num_classes) int64.
+
+    Raises:
+        InputError: shapes differ, or a value is out of range.
+    """
+    if labels.shape != masks.shape:
+        raise InputError(f"expected a mask of the label's size {labels.shape}, got {masks.shape}; predict it anew")
+    valid = labels != ignore_index
+    pairs = labels[valid].astype(np.int64), masks[valid].astype(np.int64)
+    for values, what in zip(pairs, ("label", "mask")):
+        if values.size and values.max() >= num_classes:
+            raise InputError(
+                f"expected {what} values below {num_classes}, got {values.max()}; check that both use the same classes"
+            )
+    return np.bincount(pairs[0] * num_classes + pairs[1], minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
+    """IoU of each class from a confusion matrix; NaN where neither label nor prediction has the class."""
+    hits = np.diag(confusion).astype(np.float64)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
+def side_by_side(
+    triples: Sequence[Tuple[str, str, str]], palette: np.ndarray, width: int = 320
+) -> Tuple[np.ndarray, np.ndarray]:
+    """One row for each frame: image, label, prediction.
+
+    Args:
+        triples: what :func:`pair_up` returned.
+        palette: (num_classes, 3) uint8, RGB.
+        width: of a picture in pixels; heights follow.
+
+    Returns:
+        The sheet as a BGR image, and the confusion matrix of all frames.
+    """
+    colours = np.zeros((256, 3), np.uint8)  # what is ignored stays black
+    colours[: len(palette)] = palette[:, ::-1]
+    rows, confusion = [], np.zeros((len(palette), len(palette)), np.int64)
+    for image_path, label_path, mask_path in triples:
+        image = _read(image_path, cv2.IMREAD_COLOR)
+        label, mask = (_read(path, cv2.IMREAD_UNCHANGED) for path in (label_path, mask_path))
+        confusion += confusion_matrix(label, mask, len(palette))
+        height = round(image.shape[0] * width / image.shape[1])
+        pictures = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)]
+        pictures += [
+            cv2.resize(colours[ids], (width, height), interpolation=cv2.INTER_NEAREST) for ids in (label, mask)
+        ]
+        rows.append(np.concatenate(pictures, axis=1))
+    return np.concatenate(rows, axis=0), confusion
+
+
+def _read(path: str, mode: int) -> np.ndarray:
+    image = cv2.imread(path, mode)
+    if image is None:
+        raise InputError(f"expected an image, got {path!r}, which cannot be decoded; replace it")
+    return image
+
+
+def _files_by_name(folder: str) -> Dict[str, str]:
+    def walk() -> Iterator[Tuple[str, str]]:
+        for file in sorted(os.listdir(folder)):
+            name, suffix = os.path.splitext(file)
+            if suffix.lower() in IMAGE_SUFFIXES:
+                yield name, os.path.join(folder, file)
+
+    try:
+        files = dict(walk())
+    except OSError as e:
+        raise InputError(f"expected a folder of images, got {folder!r} ({e.strerror}); check the path") from e
+    if not files:
+        raise InputError(f"expected images in {folder!r}, got none; check the path")
+    return files
