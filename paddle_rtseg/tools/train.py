@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--resume_model",
         metavar="DIR",
-        help="checkpoint to go on from, such as output/iter_1000; 'auto' takes the last whole one in the save folder, if any",
+        help="checkpoint to go on from, such as output/iter_1000; auto: the last whole one in save_dir, if any",
     )
     p.add_argument("--precision", choices=["fp32", "fp16"], default="fp32", help="fp16: automatic mixed precision")
     p.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
