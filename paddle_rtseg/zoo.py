@@ -2,7 +2,8 @@
 
 import difflib
 import inspect
-from typing import Any, Callable, Iterable, List
+import typing
+from typing import Any, Callable, Iterable, Iterator, List
 
 from .errors import InputError
 
@@ -52,25 +53,35 @@ def find_component(name: str):
 
 
 def check_arguments(component: Callable, arguments: Iterable[str]) -> None:
-    """Check keywords against what ``component`` takes, itself or through the classes that it hands its keywords to.
+    """Check keywords against what ``component`` takes, itself or through what it hands its keywords to.
+
+    That is the next class in its inheritance, and for a function the class that it says it returns.
 
     Raises:
         InputError: it does not take one of them; the message names the nearest that it does.
     """
     known, open_ended = set(), True
-    for level in component.__mro__ if inspect.isclass(component) else [component]:
-        if not open_ended or level is object:
-            break
-        if inspect.isclass(level) and "__init__" not in vars(level):
-            continue
-        parameters = inspect.signature(level.__init__ if inspect.isclass(level) else level).parameters.values()
+    for call in _chain(component):
+        parameters = inspect.signature(call).parameters.values()
         known |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)} - {"self"}
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        if not open_ended:
+            break
     for name in arguments:
         if name not in known and not open_ended:
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
             raise InputError(f"{component.__name__} does not take {name!r}; {hint}")
+
+
+def _chain(component: Callable) -> Iterator[Callable]:
+    """The functions that keywords given to ``component`` may reach, the first one first."""
+    if not inspect.isclass(component):
+        yield component
+        component = typing.get_type_hints(component).get("return")
+    for level in getattr(component, "__mro__", ()):
+        if "__init__" in vars(level) and level is not object:
+            yield level.__init__
 
 
 def _managers():

@@ -1,0 +1,194 @@
+"""What the user can put right ends with one sentence, a status of its own and nothing half-written."""
+
+import importlib
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.tools.command import run
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An image, a label, and a config of a tiny RTFormer on them, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    random = np.random.default_rng(0)
+    cv2.imwrite("image.png", random.integers(0, 255, (64, 96, 3), np.uint8))
+    cv2.imwrite("label.png", random.integers(0, 3, (64, 96), np.uint8))
+    (tmp_path / "list.txt").write_text("image.png label.png\n")
+    dataset = {
+        "type": "Dataset",
+        "dataset_root": str(tmp_path),
+        "num_classes": 3,
+        "transforms": [{"type": "Normalize"}],
+    }
+    write_config(
+        "config.yml",
+        batch_size=1,
+        iters=1,
+        train_dataset={**dataset, "mode": "train", "train_path": str(tmp_path / "list.txt")},
+        val_dataset={**dataset, "mode": "val", "val_path": str(tmp_path / "list.txt")},
+        model={"type": "RTFormer_Slim", "num_classes": 3, "base_channels": 8, "head_channels": 8, "spp_channels": 8},
+        optimizer={"type": "SGD"},
+        lr_scheduler={"type": "PolynomialDecay", "learning_rate": 0.01},
+        loss={"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},
+    )
+    return tmp_path
+
+
+def write_config(path, **content):
+    with open(path, "w") as f:
+        yaml.safe_dump(content, f)
+
+
+def change_config(change):
+    with open("config.yml") as f:
+        content = yaml.safe_load(f)
+    change(content)
+    write_config("config.yml", **content)
+
+
+def call(command, *arguments):
+    tool = importlib.import_module(f"paddle_rtseg.tools.{command}")
+    return tool.main(tool.parser().parse_args(["--device", "cpu", *arguments]))
+
+
+def save_weights(path, **changes):
+    import paddle
+
+    import paddle_rtseg
+
+    sizes = {"base_channels": 8, "head_channels": 8, "spp_channels": 8, **changes}
+    model = paddle_rtseg.create_model("RTFormer_Slim", num_classes=3, **sizes)
+    paddle.save(model.state_dict(), path)
+
+
+def rename_model(content):
+    content["model"]["type"] = "RTFormer_Slin"
+
+
+def misspell_argument(content):
+    content["model"]["base_chanels"] = content["model"].pop("base_channels")
+
+
+def misspell_nested_type(content):
+    content["train_dataset"]["transforms"][0]["type"] = "Normalise"
+
+
+def misspell_key(content):
+    content["lr_schedular"] = content["lr_scheduler"]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (rename_model, "'RTFormer_Slin'; did you mean RTFormer_Slim"),
+        (misspell_argument, "does not take 'base_chanels'; did you mean 'base_channels'"),
+        (misspell_nested_type, "'Normalise'; did you mean Normalize"),
+        (misspell_key, "unknown key 'lr_schedular'; did you mean 'lr_scheduler'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["train", "val"])
+def test_misspelt_config(folder, change, words, command):
+    change_config(change)
+    with pytest.raises(InputError, match=words):
+        call(command, "--config", "config.yml")
+    assert not os.path.exists("output")
+
+
+@pytest.mark.parametrize(
+    "path, content, words",
+    [
+        ("none.yml", None, "'none.yml', which does not exist"),
+        ("text.yml", "batch_size: [1", "expected a YAML file"),
+        ("base.yml", "_base_: nowhere.yml", "nowhere.yml"),
+    ],
+)
+def test_config_that_cannot_be_read(folder, path, content, words):
+    if content:
+        (folder / path).write_text(content)
+    with pytest.raises(InputError, match=words):
+        call("train", "--config", path)
+
+
+def test_a_config_is_asked_for(folder):
+    with pytest.raises(InputError, match="--config"):
+        call("train")
+
+
+def test_val_and_predict_want_weights(folder):
+    for command, arguments in {"val": [], "predict": ["--image_path", "image.png"]}.items():
+        with pytest.raises(InputError, match="--model_path"):
+            call(command, "--config", "config.yml", *arguments)
+
+
+def test_weights_of_another_model(folder):
+    save_weights("other.pdparams", base_channels=16)
+    with pytest.raises(InputError, match=r"conv1\.0\.weight"):
+        call("val", "--config", "config.yml", "--model_path", "other.pdparams")
+
+
+def test_images_that_are_missing_unreadable_or_too_small(folder):
+    save_weights("weights.pdparams")
+    (folder / "broken.png").write_bytes(b"no image")
+    cv2.imwrite("small.png", np.zeros((16, 64, 3), np.uint8))
+    arguments = ["--config", "config.yml", "--model_path", "weights.pdparams", "--save_dir", "result", "--image_path"]
+    for path, words in {
+        "nowhere": "nowhere",
+        "broken.png": "broken.png.*cannot be decoded",
+        "small.png": "at least 32 x 32 pixels, got 16 x 64",
+    }.items():
+        with pytest.raises(InputError, match=words):
+            call("predict", *arguments, path)
+    assert not any(files for _, _, files in os.walk("result"))
+    call("predict", *arguments, "image.png")
+    assert cv2.imread("result/pseudo_color_prediction/image.png").shape == (64, 96, 3)
+
+
+def test_folders_that_cannot_be_written(folder):
+    (folder / "file").write_text("in the way")
+    with pytest.raises(InputError, match="expected a folder that can be written, got 'file/output'"):
+        call("train", "--config", "config.yml", "--save_dir", "file/output")
+
+
+def test_a_gpu_where_there_is_none(folder):
+    import paddle
+
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this Paddle can use a GPU")
+    tool = importlib.import_module("paddle_rtseg.tools.train")
+    with pytest.raises(InputError, match=r"got 'gpu'.*--device cpu"):
+        tool.main(tool.parser().parse_args(["--config", "config.yml", "--device", "gpu"]))
+
+
+def test_sliding_windows_want_their_size(folder):
+    with pytest.raises(InputError, match="--crop_size W H and --stride W H"):
+        call("val", "--config", "config.yml", "--is_slide", "--crop_size", "64", "64")
+
+
+@pytest.mark.parametrize("name", ["paddleseg", "paddle_rtseg"])
+def test_status_and_sentence_on_the_command_line(folder, name):
+    result = subprocess.run(
+        [sys.executable, "-m", f"{name}.train", "--config", "none.yml"], capture_output=True, text=True, timeout=120
+    )
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.returncode == 2
+    assert errors == ["error: expected a config file, got 'none.yml', which does not exist; check --config"]
+    assert "Traceback" not in result.stderr
+
+
+def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
+    import argparse
+
+    monkeypatch.setattr(sys, "argv", ["x"])
+    with pytest.raises(ZeroDivisionError):
+        run(argparse.ArgumentParser, lambda args: 1 / 0)
+    with pytest.raises(SystemExit) as status:
+        run(argparse.ArgumentParser, lambda args: 3)
+    assert status.value.code == 3
