@@ -1,0 +1,45 @@
+"""The Python API: models by name."""
+
+import pytest
+from paddleseg.cvlibs import manager
+
+import paddle_rtseg
+from paddle_rtseg.errors import InputError
+
+
+def test_all_models_of_this_package_are_listed_and_shadow_nothing():
+    names = paddle_rtseg.list_models()
+    assert {"RTFormer_Slim", "RTFormer_Base"} <= set(names)
+    for name in names:
+        assert manager.MODELS[name].__module__.startswith("paddle_rtseg.models.")
+    assert manager.MODELS["RTFormer"].__module__ == "paddleseg.models.rtformer"
+
+
+def test_create_model_passes_overrides_on():
+    model = paddle_rtseg.create_model("RTFormer_Slim", num_classes=7, base_channels=8, head_channels=8)
+    assert model.state_dict()["seghead.conv2.weight"].shape[0] == 7
+    assert model.state_dict()["conv1.0.weight"].shape[0] == 8
+
+
+def test_create_model_builds_nested_components():
+    backbone = {"type": "MixVisionTransformer_B0"}
+    model = paddle_rtseg.create_model("SegFormer", num_classes=5, embedding_dim=16, backbone=backbone)
+    assert type(model.backbone).__name__ == "MixVisionTransformer"
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"name": "RTFormer_slim", "num_classes": 2}, "'RTFormer_slim'; did you mean RTFormer_Slim"),
+        ({"name": "no such thing"}, "list_models"),
+        ({"name": "RTFormer_Slim", "num_classes": 2, "heads": 3}, "RTFormer_Slim does not take 'heads'"),
+    ],
+)
+def test_unknown_names(arguments, words):
+    with pytest.raises(InputError, match=words):
+        paddle_rtseg.create_model(**arguments)
+
+
+def test_unknown_attribute_of_the_package():
+    with pytest.raises(AttributeError, match="create_modle"):
+        paddle_rtseg.create_modle  # noqa: B018
