@@ -1,0 +1,86 @@
+"""Names and colours of the classes that a dataset has."""
+
+from typing import List, Optional, Tuple
+
+import numpy as np
+
+from ..errors import InputError
+
+# The colours that SegNet's authors draw CamVid with.
+CAMVID = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+
+# Those that Cityscapes gives its 19 training classes.
+CITYSCAPES = {
+    "road": (128, 64, 128),
+    "sidewalk": (244, 35, 232),
+    "building": (70, 70, 70),
+    "wall": (102, 102, 156),
+    "fence": (190, 153, 153),
+    "pole": (153, 153, 153),
+    "traffic light": (250, 170, 30),
+    "traffic sign": (220, 220, 0),
+    "vegetation": (107, 142, 35),
+    "terrain": (152, 251, 152),
+    "sky": (70, 130, 180),
+    "person": (220, 20, 60),
+    "rider": (255, 0, 0),
+    "car": (0, 0, 142),
+    "truck": (0, 0, 70),
+    "bus": (0, 60, 100),
+    "train": (0, 80, 100),
+    "motorcycle": (0, 0, 230),
+    "bicycle": (119, 11, 32),
+}
+
+_KNOWN = {"CamVid": CAMVID, "Cityscapes": CITYSCAPES}
+
+
+def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = None) -> Tuple[List[str], np.ndarray]:
+    """Names and colours of the classes of a dataset.
+
+    Args:
+        dataset: the name that PaddleSeg has for it; CamVid and Cityscapes have names and colours of their own.
+        num_classes: what a model was made for; for any other dataset, and where it is not the number of classes that
+            the dataset has, the names are the class ids and the colours are :func:`bit_colours`.
+
+    Returns:
+        Names, and (num_classes, 3) uint8 RGB.
+
+    Raises:
+        InputError: neither the dataset is known nor the number given.
+    """
+    known = _KNOWN.get(dataset, {})
+    if known and num_classes in (None, len(known)):
+        return list(known), np.array(list(known.values()), np.uint8)
+    if num_classes is None:
+        raise InputError(f"expected a dataset of {', '.join(_KNOWN)}, got {dataset!r}; or give the number of classes")
+    return [str(i) for i in range(num_classes)], bit_colours(num_classes)
+
+
+def bit_colours(num_classes: int) -> np.ndarray:
+    """Colours that tell any number of classes apart, and the ones that PaddleSeg's predictions have.
+
+    Class i takes the bits of i + 1 in turn for red, green and blue, the lowest bits first as the highest of the
+    colour, as PASCAL VOC's palette does from class 0 on.
+
+    Returns:
+        (num_classes, 3) uint8 RGB.
+    """
+    numbers = np.arange(1, num_classes + 1)
+    colours = np.zeros((num_classes, 3), np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
+    return colours.astype(np.uint8)
