@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg.core import train
     from paddleseg.utils import utils
 
-    from paddle_rtseg.compat import checkpoints
+    from paddle_rtseg import checkpoints
     from paddle_rtseg.config import Builder, load_config, reporting, use_data_format
     from paddle_rtseg.files import make_folder
 
