@@ -1,5 +1,9 @@
 """Building blocks shared by two or more of the networks."""
 
+import math
+from typing import Callable
+
+import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
@@ -49,3 +53,44 @@ class DropPath(nn.Layer):
         keep = 1.0 - self.rate
         mask = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype="float32") < keep
         return x * (mask.astype(x.dtype) / keep)
+
+
+class Constants(nn.Layer):
+    """Arrays that depend on the size of the input, made when first asked for and kept.
+
+    They are buffers outside the state. In an exported graph they are stored like parameters, since Paddle 2.6's
+    TensorRT path rejects constants that an operator makes in the graph.
+    """
+
+    @paddle.jit.not_to_static
+    def get(self, name: str, make: Callable[[], np.ndarray]) -> paddle.Tensor:
+        """The tensor of this name, made by ``make`` if there is none yet."""
+        name = f"_{name}"  # cannot be taken for an attribute of nn.Layer
+        if name not in self._buffers:
+            with paddle.base.dygraph.guard():  # a tensor of its own, also while a graph is being traced
+                value = paddle.to_tensor(make())
+            value.name = self.full_name() + name  # a traced graph knows its parameters by name
+            self.register_buffer(name, value, persistable=False)
+        return getattr(self, name)
+
+
+class LayerNorm2D(nn.LayerNorm):
+    """Layer norm over the channels of a map."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = F.layer_norm(x.transpose([0, 2, 3, 1]), x.shape[1], self.weight, self.bias, self._epsilon)
+        return x.transpose([0, 3, 1, 2])
+
+
+def init_vision_transformer(layer: nn.Layer) -> None:
+    """Initialise one layer's weight as SegFormer and its descendants do; for ``nn.Layer.apply``.
+
+    Linear weights are normal with deviation 0.02, truncated at two; those of convolutions keep the gradient's variance.
+    """
+    if isinstance(layer, nn.Linear):
+        nn.initializer.TruncatedNormal(std=0.02)(layer.weight)
+    elif isinstance(layer, nn.Conv2D):
+        channels, _, *kernel = layer.weight.shape
+        fan_out = math.prod(kernel) * channels // layer._groups
+        nn.initializer.Normal(std=math.sqrt(2.0 / fan_out))(layer.weight)

@@ -1,0 +1,443 @@
+"""LRFormer: a backbone whose self-attention works on a few hundred pooled tokens, and its segmentation head.
+
+Wu et al., "Low-Resolution Self-Attention for Semantic Segmentation", arXiv 2310.05026. Whatever the image's size,
+queries come from a grid with a short side of 16 and keys and values from a pyramid of grids with short sides of 11,
+8, 6 and 4; depthwise convolutions at full resolution carry the detail. The authors' implementation is in PyTorch
+(github.com/yuhuan-wu/LRFormer); its weights are read by ``paddle_rtseg.weights`` (family ``lrformer``).
+
+Deviations from it:
+
+- It takes images whose sides are multiples of 32 and crashes on others. Here an image is first enlarged (bilinear)
+  to the next multiple of 32 on each side, as the authors do when they evaluate; multiples of 32 are not touched.
+- Adaptive average pooling is two products with constant matrices. The result is the same, but pooling whose bins do
+  not divide the map is wrong in several runtimes, and slow. The matrices depend on the image's size, so an exported
+  graph has a fixed height and width (the batch stays free).
+"""
+
+from functools import partial
+from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddleseg.cvlibs import manager
+
+from ..errors import InputError
+from .base import SegmentationModel
+from .layers import Constants, DropPath, LayerNorm2D, init_vision_transformer, resize
+
+STRIDE = 32  # of the last stage: image sides are brought to a multiple of it
+
+
+class Variant(NamedTuple):
+    """A row of the paper's table 1, and the width of LRHead that goes with it."""
+
+    dims: Sequence[int]
+    depths: Sequence[int]
+    drop_path: float
+    head_channels: Optional[int]
+    pre_norm: Sequence[int] = ()  # blocks of stage 3 that begin with a batch norm
+
+
+# fmt: off
+VARIANTS = {  #      dims                  depths         drop path, head width
+    "T":  Variant((48,   96, 240, 384), (2, 2,  6, 3), 0.1, 256),
+    "S":  Variant((64,  128, 320, 512), (3, 3, 12, 3), 0.2, 384),
+    "B":  Variant((80,  160, 400, 512), (4, 4, 15, 8), 0.4, 512),
+    "L":  Variant((96,  192, 480, 640), (4, 6, 18, 8), 0.6, 640),
+    "XL": Variant((128, 256, 640, 768), (4, 8, 22, 8), 0.4, None, pre_norm=(7, 15)),
+}
+# fmt: on
+HEADS = (2, 4, 10, 16)
+MLP_RATIOS = (8, 8, 4, 4)
+
+
+def pooling_matrix(bins: int, length: int) -> np.ndarray:
+    """The (bins, length) matrix whose product with a signal is its adaptive average pooling.
+
+    Bin i averages the samples from floor(i * length / bins) up to ceil((i + 1) * length / bins), exclusive.
+    """
+    matrix = np.zeros((bins, length), "float32")
+    for i in range(bins):
+        start, stop = i * length // bins, -(-(i + 1) * length // bins)
+        matrix[i, start:stop] = 1.0 / (stop - start)
+    return matrix
+
+
+@paddle.jit.not_to_static
+def enlarge(x: paddle.Tensor) -> paddle.Tensor:
+    """(B, C, H, W) -> the image resized (bilinear) to the next multiple of 32 on each side; ``x`` where it is one.
+
+    Raises:
+        InputError: height or width is unknown, as in an export that leaves them free.
+    """
+    size = list(x.shape[2:])
+    if -1 in size:
+        raise InputError(
+            f"LRFormer is exported at a fixed height and width, got {size[0]} x {size[1]} (-1: free); give both"
+        )
+    target = [-(-n // STRIDE) * STRIDE for n in size]
+    return x if target == size else F.interpolate(x, target, mode="bilinear", align_corners=False)
+
+
+def grid_size(short_side: int, height: int, width: int) -> Tuple[int, int]:
+    """Height and width of the grid with this short side and about the proportions of a height x width map."""
+    long_side = round(short_side * max(height, width) / min(height, width) + 0.001)
+    return (short_side, long_side) if height <= width else (long_side, short_side)
+
+
+class GridPooling(nn.Layer):
+    """The pooled maps of low-resolution attention, for all blocks of a stage.
+
+    Args:
+        dim: channels C.
+        query_side: short side of the query grid.
+        key_value_sides: short sides of the key/value pyramid's grids.
+        convolve: add to each key/value grid its own 3x3 depthwise convolution (shared by the stage's blocks).
+    """
+
+    def __init__(self, dim: int, query_side: int, key_value_sides: Sequence[int], convolve: bool):
+        super().__init__()
+        self.sides = (query_side, *key_value_sides)
+        self.convs = nn.LayerList([depthwise_conv(dim) for _ in key_value_sides] if convolve else [])
+        self.constants = Constants()
+
+    def forward(self, x: paddle.Tensor) -> Tuple[paddle.Tensor, Tuple[int, int], paddle.Tensor]:
+        """(B, H, W, C) -> queries (B, h * w, C), their grid's (h, w), and keys/values (B, M, C)."""
+        _, height, width, channels = x.shape
+        sizes = [grid_size(side, height, width) for side in self.sides]
+        rows = self.constants.get(
+            f"rows_{height}x{width}", lambda: np.concatenate([pooling_matrix(h, height) for h, _ in sizes])
+        )
+        # One product pools the rows for all grids: (B, H, W * C) -> (B, sum of h, W * C).
+        x = paddle.matmul(rows, x.reshape([-1, height, width * channels]))
+        grids = []
+        for (_, w), pooled in zip(sizes, paddle.split(x, [h for h, _ in sizes], axis=1)):
+            columns = self.constants.get(f"columns_{w}_of_{width}", lambda w=w: pooling_matrix(w, width))
+            grids.append(paddle.matmul(columns, pooled.reshape([-1, width, channels])))  # (B * h, w, C)
+        query, pyramid = grids[0], grids[1:]
+        levels = []
+        for i, ((h, w), level) in enumerate(zip(sizes[1:], pyramid)):
+            if len(self.convs):
+                level = level.reshape([-1, h, w, channels]).transpose([0, 3, 1, 2])  # (B, C, h, w)
+                level = level + self.convs[i](level)
+                level = level.flatten(2).transpose([0, 2, 1])
+            levels.append(level.reshape([-1, h * w, channels]))
+        h, w = sizes[0]
+        return query.reshape([-1, h * w, channels]), (h, w), paddle.concat(levels, axis=1)
+
+
+class LowResolutionAttention(nn.Layer):
+    """Multi-head attention from query tokens to the tokens of the pooled pyramid (section 3.2)."""
+
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim, epsilon=1e-5)
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, query: paddle.Tensor, key_value: paddle.Tensor) -> paddle.Tensor:
+        """(B, N, C) queries and (B, M, C) keys/values -> (B, N, C)."""
+        dim = query.shape[2]
+        q = self.q(query) * (dim // self.num_heads) ** -0.5
+        k, v = paddle.split(self.kv(self.norm(key_value)).reshape([-1, key_value.shape[1], 2, dim]), 2, axis=2)
+        q, k, v = (self._split_heads(t, n) for t, n in ((q, query.shape[1]), (k, k.shape[1]), (v, v.shape[1])))
+        x = paddle.matmul(F.softmax(paddle.matmul(q, k, transpose_y=True)), v)  # (B, heads, N, C / heads)
+        return self.proj(x.transpose([0, 2, 1, 3]).reshape([-1, query.shape[1], dim]))
+
+    def _split_heads(self, x: paddle.Tensor, tokens: int) -> paddle.Tensor:
+        """(B, N, ..., C) -> (B, heads, N, C / heads)."""
+        return x.reshape([-1, tokens, self.num_heads, x.shape[-1] // self.num_heads]).transpose([0, 2, 1, 3])
+
+    def macs(self, inputs: Sequence[paddle.Tensor], output: paddle.Tensor) -> int:
+        """Multiply-accumulates of the two attention products (the Linear layers are counted as such)."""
+        query, key_value = inputs
+        return 2 * query.shape[0] * query.shape[1] * key_value.shape[1] * query.shape[2]
+
+
+def depthwise_conv(dim: int) -> nn.Conv2D:
+    """3x3, one filter per channel."""
+    return nn.Conv2D(dim, dim, 3, padding=1, groups=dim)
+
+
+class ConvMlp(nn.Layer):
+    """1x1 convolution, GELU, depthwise 3x3 with a short cut, 1x1 convolution."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Conv2D(dim, hidden, 1)
+        self.conv = depthwise_conv(hidden)
+        self.fc2 = nn.Conv2D(hidden, dim, 1)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = F.gelu(self.fc1(x))
+        return self.fc2(x + self.conv(x))
+
+
+class Block(nn.Layer):
+    """Positional convolution, low-resolution attention, MLP: each added to its input (figure 3).
+
+    Args:
+        dim: channels C.
+        norm: layer that normalises (B, C, H, W) maps.
+        layer_scale: initial factor of the two residual branches, learned per channel; None for no factor.
+        pre_norm: begin with a batch norm.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: int,
+        norm: Callable[[int], nn.Layer],
+        layer_scale: Optional[float],
+        drop_path: float = 0.0,
+        pre_norm: bool = False,
+    ):
+        super().__init__()
+        self.pre_norm = nn.BatchNorm2D(dim) if pre_norm else nn.Identity()
+        self.cpe = depthwise_conv(dim)
+        self.norm1 = norm(dim)
+        self.attn = LowResolutionAttention(dim, num_heads)
+        self.norm2 = norm(dim)
+        self.mlp = ConvMlp(dim, dim * mlp_ratio)
+        self.drop_path = DropPath(drop_path)
+        self.has_layer_scale = layer_scale is not None
+        if self.has_layer_scale:
+            scale = nn.initializer.Constant(layer_scale)
+            self.layer_scale_1 = self.create_parameter([dim], default_initializer=scale)
+            self.layer_scale_2 = self.create_parameter([dim], default_initializer=scale)
+
+    def forward(self, x: paddle.Tensor, pooling: GridPooling) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = self.pre_norm(x)
+        x = x + self.cpe(x)
+        query, (h, w), key_value = pooling(self.norm1(x).transpose([0, 2, 3, 1]))
+        y = self.attn(query, key_value)  # (B, h * w, C)
+        if self.has_layer_scale:
+            y = y * self.layer_scale_1
+        y = y.transpose([0, 2, 1]).reshape([-1, x.shape[1], h, w])
+        x = x + self.drop_path(resize(y, like=x))
+        y = self.mlp(self.norm2(x))
+        if self.has_layer_scale:
+            y = y * self.layer_scale_2.reshape([-1, 1, 1])
+        return x + self.drop_path(y)
+
+
+class Stem(nn.Layer):
+    """Four 3x3 convolutions to a quarter of the resolution, and a layer norm."""
+
+    def __init__(self, in_channels: int, dim: int):
+        super().__init__()
+        layers = []
+        for source, target, stride in ((in_channels, dim // 2, 2), (dim // 2, dim // 2, 1), (dim // 2, dim, 2)):
+            layers += [nn.Conv2D(source, target, 3, stride, padding=1), nn.BatchNorm2D(target), nn.GELU()]
+        self.conv1 = nn.Sequential(*layers, nn.Conv2D(dim, dim, 3, padding=1))
+        self.norm = LayerNorm2D(dim, epsilon=1e-6)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, H, W) -> (B, C, H / 4, W / 4)."""
+        return self.norm(self.conv1(x))
+
+
+class PatchEmbed(nn.Layer):
+    """A 3x3 convolution to half the resolution, and a layer norm."""
+
+    def __init__(self, in_channels: int, dim: int):
+        super().__init__()
+        self.proj = nn.Conv2D(in_channels, dim, 3, 2, padding=1)
+        self.norm = LayerNorm2D(dim, epsilon=1e-6)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, H, W) -> (B, C, H / 2, W / 2)."""
+        return self.norm(self.proj(x))
+
+
+class LRFormer(nn.Layer):
+    """The backbone: four stages at strides 4, 8, 16 and 32.
+
+    Args:
+        dims: channels of the stages.
+        depths: blocks of the stages.
+        num_heads, mlp_ratios: attention heads and MLP expansion of the stages.
+        drop_path: stochastic depth of the last block; it rises linearly from 0 in the first.
+        pre_norm: indices of the blocks of stage 3 that begin with a batch norm.
+        layer_scale: initial layer scale of stages 3 and 4 (stages 1 and 2 have none).
+        head_channels: width of the LRHead that goes with the backbone; None where none was published.
+        in_channels: channels of the image.
+        pretrained: path of weights for the backbone, loaded strictly.
+    """
+
+    def __init__(
+        self,
+        dims: Sequence[int],
+        depths: Sequence[int],
+        num_heads: Sequence[int] = HEADS,
+        mlp_ratios: Sequence[int] = MLP_RATIOS,
+        drop_path: float = 0.1,
+        pre_norm: Sequence[int] = (),
+        layer_scale: float = 1e-6,
+        head_channels: Optional[int] = None,
+        in_channels: int = 3,
+        pretrained: Optional[str] = None,
+    ):
+        super().__init__()
+        self.feat_channels = list(dims)
+        self.head_channels = head_channels
+        drop_paths = iter(np.linspace(0, drop_path, sum(depths)).tolist())
+        for i, (dim, depth) in enumerate(zip(dims, depths)):
+            stage = i + 1
+            blocks = [
+                Block(
+                    dim,
+                    num_heads[i],
+                    mlp_ratios[i],
+                    norm=partial(LayerNorm2D, epsilon=1e-6),
+                    layer_scale=layer_scale if stage >= 3 else None,
+                    drop_path=next(drop_paths),
+                    pre_norm=stage == 3 and n in pre_norm,
+                )
+                for n in range(depth)
+            ]
+            embed = Stem(in_channels, dim) if stage == 1 else PatchEmbed(dims[i - 1], dim)
+            setattr(self, f"patch_embed{stage}", embed)
+            setattr(self, f"pooling{stage}", GridPooling(dim, 16, (11, 8, 6, 4), convolve=True))
+            setattr(self, f"block{stage}", nn.LayerList(blocks))
+        self.apply(init_vision_transformer)
+        if pretrained is not None:
+            from ..weights import load_weights
+
+            load_weights(self, pretrained)
+
+    def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        """(B, in_channels, H, W) -> four maps (B, dims[i], ceil(H / 32) * 32 / stride, the same for W).
+
+        Raises:
+            InputError: the height or width is not known, as in an export with free height and width.
+        """
+        x = enlarge(x)
+        features = []
+        for stage in (1, 2, 3, 4):
+            x = getattr(self, f"patch_embed{stage}")(x)
+            pooling = getattr(self, f"pooling{stage}")
+            for block in getattr(self, f"block{stage}"):
+                x = block(x, pooling)
+            features.append(x)
+        return features
+
+
+class ConvBNReLU(nn.Layer):
+    """1x1 convolution, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2D(in_channels, out_channels, 1, bias_attr=False)
+        self.bn = nn.BatchNorm2D(out_channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        return F.relu(self.bn(self.conv(x)))
+
+
+class LRHead(nn.Layer):
+    """The published head: stages 2 to 4 at 1/8 of the image, fused by two low-resolution blocks (section 3.4)."""
+
+    def __init__(self, feat_channels: Sequence[int], channels: int, num_classes: int):
+        super().__init__()
+        self.squeeze1 = ConvBNReLU(sum(feat_channels[1:]), channels)
+        self.squeeze2 = ConvBNReLU(channels + feat_channels[3], channels)
+        self.pooling = GridPooling(channels, 32, (22, 16, 12, 8), convolve=False)
+        block = {"num_heads": 8, "mlp_ratio": 4, "norm": nn.BatchNorm2D, "layer_scale": 1e-6}
+        self.fuse_block1 = Block(channels, **block)
+        self.fuse_block2 = Block(channels, **block)
+        self.dropout = nn.Dropout2D(0.1)
+        self.conv_seg = nn.Conv2D(channels, num_classes, 1)
+        self.apply(init_vision_transformer)
+
+    def forward(self, features: Sequence[paddle.Tensor]) -> paddle.Tensor:
+        """The backbone's four maps -> (B, num_classes, H / 8, W / 8)."""
+        maps = [resize(feature, like=features[1]) for feature in features[1:]]
+        x = self.fuse_block1(self.squeeze1(paddle.concat(maps, axis=1)), self.pooling)
+        x = self.fuse_block2(self.squeeze2(paddle.concat([x, maps[-1]], axis=1)), self.pooling)
+        return self.conv_seg(self.dropout(x))
+
+
+@manager.MODELS.add_component
+class LRFormerSeg(SegmentationModel):
+    """LRFormer with LRHead.
+
+    Args:
+        num_classes: classes to tell apart.
+        backbone: an ``LRFormer_*`` backbone, or another with ``feat_channels`` at strides 4, 8, 16 and 32.
+        head_channels: width of the head, a multiple of 8; by default the one published for the backbone.
+        pretrained: path of weights for the whole network, loaded strictly.
+
+    Raises:
+        InputError: no head width is known for the backbone, or it is not a multiple of 8.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: nn.Layer,
+        head_channels: Optional[int] = None,
+        pretrained: Optional[str] = None,
+    ):
+        super().__init__()
+        head_channels = head_channels or getattr(backbone, "head_channels", None)
+        if not head_channels or head_channels % 8:
+            raise InputError(
+                f"expected head_channels to be a multiple of 8, got {head_channels}; pass head_channels "
+                "(LRFormer_T, S, B and L have a default of 256, 384, 512 and 640)"
+            )
+        self.backbone = backbone
+        self.decode_head = LRHead(backbone.feat_channels, head_channels, num_classes)
+        if pretrained is not None:
+            from ..weights import load_weights
+
+            load_weights(self, pretrained)
+
+    @property
+    def fixed_size_reason(self) -> Optional[str]:
+        return "LRFormer's attention pools the image with matrices that are computed from its height and width"
+
+    def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        return [self.decode_head(self.backbone(x))]
+
+
+def _backbone(name: str, overrides: dict) -> LRFormer:
+    return LRFormer(**{**VARIANTS[name]._asdict(), **overrides})
+
+
+@manager.BACKBONES.add_component
+def LRFormer_T(**overrides) -> LRFormer:
+    """LRFormer-T; ``overrides`` are any arguments of :class:`LRFormer`."""
+    return _backbone("T", overrides)
+
+
+@manager.BACKBONES.add_component
+def LRFormer_S(**overrides) -> LRFormer:
+    """LRFormer-S; ``overrides`` are any arguments of :class:`LRFormer`."""
+    return _backbone("S", overrides)
+
+
+@manager.BACKBONES.add_component
+def LRFormer_B(**overrides) -> LRFormer:
+    """LRFormer-B; ``overrides`` are any arguments of :class:`LRFormer`."""
+    return _backbone("B", overrides)
+
+
+@manager.BACKBONES.add_component
+def LRFormer_L(**overrides) -> LRFormer:
+    """LRFormer-L; ``overrides`` are any arguments of :class:`LRFormer`."""
+    return _backbone("L", overrides)
+
+
+@manager.BACKBONES.add_component
+def LRFormer_XL(**overrides) -> LRFormer:
+    """LRFormer-XL (published with a Mask2Former decoder only); ``overrides`` are any arguments of :class:`LRFormer`."""
+    return _backbone("XL", overrides)
