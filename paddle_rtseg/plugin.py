@@ -64,7 +64,7 @@ def register() -> None:
         ImportError: this package does not work with what is installed; the message says how to switch it off.
     """
     try:
-        from . import compat, data, models  # noqa: F401  importing data and models registers what they hold
+        from . import compat, data, losses, models  # noqa: F401  the last three register what they hold
 
         compat.apply()
     except Exception as e:

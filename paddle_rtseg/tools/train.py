@@ -26,7 +26,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="checkpoint to go on from, such as output/iter_1000; auto: the last whole one in save_dir, if any",
     )
-    p.add_argument("--precision", choices=["fp32", "fp16"], default="fp32", help="fp16: automatic mixed precision")
+    p.add_argument(
+        "--precision",
+        choices=["fp32", "fp16", "bf16"],
+        default="fp32",
+        help="fp16: automatic mixed precision on a GPU; bf16: convolutions on a CPU (default fp32)",
+    )
     p.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
     p.add_argument("--to_static_training", action="store_true", default=None, help="train the compiled graph")
     p.add_argument("--data_format", choices=["NCHW", "NHWC"], default="NCHW", help="NHWC: DeepLabV3P only")
@@ -43,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg.core import train
     from paddleseg.utils import utils
 
-    from paddle_rtseg import checkpoints
+    from paddle_rtseg import checkpoints, onednn
     from paddle_rtseg.config import Builder, load_config, reporting, use_data_format
     from paddle_rtseg.files import make_folder
 
@@ -69,6 +74,7 @@ def main(args: argparse.Namespace) -> None:
     builder = Builder(config)
     with reporting("the config's model or datasets do not fit together"):
         model = utils.convert_sync_batchnorm(builder.model, device)
+        onednn.accelerate(model, "bf16" if args.precision == "bf16" else "fp32")
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if args.do_eval else None
     train_dataset.file_list *= args.repeats
@@ -92,6 +98,7 @@ def main(args: argparse.Namespace) -> None:
         batch_size=config.batch_size,
         test_config=config.test_config,
         to_static_training=args.to_static_training or config.to_static_training,
+        precision="fp16" if args.precision == "fp16" else "fp32",
         **{name: getattr(args, name) for name in _PASSED_ON},
         **optional,
     )
@@ -99,7 +106,7 @@ def main(args: argparse.Namespace) -> None:
 
 _PASSED_ON = (
     *("save_dir", "save_interval", "keep_checkpoint_max", "log_iters", "num_workers"),
-    *("resume_model", "use_vdl", "use_ema", "precision", "amp_level", "profiler_options"),
+    *("resume_model", "use_vdl", "use_ema", "amp_level", "profiler_options"),
 )
 
 

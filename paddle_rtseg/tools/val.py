@@ -20,6 +20,7 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
+    from paddle_rtseg import onednn
     from paddle_rtseg.config import Builder, load_config, load_model, reporting, use_data_format
 
     config = load_config(args.config, opts=args.opts)
@@ -30,6 +31,7 @@ def main(args: argparse.Namespace) -> None:
     utils.show_cfg_info(config)
 
     model = load_model(config, args.model_path)
+    onednn.accelerate(model)
     with reporting("the config's validation data cannot be read"):
         dataset = Builder(config).val_dataset
     evaluate(model, dataset, num_workers=args.num_workers, auc_roc=args.auc_roc, **settings)
