@@ -14,6 +14,7 @@ Not here, because no patch can reach it or none is needed:
 from typing import List
 
 from .. import checkpoints
+from ..data.loading import CheckedLoader
 from . import trainer
 from .patch import Patch
 
@@ -147,6 +148,25 @@ PATCHES = (
         where=_TRAIN,
         changes=[("len(batch_sampler)\n", "count_batches(batch_sampler, start_iter, iters)\n")],
         names={"count_batches": trainer.count_batches},
+    ),
+    Patch(
+        name="bad data in train",
+        mends="a file that cannot be read ends train() in 'Blocking queue is killed' and a traceback, a label out of "
+        "range in an error inside the loss, or on a GPU in nothing at all",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
+        names={"CheckedLoader": CheckedLoader},
+    ),
+    Patch(
+        name="bad data in evaluate",
+        mends="the same in evaluate(), where a label out of range makes a wrong mIoU",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where="paddleseg.core.val:evaluate",
+        changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
+        names={"CheckedLoader": CheckedLoader},
     ),
     Patch(
         name="whole checkpoints",

@@ -6,12 +6,17 @@ from typing import Any, Dict, Optional
 from paddle_rtseg.errors import InputError
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
-    """The config, overrides of it, and the device."""
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The config and overrides of it."""
     parser.add_argument("--config", metavar="FILE", help="PaddleSeg config (YAML)")
     parser.add_argument(
         "--opts", nargs="+", metavar="KEY=VALUE", help="override values of the config, such as model.num_classes=19"
     )
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The config, overrides of it, and the device."""
+    add_config(parser)
     parser.add_argument(
         "--device",
         choices=["cpu", "gpu", "xpu", "npu", "mlu"],
