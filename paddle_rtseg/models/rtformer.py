@@ -109,9 +109,22 @@ class RTFormer(SegmentationModel):
             if isinstance(layer, nn.BatchNorm2D):
                 layer._momentum = bn_momentum
         if pretrained is not None:
-            from ..weights import load_weights
+            self._load(pretrained)
 
-            load_weights(self, pretrained, skip=("spp.", "seghead.", "seghead_extra."))
+    def _load(self, path: str) -> None:
+        """Load weights strictly, but for what a network of another purpose has more or less of."""
+        from ..weights import load_weights, read_state
+
+        state, own = read_state(path), self.state_dict()
+        optional = {"seghead_extra"}
+        if not any(name.startswith("seghead.") for name in state):  # trained on ImageNet: another head
+            optional |= {"spp", "seghead", "layer4.down", "layer5.down"}
+            optional |= {name.split(".")[0] for name in state} - {name.split(".")[0] for name in own}
+
+        def has(names, part):
+            return any(name.startswith(part + ".") for name in names)
+
+        load_weights(self, state, skip=[part for part in optional if has(state, part) != has(own, part)])
 
     def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
         """(B, 3, H, W) -> [logits] or, in training, [logits, auxiliary logits], each (B, num_classes, H/8, W/8)."""
@@ -161,7 +174,7 @@ class RTFormerBlock(nn.Layer):
         self.mlp_h = MLP(channels_high, drop_rate)
         self.cross_kv = nn.Sequential(
             nn.BatchNorm2D(channels_low),
-            nn.AdaptiveMaxPool2D(cross_size),
+            AdaptiveMaxPool(cross_size),
             conv(channels_low, 2 * channels_high, 1, init=nn.initializer.TruncatedNormal(std=0.02)),
         )
         self.down = None
@@ -228,10 +241,45 @@ class CrossResolutionAttention(nn.Layer):
 
     def forward(self, x: paddle.Tensor, keys: paddle.Tensor, values: paddle.Tensor) -> paddle.Tensor:
         """(B, C, H, W), with keys and values (B, C, N) -> (B, C, H, W)."""
-        scale = keys.shape[2] ** -0.5
         queries = self.norm(x).flatten(2)  # (B, C, H, W) -> (B, C, H*W)
-        weights = F.softmax(paddle.bmm((keys * scale).transpose([0, 2, 1]), queries), axis=1)  # (B, N, H*W)
-        return paddle.bmm(values, weights).reshape([0, x.shape[1], *spatial_size(x)])
+        scale = keys.shape[2] ** -0.5
+        # A row for each pixel, so that the softmax, the costliest part, runs over neighbouring numbers.
+        weights = F.softmax(paddle.matmul(queries, keys * scale, transpose_x=True), axis=-1)  # (B, H*W, N)
+        out = paddle.matmul(values, weights, transpose_y=True)  # (B, C, H*W)
+        return out.reshape([0, x.shape[1], *spatial_size(x)])
+
+
+class AdaptiveMaxPool(nn.Layer):
+    """Adaptive max pooling: of n rows, cell i takes those from floor(i n / size) up to ceil((i + 1) n / size).
+
+    Paddle's own operator, which TensorRT has no converter for, does it in dygraph and in training. Other graphs gather
+    each cell's rows, repeating the last where a cell has fewer than another, and take their maximum; the indices are
+    computed by integer operators, which become constants where height and width are known.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+        self.register_buffer("cells", paddle.arange(size, dtype="int32"), persistable=False)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, h, w) -> (B, C, size, size)."""
+        if self.training or paddle.in_dynamic_mode():
+            return F.adaptive_max_pool2d(x, self.size)
+        height, width = spatial_size(x)
+        x = paddle.gather(x, self._members(width), axis=3)  # (B, C, h, size * members)
+        x = x.reshape([0, 0, 0, self.size, -1]).max(axis=4)  # (B, C, h, size)
+        x = paddle.gather(x, self._members(height), axis=2)  # (B, C, size * members, size)
+        return x.reshape([0, 0, self.size, -1, self.size]).max(axis=3)
+
+    def _members(self, length) -> paddle.Tensor:
+        """(size * members,) indices of the rows of each cell, of ``length`` rows (an integer or a tensor)."""
+        if not isinstance(length, int):
+            length = length.astype("int32")
+        first = self.cells * length // self.size
+        last = ((self.cells + 1) * length - 1) // self.size
+        offsets = paddle.arange((length - 1) // self.size + 2, dtype="int32")  # as many as any cell has
+        return paddle.minimum(first.unsqueeze(1) + offsets, last.unsqueeze(1)).flatten()
 
 
 class MLP(nn.Layer):
