@@ -1,0 +1,135 @@
+// Checks of what runs around the network. Needs no Paddle.
+//   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
+//   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
+//   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
+//   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+#include <string>
+#include <vector>
+
+#include "contract.hpp"
+#include "error.hpp"
+#include "npy.hpp"
+#include "postprocess.hpp"
+#include "preprocess.hpp"
+
+namespace {
+
+using rtseg::Array;
+using rtseg::Geometry;
+using rtseg::Planes;
+
+Planes planes_of(const Array& array) {
+  if (array.shape.size() != 3) throw rtseg::InputError("expected logits of shape (C, h, w)");
+  return {array.values.data(), array.shape[0], {array.shape[2], array.shape[1]}};
+}
+
+/// Logits of several kinds: noise; noise in steps, with many equal values; constant; blobs of one class, as networks
+/// give; blobs with differences of a few rounding errors.
+Array make_logits(int kind, int classes, cv::Size size, cv::RNG& random) {
+  Array logits{{classes, size.height, size.width}, {}};
+  const int cell = 5;
+  std::vector<int> blobs;
+  for (int i = 0; i < size.area(); ++i) blobs.push_back(random.uniform(0, classes));
+  for (int k = 0; k < classes; ++k)
+    for (int y = 0; y < size.height; ++y)
+      for (int x = 0; x < size.width; ++x) {
+        const auto noise = static_cast<float>(random.gaussian(1));
+        const bool here = blobs[y / cell * size.width + x / cell] == k;
+        switch (kind) {
+          case 0: logits.values.push_back(noise); break;
+          case 1: logits.values.push_back(std::round(noise)); break;
+          case 2: logits.values.push_back(0); break;
+          case 3: logits.values.push_back(noise + (here ? 6.0F : 0.0F)); break;
+          default: logits.values.push_back(1.0F + 1e-7F * std::round(noise + (here ? 1.0F : 0.0F))); break;
+        }
+      }
+  return logits;
+}
+
+int selftest() {
+  struct Case {
+    cv::Size logits, network, image;
+  };
+  const std::vector<Case> cases{
+      {{16, 8}, {128, 64}, {128, 64}},   // stride 8
+      {{32, 16}, {128, 64}, {128, 64}},  // stride 4
+      {{17, 9}, {129, 65}, {129, 65}},   // odd
+      {{13, 31}, {97, 241}, {97, 241}},  // no whole stride
+      {{16, 8}, {128, 64}, {101, 37}},   // padded: the image is the top left corner
+      {{40, 30}, {40, 30}, {40, 30}},    // full size
+      {{1, 1}, {8, 8}, {8, 8}},          // one cell
+      {{2, 1}, {31, 7}, {31, 7}},
+  };
+  cv::RNG random(1);
+  int failures = 0;
+  long long pixels = 0;
+  for (const Case& c : cases)
+    for (int classes : {1, 2, 19, 300})
+      for (int kind = 0; kind < 5; ++kind) {
+        const Array logits = make_logits(kind, classes, c.logits, random);
+        const Planes planes = planes_of(logits);
+        const cv::Mat full = rtseg::full_argmax(planes, {c.image, c.image, c.network});
+        const int wrong = cv::countNonZero(full != rtseg::sparse_argmax(planes, c.network, c.image));
+        pixels += full.total();
+        if (wrong == 0) continue;
+        ++failures;
+        std::printf("%d of %zu pixels differ: kind %d, %d classes, %dx%d -> %dx%d\n", wrong, full.total(), kind,
+                    classes, c.logits.height, c.logits.width, c.network.height, c.network.width);
+      }
+  std::printf("%lld pixels compared, %d of %zu cases differ\n", pixels, failures, cases.size() * 4 * 5);
+  return failures == 0 ? 0 : 1;
+}
+
+double median_ms(const std::function<void()>& work) {
+  std::vector<double> times;
+  for (int i = 0; i < 21; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    times.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::nth_element(times.begin(), times.begin() + 10, times.end());
+  return times[10];
+}
+
+int run(const std::vector<std::string>& args) {
+  const std::string command = args.empty() ? "" : args[0];
+  if (command == "selftest" && args.size() == 1) return selftest();
+  if (command == "preprocess" && args.size() == 4) {
+    const cv::Mat image = cv::imread(args[3]);
+    if (image.empty()) throw rtseg::InputError("cannot read " + args[3]);
+    const rtseg::Batch batch = rtseg::Preprocessor(rtseg::read_contract(args[1]))({image});
+    Array array{batch.shape, batch.values};
+    if (array.values.empty()) array.values.assign(batch.raw.begin(), batch.raw.end());
+    rtseg::write_npy(args[2], array);
+    return 0;
+  }
+  if ((command == "argmax" && args.size() == 5) || (command == "time" && args.size() == 4)) {
+    const Array logits = rtseg::read_npy(args[1]);
+    const Planes planes = planes_of(logits);
+    const cv::Size image(std::stoi(args[3]), std::stoi(args[2]));
+    if (command == "argmax") return cv::imwrite(args[4], rtseg::argmax(planes, {image, image, image})) ? 0 : 1;
+    std::printf("sparse %.3f ms, full %.3f ms\n", median_ms([&] { rtseg::sparse_argmax(planes, image, image); }),
+                median_ms([&] { rtseg::full_argmax(planes, {image, image, image}); }));
+    return 0;
+  }
+  std::fprintf(stderr, "see the comment at the top of host_check.cpp\n");
+  return 2;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run({argv + 1, argv + argc});
+  } catch (const rtseg::InputError& e) {
+    std::fprintf(stderr, "error: %s\n", e.what());
+    return 2;
+  }
+}

@@ -1,0 +1,15 @@
+"""Run segmentation networks exported by paddle_rtseg. Needs Paddle, NumPy, OpenCV and PyYAML, nothing else.
+
+from rtseg_inference import Predictor
+
+predictor = Predictor("output/inference_model")
+result = predictor.predict("street.jpg")
+result.save("mask.png")
+"""
+
+from . import environment  # noqa: F401  first: see there
+from .errors import InputError
+from .predictor import Predictor, Result, Timings, Verification
+from .selection import fastest
+
+__all__ = ["InputError", "Predictor", "Result", "Timings", "Verification", "fastest"]

@@ -1,0 +1,71 @@
+"""From the network's output to class ids.
+
+Upsampling the logits to the image and taking the largest is a quarter of a real-time network's time when it is
+part of the graph: each value of each class is written out at full size, and read again. Here one class at a time is
+upsampled into a buffer that is used again, and compared with the best so far. The ids are those of the full
+computation: each class goes through the same arithmetic, and of equal classes the first wins.
+"""
+
+from typing import Optional
+
+import cv2
+import numpy as np
+
+from .geometry import Geometry
+
+
+def id_type(num_classes: int) -> type:
+    """Smallest unsigned type that holds the class ids."""
+    return np.uint8 if num_classes <= 256 else np.uint16
+
+
+def argmax(logits: np.ndarray, sizes: Geometry) -> np.ndarray:
+    """Class ids at the image's size of logits at any resolution.
+
+    Args:
+        logits: (C, h, w) float32, covering the network's input.
+        sizes: the way back to the image; see :func:`restore`.
+
+    Returns:
+        (H, W) uint8, or uint16 for more than 256 classes.
+    """
+    ids = np.zeros(sizes.image, id_type(len(logits)))
+    best, scratch = (np.empty(sizes.image, np.float32) for _ in range(2))
+    larger, name = np.empty(sizes.image, np.uint8), np.empty_like(ids)
+    best[...] = restore(logits[0], sizes, scratch)
+    for k in range(1, len(logits)):
+        plane = restore(logits[k], sizes, scratch)
+        cv2.compare(plane, best, cv2.CMP_GT, larger)
+        cv2.max(plane, best, best)
+        name.fill(k)
+        cv2.copyTo(name, larger, ids)
+    return ids
+
+
+def restore(plane: np.ndarray, sizes: Geometry, out: Optional[np.ndarray] = None) -> np.ndarray:
+    """(h, w) logits -> (H, W) at the image's size, bilinear with half-pixel centres (``align_corners=False``).
+
+    Upsamples to the network's input, drops the padding, and resizes to the image: what the model's own last step
+    and PaddleSeg's predict do. ``out``, of the image's size, may be used for the result.
+    """
+    if plane.shape != sizes.network:
+        direct = sizes.network == sizes.image
+        plane = cv2.resize(plane, sizes.network[::-1], out if direct else None, interpolation=cv2.INTER_LINEAR)
+    height, width = sizes.content
+    plane = plane[:height, :width]
+    if plane.shape != sizes.image:
+        plane = cv2.resize(plane, sizes.image[::-1], out, interpolation=cv2.INTER_LINEAR)
+    return plane
+
+
+def restore_ids(ids: np.ndarray, sizes: Geometry) -> np.ndarray:
+    """(h, w) class ids at the network's input -> (H, W) at the image's size, the nearest one for each pixel."""
+    height, width = sizes.content
+    ids = ids[:height, :width]
+    return ids if ids.shape == sizes.image else cv2.resize(ids, sizes.image[::-1], interpolation=cv2.INTER_NEAREST)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """(C, H, W) logits -> probabilities over the first axis."""
+    e = np.exp(logits - logits.max(axis=0))
+    return e / e.sum(axis=0)

@@ -1,0 +1,160 @@
+"""The predictor: camera images in, class ids out."""
+
+import time
+from dataclasses import dataclass, field
+from typing import List, Optional, Sequence, Tuple, Union
+
+import cv2
+import numpy as np
+
+from . import postprocess
+from .contract import Contract, read_contract
+from .errors import InputError
+from .files import read_image, write_image
+from .geometry import geometry
+from .preprocess import Preprocessor
+from .runtime import Configuration, Runtime
+
+Image = Union[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds that one call took, for the whole batch."""
+
+    pre: float
+    run: float
+    post: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the network saw in one image."""
+
+    mask: np.ndarray  #: (H, W) class ids at the image's size, uint8 or uint16
+    image: np.ndarray = field(repr=False)  #: the image, (H, W, 3) uint8 BGR
+    timings: Timings
+    contract: Contract = field(repr=False)
+    output: np.ndarray = field(repr=False)  #: the network's output for this image, without the batch axis
+
+    @property
+    def scores(self) -> Optional[np.ndarray]:
+        """(C, H, W) class probabilities at the image's size; None if the export kept only class ids."""
+        if self.contract.output_op == "argmax":
+            return None
+        sizes = geometry(self.contract, self.mask.shape)
+        planes = np.stack([postprocess.restore(plane, sizes) for plane in self.output])
+        return planes if self.contract.output_op == "softmax" else postprocess.softmax(planes)
+
+    def overlay(self, opacity: float = 0.5) -> np.ndarray:
+        """(H, W, 3) uint8 BGR: the image with the classes' colours laid over it."""
+        palette = np.array(self.contract.palette, np.uint8)[:, ::-1]  # RGB -> BGR
+        return cv2.addWeighted(palette[self.mask], opacity, self.image, 1 - opacity, 0)
+
+    def save(self, path: str) -> None:
+        """Write the mask as an image of class ids: 8 bits, or 16 for more than 256 classes."""
+        write_image(path, self.mask)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How a configuration compares with the golden output."""
+
+    rms_error: Optional[float]  #: see :class:`.contract.Tolerance`; None where the output is class ids
+    agreement: float  #: share of the mask's pixels that agree
+    passed: bool
+
+    def __str__(self) -> str:
+        error = "" if self.rms_error is None else f"relative error {self.rms_error:.1e}, "
+        return f"{error}{100 * self.agreement:.2f}% of the pixels agree"
+
+
+class Predictor:
+    """An exported model, ready to run.
+
+    Args:
+        model_dir: folder with deploy.yaml.
+        device: "cpu" or "gpu".
+        backend: on the CPU "onednn" (the default), "native" or "openvino"; on the GPU "native" (the default) or
+            "tensorrt".
+        precision: "fp32", "fp16" or "bf16", as far as the backend computes in it.
+        threads: processor threads; 0 for every core that the process may use.
+
+    Raises:
+        InputError: the folder is damaged, or this machine cannot run the model in this way.
+    """
+
+    def __init__(
+        self,
+        model_dir: str,
+        device: str = "cpu",
+        backend: Optional[str] = None,
+        precision: str = "fp32",
+        threads: int = 0,
+    ):
+        backend = backend or ("onednn" if device == "cpu" else "native")
+        self.configuration = Configuration(device, backend, precision, threads)
+        self.contract = read_contract(model_dir)
+        self.preprocess = Preprocessor(self.contract)
+        self.runtime = Runtime(self.contract, self.configuration)
+
+    def predict(self, images: Union[Image, Sequence[Image]]) -> Union[Result, List[Result]]:
+        """Segment an image, or a list of images as one batch.
+
+        Args:
+            images: a path or an (H, W, 3) uint8 BGR array, or a list of these (or a (B, H, W, 3) array). Images of a
+                batch may differ in size where the model's resize rule brings them to one.
+
+        Returns:
+            A :class:`Result`, or a list of them.
+
+        Raises:
+            InputError: an image cannot be read, or lies outside the shapes that the model was exported for.
+        """
+        single = isinstance(images, str) or (isinstance(images, np.ndarray) and images.ndim == 3)
+        batch = [read_image(i) if isinstance(i, str) else i for i in ([images] if single else images)]
+        results = self._predict(batch)
+        return results[0] if single else results
+
+    def _predict(self, images: Sequence[np.ndarray]) -> List[Result]:
+        start = time.perf_counter()
+        # A graph of a fixed batch is filled up with the last image.
+        filled = [*images, *[images[-1]] * (self.contract.shape.min[0] - len(images))]
+        batch = self.preprocess(filled)
+        prepared = time.perf_counter()
+        outputs = self.runtime.run(batch)
+        ran = time.perf_counter()
+        masks = [to_mask(output, self.contract, image.shape[:2]) for output, image in zip(outputs, images)]
+        done = time.perf_counter()
+        timings = Timings(1e3 * (prepared - start), 1e3 * (ran - prepared), 1e3 * (done - ran))
+        return [Result(m, image, timings, self.contract, o) for m, image, o in zip(masks, images, outputs)]
+
+    def verify(self) -> Verification:
+        """Run the golden image and compare with the stored output of the network before its export."""
+        golden = self.contract.golden
+        tolerance = golden.tolerance[self.configuration.precision]
+        result = self.predict(self.contract.path(golden.image))
+        mask = read_image(self.contract.path(golden.mask), cv2.IMREAD_UNCHANGED)
+        agreement = float((result.mask == mask).mean())
+        error = None
+        if golden.output:
+            expected = np.load(self.contract.path(golden.output))
+            found = result.output[:, :: golden.step, :: golden.step]
+            if found.shape != expected.shape:
+                raise InputError(f"{golden.output} has shape {expected.shape}, the network gives {found.shape}")
+            error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+        # A comparison with NaN is False: an output that overflowed does not pass.
+        passed = agreement >= tolerance.agreement and (error is None or error <= tolerance.rms_error)
+        return Verification(error, agreement, passed)
+
+
+def to_mask(output: np.ndarray, contract: Contract, size: Tuple[int, int]) -> np.ndarray:
+    """The network's output for one image -> (H, W) class ids at the image's size.
+
+    Logits and probabilities are brought to that size before the largest is taken, as PaddleSeg's predict does; class
+    ids can only be repeated.
+    """
+    sizes = geometry(contract, size)
+    if contract.output_op == "argmax":
+        return postprocess.restore_ids(output.astype(postprocess.id_type(contract.num_classes)), sizes)
+    return postprocess.argmax(output, sizes)

@@ -1,0 +1,130 @@
+"""Paddle Inference, set up for one device, backend and precision, with the traps of each Paddle release avoided."""
+
+import tempfile
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import environment, tensorrt
+from .contract import Contract
+from .errors import InputError
+
+BACKENDS = {"cpu": ("native", "onednn", "openvino"), "gpu": ("native", "tensorrt")}
+PRECISIONS = {
+    ("cpu", "native"): ("fp32",),
+    ("cpu", "onednn"): ("fp32", "bf16"),
+    ("cpu", "openvino"): ("fp32", "fp16", "bf16"),
+    ("gpu", "native"): ("fp32", "fp16", "bf16"),
+    ("gpu", "tensorrt"): ("fp32", "fp16"),
+}
+# oneDNN keeps compiled kernels for so many input shapes; without a limit memory grows with each new size of image.
+ONEDNN_SHAPES = 10
+GPU_MEMORY_MB = 256  # to begin with; Paddle takes more when it needs more
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What runs the network."""
+
+    device: str = "cpu"
+    backend: str = "onednn"
+    precision: str = "fp32"
+    threads: int = 0  #: 0: every core that the process may use
+
+    def __post_init__(self) -> None:
+        if self.device not in BACKENDS:
+            raise InputError(f"expected the device to be one of {', '.join(BACKENDS)}, got {self.device!r}")
+        if self.backend not in BACKENDS[self.device]:
+            allowed = ", ".join(BACKENDS[self.device])
+            raise InputError(f"expected the {self.device} backend to be one of {allowed}, got {self.backend!r}")
+        if self.precision not in PRECISIONS[self.device, self.backend]:
+            allowed = " or ".join(PRECISIONS[self.device, self.backend])
+            raise InputError(f"{self.device} {self.backend} computes in {allowed}, got {self.precision!r}")
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.backend} {self.precision}"
+
+
+class Runtime:
+    """A loaded network: ``run(batch)`` gives its output. Not for use by several threads at once.
+
+    Raises:
+        InputError: this machine or this Paddle cannot run the model in this configuration.
+    """
+
+    def __init__(self, contract: Contract, configuration: Configuration):
+        self.contract, self.configuration = contract, configuration
+        self._threads = configuration.threads or environment.available_cores()
+        environment.prepare(self._threads)
+        import paddle
+        from paddle import inference
+
+        if contract.program_format == "json" and paddle.__version__.startswith("2."):
+            raise InputError(
+                f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export the model with this Paddle"
+            )
+        self._paddle, self._inference = paddle, inference
+        config = self._cpu_config() if configuration.device == "cpu" else self._gpu_config()
+        self._predictor = inference.create_predictor(config)
+        self._input = self._predictor.get_input_handle(contract.input_name)
+        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Run the network on (B, ...) in the layout and dtype of the contract; gives its output."""
+        self._input.reshape(batch.shape)
+        self._input.copy_from_cpu(batch)
+        self._predictor.run()
+        return self._output.copy_to_cpu()
+
+    def _base_config(self):
+        contract = self.contract
+        config = self._inference.Config(contract.path(contract.model), contract.path(contract.params))
+        config.disable_glog_info()
+        config.enable_memory_optim(True)
+        if contract.program_format == "json":  # Paddle 3.3 refuses memory_optim on json under its older executor
+            config.enable_new_executor()
+        return config
+
+    def _cpu_config(self):
+        config = self._base_config()
+        config.disable_gpu()
+        config.set_cpu_math_library_num_threads(self._threads)
+        backend, precision = self.configuration.backend, self.configuration.precision
+        json = self.contract.program_format == "json"
+        if backend == "native":
+            if hasattr(config, "disable_mkldnn"):  # Paddle 3.3 has oneDNN on unless told otherwise
+                config.disable_mkldnn()
+        elif backend == "onednn":
+            config.enable_mkldnn()
+            config.set_mkldnn_cache_capacity(ONEDNN_SHAPES)
+            if json:
+                # This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340), and makes
+                # products of 4-D matrices silently wrong. oneDNN's convolutions stay without it.
+                config.delete_pass("onednn_placement_pass")
+            if precision == "bf16":
+                config.enable_mkldnn_bfloat16()
+        elif backend == "openvino":
+            if json or not hasattr(config, "enable_openvino_engine"):
+                # On json the call is accepted and changes nothing.
+                raise InputError(
+                    "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
+                    f"{self.contract.model} with Paddle {self._paddle.__version__}; export with Paddle 2.6"
+                )
+            config.set_optim_cache_dir(tempfile.gettempdir())
+            config.enable_openvino_engine(self._precision_type())
+        return config
+
+    def _gpu_config(self):
+        if not self._paddle.is_compiled_with_cuda():
+            raise InputError("a GPU was asked for but this Paddle is built without CUDA; install paddlepaddle-gpu")
+        if self._paddle.device.cuda.device_count() == 0:
+            raise InputError("a GPU was asked for but Paddle sees none; check the driver or use the CPU")
+        if self.configuration.backend == "tensorrt":
+            return tensorrt.config(self.contract, self.configuration.precision, self._paddle, GPU_MEMORY_MB)
+        config = self._base_config()
+        config.enable_use_gpu(GPU_MEMORY_MB, 0, self._precision_type())
+        return config
+
+    def _precision_type(self):
+        kinds = self._inference.PrecisionType
+        return {"fp32": kinds.Float32, "fp16": kinds.Half, "bf16": kinds.Bfloat16}[self.configuration.precision]

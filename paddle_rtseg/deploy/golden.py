@@ -1,0 +1,41 @@
+"""The image that an exported network is checked with."""
+
+import cv2
+import numpy as np
+
+
+def street_scene(height: int, width: int) -> np.ndarray:
+    """A drawn street: (height, width, 3) uint8 BGR, the same on every machine.
+
+    Smooth regions, sharp edges, thin things and texture, so that a wrong resize, channel order or kernel shows;
+    plain noise would hide most of these, and a constant image all of them.
+    """
+    h, w = 256, 384
+    rows = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
+    scene = np.float32([235, 190, 140]) * (1 - rows) + np.float32([215, 225, 230]) * rows  # sky, BGR
+    scene = np.ascontiguousarray(np.broadcast_to(scene, (h, w, 3))).astype(np.uint8)
+    for left, top, right, color in (
+        (0, 40, 90, (70, 95, 140)),
+        (90, 80, 150, (120, 120, 125)),
+        (290, 25, 384, (60, 70, 90)),
+    ):
+        cv2.rectangle(scene, (left, top), (right, 175), color, -1)
+        for y in range(top + 10, 160, 22):
+            for x in range(left + 8, right - 10, 20):
+                cv2.rectangle(scene, (x, y), (x + 9, y + 12), tuple(c // 2 for c in color), -1)
+    cv2.rectangle(scene, (0, 170), (w, h), (110, 125, 130), -1)  # pavement
+    cv2.fillPoly(scene, [np.int32([(30, h), (165, 170), (230, 170), (w - 20, h)])], (75, 72, 70))  # road
+    for y in range(180, h, 24):
+        cv2.line(scene, (197, y), (197, y + 9), (230, 235, 235), 2)
+    cv2.circle(scene, (255, 110), 38, (45, 110, 60), -1)  # tree
+    cv2.rectangle(scene, (250, 140), (260, 185), (40, 60, 80), -1)
+    cv2.rectangle(scene, (128, 175), (186, 205), (40, 30, 170), -1)  # car
+    cv2.circle(scene, (140, 206), 7, (25, 25, 25), -1)
+    cv2.circle(scene, (174, 206), 7, (25, 25, 25), -1)
+    cv2.line(scene, (330, 60), (330, 215), (60, 60, 60), 3)  # pole
+    cv2.rectangle(scene, (305, 168), (316, 212), (130, 60, 50), -1)  # pedestrian
+    cv2.circle(scene, (310, 162), 6, (140, 160, 200), -1)
+    texture = np.random.RandomState(0).randint(-12, 13, scene.shape)
+    scene = np.clip(scene.astype(np.int32) + texture, 0, 255).astype(np.uint8)
+    # Nearest, because it is the one resize that all versions of OpenCV compute alike.
+    return cv2.resize(scene, (width, height), interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,77 @@
+"""Export a trained model for Paddle Inference: ``python -m paddleseg.export --config FILE.yml --model_path W``.
+
+Takes the flags of PaddleSeg's own export, and a few more; see deploy/README.md for the folder that it writes.
+"""
+
+import argparse
+
+from paddle_rtseg.tools import arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m paddleseg.export", description="Export a trained model for Paddle Inference."
+    )
+    arguments.add_common(p)
+    p.add_argument("--model_path", metavar="FILE", help="weights: .pdparams or .safetensors")
+    p.add_argument(
+        "--save_dir", default="./output/inference_model", help="folder to write (default ./output/inference_model)"
+    )
+    p.add_argument(
+        "--input_shape",
+        nargs=4,
+        type=int,
+        metavar=("N", "C", "H", "W"),
+        help="shape of the network's input, -1 for what shall be free (default: batch, height and width are)",
+    )
+    p.add_argument(
+        "--output_op",
+        choices=["argmax", "softmax", "none", "logits"],
+        default="argmax",
+        help="class ids, probabilities or logits at the input's size, or the small logits before the last upsampling, "
+        "which the host finishes several times faster with the same result (default argmax, as PaddleSeg)",
+    )
+    p.add_argument(
+        "--raw_input",
+        action="store_true",
+        help="let the graph take 8-bit BGR images and do colour order, scaling, mean, std and resizing by itself",
+    )
+    p.add_argument(
+        "--format",
+        choices=["json", "pdmodel", "onnx"],
+        help="form of the program (default: what the running Paddle writes); onnx writes it beside that",
+    )
+    p.add_argument("--golden_image", metavar="FILE", help="image to check runtimes with, instead of a drawn one")
+    p.add_argument("--for_fd", action="store_true", help="name the files as FastDeploy expects: inference.*")
+    return p
+
+
+def main(args: argparse.Namespace) -> None:
+    from paddle_rtseg.config import load_config, load_model
+    from paddle_rtseg.deploy.exporter import export_model
+    from paddle_rtseg.deploy.preprocessing import from_transforms
+
+    config = load_config(args.config, opts=args.opts)
+    arguments.set_device(args.device)
+    dataset = config.val_dataset_cfg
+    transforms = dataset.get("transforms") or []
+    folder = export_model(
+        load_model(config, args.model_path),
+        args.save_dir,
+        from_transforms(transforms),
+        input_shape=args.input_shape,
+        output_op=args.output_op,
+        raw_input=args.raw_input,
+        format=args.format,
+        dataset=dataset.get("type"),
+        transforms=transforms,
+        name="inference" if args.for_fd else "model",
+        golden_image=args.golden_image,
+    )
+    print(f"exported and checked with Paddle Inference: {folder}")
+
+
+if __name__ == "__main__":
+    from paddle_rtseg.tools.command import run
+
+    run(parser, main)
