@@ -26,6 +26,7 @@ from paddleseg.cvlibs import manager
 from ..errors import InputError
 from .base import SegmentationModel
 from .layers import Constants, DropPath, LayerNorm2D, init_vision_transformer, resize
+from .macs import RESIZE_MACS
 
 STRIDE = 32  # of the last stage: image sides are brought to a multiple of it
 
@@ -127,6 +128,10 @@ class GridPooling(nn.Layer):
         h, w = sizes[0]
         return query.reshape([-1, h * w, channels]), (h, w), paddle.concat(levels, axis=1)
 
+    def macs(self, inputs: Sequence[paddle.Tensor], output) -> int:
+        """Work of adaptive pooling, which the products stand for."""
+        return inputs[0].size * len(self.sides)
+
 
 class LowResolutionAttention(nn.Layer):
     """Multi-head attention from query tokens to the tokens of the pooled pyramid (section 3.2)."""
@@ -153,7 +158,7 @@ class LowResolutionAttention(nn.Layer):
         return x.reshape([-1, tokens, self.num_heads, x.shape[-1] // self.num_heads]).transpose([0, 2, 1, 3])
 
     def macs(self, inputs: Sequence[paddle.Tensor], output: paddle.Tensor) -> int:
-        """Multiply-accumulates of the two attention products (the Linear layers are counted as such)."""
+        """Work of the two attention products, for ``macs.count_macs``."""
         query, key_value = inputs
         return 2 * query.shape[0] * query.shape[1] * key_value.shape[1] * query.shape[2]
 
@@ -226,6 +231,10 @@ class Block(nn.Layer):
         if self.has_layer_scale:
             y = y * self.layer_scale_2.reshape([-1, 1, 1])
         return x + self.drop_path(y)
+
+    def macs(self, inputs, output: paddle.Tensor) -> int:
+        """Work of resizing the attention's result."""
+        return RESIZE_MACS * output.size
 
 
 class Stem(nn.Layer):
@@ -364,6 +373,11 @@ class LRHead(nn.Layer):
         x = self.fuse_block1(self.squeeze1(paddle.concat(maps, axis=1)), self.pooling)
         x = self.fuse_block2(self.squeeze2(paddle.concat([x, maps[-1]], axis=1)), self.pooling)
         return self.conv_seg(self.dropout(x))
+
+    def macs(self, inputs: Sequence[Sequence[paddle.Tensor]], output) -> int:
+        """Work of resizing the feature maps."""
+        features = inputs[0][1:]
+        return RESIZE_MACS * sum(feature.shape[1] for feature in features) * features[0][:, 0].size
 
 
 @manager.MODELS.add_component
