@@ -115,17 +115,7 @@ def read_contract(folder: str) -> Contract:
         InputError: the file is missing, damaged, of another schema, or names a file that is missing or has changed.
     """
     path = os.path.join(folder, FILE_NAME)
-    if not os.path.isfile(path):
-        raise InputError(f"expected the folder of an exported model with a {FILE_NAME}, got {folder!r}; export one")
-    try:
-        with open(path, encoding="utf-8") as f:
-            document = yaml.safe_load(f)
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
-        line = getattr(getattr(e, "problem_mark", None), "line", None)
-        where = "" if line is None else f" (line {line + 1})"
-        raise InputError(f"{path} is damaged{where}; copy it again or export the model again") from e
-
-    contract = parse(document, folder)
+    contract = parse(load(folder), folder)
     for name, expected in contract.sha256.items():
         file = contract.path(name)
         if not os.path.isfile(file):
@@ -140,6 +130,24 @@ def read_contract(folder: str) -> Contract:
         if name not in contract.sha256:
             raise InputError(f"{path} gives no SHA-256 of {name}; export the model again")
     return contract
+
+
+def load(folder: str) -> Any:
+    """The contents of ``folder``/deploy.yaml, unchecked.
+
+    Raises:
+        InputError: the file is missing, or not YAML.
+    """
+    path = os.path.join(folder, FILE_NAME)
+    if not os.path.isfile(path):
+        raise InputError(f"expected the folder of an exported model with a {FILE_NAME}, got {folder!r}; export one")
+    try:
+        with open(path, encoding="utf-8") as f:
+            return yaml.safe_load(f)
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        line = getattr(getattr(e, "problem_mark", None), "line", None)
+        where = "" if line is None else f" (line {line + 1})"
+        raise InputError(f"{path} is damaged{where}; copy it again or export the model again") from e
 
 
 def parse(document: Any, folder: str) -> Contract:

@@ -16,12 +16,15 @@ def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
         InputError: the file is missing, empty, or not an image that OpenCV can decode.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        with open(path, "rb") as f:
+            data = f.read()
     except OSError as e:
         raise InputError(f"cannot read the image {path!r} ({e.strerror})") from e
-    image = cv2.imdecode(data, flags) if data.size else None
+    # Where the end of a JPEG is missing, OpenCV fills the image up with grey and says nothing.
+    cut_short = data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data
+    image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
-        raise InputError(f"{path!r} is not an image that can be decoded ({data.size} bytes); is it cut short?")
+        raise InputError(f"{path!r} is not an image that can be decoded ({len(data)} bytes); is it cut short?")
     return image
 
 

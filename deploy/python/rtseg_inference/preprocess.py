@@ -26,9 +26,8 @@ class Preprocessor:
 
     def __init__(self, contract: Contract):
         self.contract = contract
-        order = (2, 1, 0) if contract.color == "RGB" else (0, 1, 2)
-        self.channels = list(zip(order, contract.mean, contract.std))
-        self.tables = [self._normalise(np.arange(256, dtype=np.float32), m, s) for _, m, s in self.channels]
+        self.channels = list(zip(contract.mean, contract.std))
+        self.tables = [self._normalise(np.arange(256, dtype=np.float32), m, s) for m, s in self.channels]
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """(H, W, 3) uint8 BGR images -> (B, 3, h, w) float32, or (B, H, W, 3) uint8 where the graph normalises.
@@ -63,11 +62,13 @@ class Preprocessor:
     def _fill(self, image: np.ndarray, out: np.ndarray) -> None:
         """Write the normalised ``image`` (H, W, 3) to ``out`` (3, h, w)."""
         height, width = geometry(self.contract, image.shape[:2]).content
+        if self.contract.color == "RGB":
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         as_stored = (height, width) == image.shape[:2]
         if not as_stored:
             method = INTERPOLATION[self.contract.resize.get("interpolation", "linear")]
             image = cv2.resize(image.astype(np.float32), (width, height), interpolation=method)
-        for (channel, mean, std), table, plane in zip(self.channels, self.tables, out):
+        for channel, ((mean, std), table, plane) in enumerate(zip(self.channels, self.tables, out)):
             if self.contract.pad:
                 plane[...] = self._normalise(np.float32(self.contract.pad["value"]), mean, std)
                 plane = plane[:height, :width]

@@ -1,0 +1,27 @@
+"""Segment images, folders, videos and cameras with an exported model: ``python -m paddle_rtseg.infer --model D``.
+
+The same program as ``python -m rtseg_inference``, which needs only Paddle, NumPy, OpenCV and PyYAML.
+"""
+
+import argparse
+
+from rtseg_inference import cli
+
+from paddle_rtseg.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    return cli.parser("python -m paddle_rtseg.infer")
+
+
+def main(args: argparse.Namespace) -> int:
+    try:
+        return cli.main(args)
+    except cli.InputError as e:
+        raise InputError(str(e)) from e
+
+
+if __name__ == "__main__":
+    from paddle_rtseg.tools.command import run
+
+    run(parser, main)

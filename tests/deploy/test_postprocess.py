@@ -1,0 +1,85 @@
+"""Post-processing on the host equals the full computation, pixel for pixel."""
+
+import cv2
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+import pytest
+from rtseg_inference import postprocess
+from rtseg_inference.geometry import Geometry
+
+
+def weights(n, size):
+    """Bilinear interpolation from n samples to ``size``, half-pixel centres: left neighbour, right one, its weight."""
+    position = np.maximum((np.arange(size) + 0.5) * (n / size) - 0.5, 0)
+    left = np.minimum(position.astype(int), n - 1)
+    return left, np.minimum(left + 1, n - 1), (position - left).astype(np.float32)
+
+
+def upsampled(logits, height, width):
+    """(C, h, w) -> (C, H, W) float32, written down from the definition: every value of every class."""
+    left, right, a = weights(logits.shape[2], width)
+    rows = logits[:, :, left] * (1 - a) + logits[:, :, right] * a
+    top, bottom, b = weights(logits.shape[1], height)
+    return rows[:, top] * (1 - b)[:, None] + rows[:, bottom] * b[:, None]
+
+
+def random_logits(classes, height, width, seed=0):
+    return np.random.RandomState(seed).randn(classes, height, width).astype(np.float32)
+
+
+def street_logits(classes, height, width, seed=0):
+    """Logits as a network gives them on a street: regions, soft at their borders, with some noise."""
+    coarse = random_logits(classes, 5, 7, seed)
+    smooth = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC) for plane in coarse])
+    return (6 * smooth + 0.3 * random_logits(classes, height, width, seed + 1)).astype(np.float32)
+
+
+def whole(height, width):
+    return Geometry((height, width), (height, width), (height, width))
+
+
+@pytest.mark.parametrize("make", [random_logits, street_logits])
+@pytest.mark.parametrize("stride", [4, 8])
+@pytest.mark.parametrize("size", [(256, 512), (251, 333), (97, 64)])
+@pytest.mark.parametrize("classes", [2, 19])
+def test_equals_the_full_computation(make, stride, size, classes):
+    logits = make(classes, -(-size[0] // stride), -(-size[1] // stride))
+    expected = upsampled(logits, *size)
+    # The full computation is as good as float32 is: pixels where float64 decides otherwise are ties within rounding.
+    assert np.array_equal(postprocess.argmax(logits, whole(*size)), expected.argmax(axis=0))
+
+
+def test_the_reference_is_paddles_upsampling():
+    logits = street_logits(11, 45, 60)
+    theirs = F.interpolate(paddle.to_tensor(logits[None]), [360, 480], mode="bilinear").numpy()[0]
+    np.testing.assert_allclose(upsampled(logits, 360, 480), theirs, atol=1e-5 * np.abs(logits).max())
+    assert (postprocess.argmax(logits, whole(360, 480)) == theirs.argmax(axis=0)).mean() > 0.9999
+
+
+def test_the_first_of_equal_classes_wins():
+    logits = random_logits(3, 16, 24)
+    logits = np.concatenate([logits, logits])  # each class has an equal three further on
+    found = postprocess.argmax(logits, whole(128, 192))
+    assert found.max() == 2
+    assert np.array_equal(found, upsampled(logits, 128, 192).argmax(axis=0))
+
+
+def test_logits_at_full_size_and_many_classes():
+    logits = random_logits(300, 20, 30)
+    found = postprocess.argmax(logits, whole(20, 30))
+    assert found.dtype == np.uint16
+    assert np.array_equal(found, logits.argmax(axis=0))
+
+
+def test_padding_is_dropped_and_the_resize_undone():
+    logits = street_logits(5, 16, 24)
+    sizes = Geometry(image=(200, 260), content=(100, 130), network=(128, 192))
+    full = upsampled(logits, 128, 192)[:, :100, :130]
+    assert np.array_equal(postprocess.argmax(logits, sizes), upsampled(full, 200, 260).argmax(axis=0))
+
+
+def test_ids_are_repeated_not_interpolated():
+    ids = np.uint8([[0, 9, 7], [9, 0, 7], [7, 7, 7]])
+    found = postprocess.restore_ids(ids, Geometry(image=(4, 4), content=(2, 2), network=(3, 3)))
+    assert np.array_equal(found, np.kron(ids[:2, :2], np.ones((2, 2), np.uint8)))
