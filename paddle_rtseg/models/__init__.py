@@ -1,3 +1,3 @@
 """The networks. Importing this package puts them into PaddleSeg's component manager."""
 
-from . import lrformer, rtformer  # noqa: F401
+from . import lrformer, mix_transformer, rtformer, segformer_pp  # noqa: F401

@@ -31,8 +31,9 @@ _MMSEG = (
     Rule(_BLOCK + r"\.ffn\.layers\.1" + _KIND, r"backbone.block<\1>.\2.mlp.dwconv.dwconv.\g<kind>"),
     *linear(_BLOCK + r"\.ffn\.layers\.4", r"backbone.block<\1>.\2.mlp.fc2"),
     Rule(_STAGE + r"\.2" + _KIND, r"backbone.norm<\1>.\g<kind>"),
-    Rule(r"decode_head\.(convs\.\d|fusion_conv)\.conv\.weight", r"head.\1.conv.weight"),
-    *batch_norm(r"decode_head\.(convs\.\d|fusion_conv)\.bn", r"head.\1.bn"),
+    Rule(r"decode_head\.(convs\.\d\.conv|fusion\.\d)\.weight", r"head.\1.weight"),
+    *batch_norm(r"decode_head\.(convs\.\d\.bn)", r"head.\1"),
+    *batch_norm(r"decode_head\.fusion_conv\.bn", "head.bn"),
     Rule(r"decode_head\.conv_seg" + _KIND, r"head.classifier.\g<kind>"),
 )
 _NVLABS = (
@@ -85,7 +86,7 @@ def convert(state: Mapping[str, np.ndarray]) -> State:
         state = {"segformer." + n if n.startswith("encoder.") else n: a for n, a in state.items()}
     elif any("layers.0.0.projection." in n for n in names):
         rules = _MMSEG
-        state = _split_in_proj({"backbone." + n if n.startswith("layers.") else n: a for n, a in state.items()})
+        state = _split_packed({"backbone." + n if n.startswith("layers.") else n: a for n, a in state.items()})
     else:
         raise InputError(
             "expected a SegFormer with the names of mmseg (layers.0.0.projection...), NVlabs (patch_embed1...) or "
@@ -105,14 +106,17 @@ def _one_based(match) -> str:
     return str(int(match.group(1)) + 1)
 
 
-def _split_in_proj(state: Mapping[str, np.ndarray]) -> State:
-    """mmseg's packed projection -> query, and key with value."""
+def _split_packed(state: Mapping[str, np.ndarray]) -> State:
+    """mmseg's packed projection -> query, and key with value; its fusion convolution -> one for each of four maps."""
     result = {}
     for name, array in state.items():
         layer, packed, kind = name.partition("in_proj_")
         if packed:
             channels = len(array) // 3
             result[f"{layer}q.{kind}"], result[f"{layer}kv.{kind}"] = array[:channels], array[channels:]
+        elif name == "decode_head.fusion_conv.conv.weight":
+            slices = np.split(array, 4, axis=1)
+            result.update({f"decode_head.fusion.{k}.weight": part for k, part in enumerate(slices)})
         else:
             result[name] = array
     return result
@@ -152,10 +156,10 @@ def _expected(state: State) -> set:
         layers += [f"block{stage}.{j}.{part}" for j in range(depth) for part in parts]
         names |= {f"backbone.{layer}{kind}" for layer in layers for kind in both}
     if any(n.startswith("head.") for n in state):
-        convs = [*(f"head.convs.{k}" for k in range(4)), "head.fusion_conv"]
-        names |= {f"{conv}.conv.weight" for conv in convs}
-        names |= {f"{conv}.bn{kind}" for conv in convs for kind in statistics}
-        names |= {f"head.classifier{kind}" for kind in both}
+        for k in range(4):
+            names |= {f"head.convs.{k}.conv.weight", f"head.fusion.{k}.weight"}
+            names |= {f"head.convs.{k}.bn{kind}" for kind in statistics}
+        names |= {f"head.bn{kind}" for kind in statistics} | {f"head.classifier{kind}" for kind in both}
     elif any(n.startswith("linear_") for n in state):
         names |= {f"linear_c{stage}.proj{kind}" for stage in "1234" for kind in both}
         names |= {"linear_fuse._conv.weight", "linear_pred.weight", "linear_pred.bias"}

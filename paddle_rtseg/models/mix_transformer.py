@@ -1,0 +1,242 @@
+"""MiT, the hierarchical vision transformer of SegFormer, with SegFormer++'s token merging.
+
+Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers", NeurIPS 2021, arXiv
+2105.15203; Kienzle et al., "Segformer++: Efficient Token-Merging Strategies for High-Resolution Semantic
+Segmentation", MIPR 2024. Parameters have the names, shapes and LayerNorm epsilons of PaddleSeg's
+``MixVisionTransformer``, so its published weights load unchanged and equal weights give equal features. What is done
+differently:
+
+- attention may merge tokens (see :mod:`.token_merging`);
+- the MLP keeps its widened activations channels first, so that nothing wide is transposed around the depthwise
+  convolution; attention multiplies three-dimensional tensors, since Paddle's oneDNN errs on four-dimensional ones;
+- the queries are scaled, not the scores, which there are far more of.
+"""
+
+from typing import List, Optional, Sequence, Union
+
+import numpy as np
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddleseg.cvlibs import manager
+
+from ..errors import InputError
+from ..weights import load_weights, read_state
+from .layers import Constants, DropPath, init_vision_transformer, spatial_size
+from .token_merging import Bipartite, Size, StageMerging, keep_all, map_to_tokens, parse_schedule, tokens_to_map
+
+# Table 6 of the SegFormer paper.   channels of stages 1 to 4               blocks of stages 1 to 4
+_VARIANTS = {
+    "B0": {"embed_dims": (32, 64, 160, 256), "depths": (2, 2, 2, 2)},
+    "B1": {"embed_dims": (64, 128, 320, 512), "depths": (2, 2, 2, 2)},
+    "B2": {"embed_dims": (64, 128, 320, 512), "depths": (3, 4, 6, 3)},
+    "B3": {"embed_dims": (64, 128, 320, 512), "depths": (3, 4, 18, 3)},
+    "B4": {"embed_dims": (64, 128, 320, 512), "depths": (3, 8, 27, 3)},
+    "B5": {"embed_dims": (64, 128, 320, 512), "depths": (3, 6, 40, 3)},
+}
+
+
+class MixTransformer(nn.Layer):
+    """MiT (figure 2 of the SegFormer paper, its encoder).
+
+    Args:
+        embed_dims: channels of the four stages.
+        depths: blocks of the four stages.
+        token_merging: None; "hq", "fast" or "2x2", the paper's schedules; or four dicts, see
+            :func:`.token_merging.parse_schedule`. :meth:`set_token_merging` changes it later.
+        norm_eps: epsilon of every LayerNorm. None means PaddleSeg's: 1e-5 after patch embeddings and spatial
+            reductions, 1e-6 elsewhere. mmseg's weights, SegFormer++'s among them, want 1e-6; Hugging Face's 1e-5.
+        input_scale: 1, or 1/k to use every k-th row and column of the image; 0.5 is the paper's "downsampling".
+        num_heads: attention heads of the four stages.
+        sr_ratios: by how much keys and values are reduced, in height and in width, in the four stages.
+        mlp_ratio: widening of the MLPs.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
+        in_channels: channels of the image.
+        pretrained: path, or URL#sha256=HEX, of backbone weights; an ImageNet classifier in it is left out.
+
+    Raises:
+        InputError: a schedule that is not one, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int],
+        depths: Sequence[int],
+        token_merging: Union[str, Sequence[dict], None] = None,
+        norm_eps: Optional[float] = None,
+        input_scale: float = 1.0,
+        num_heads: Sequence[int] = (1, 2, 5, 8),
+        sr_ratios: Sequence[int] = (8, 4, 2, 1),
+        mlp_ratio: int = 4,
+        drop_path_rate: float = 0.1,
+        in_channels: int = 3,
+        pretrained: Optional[str] = None,
+    ):
+        super().__init__()
+        self.feat_channels = list(embed_dims)
+        self.input_stride = round(1 / input_scale) if 0 < input_scale <= 1 else 0
+        if self.input_stride * input_scale != 1:
+            raise InputError(f"expected input_scale 1, 1/2, 1/3 ..., got {input_scale}; choose one")
+        self.constants = Constants()
+        eps, inner_eps = (1e-6, 1e-5) if norm_eps is None else (norm_eps, norm_eps)
+        rates = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
+        channels = [in_channels, *embed_dims]
+        for i, (source, dim) in enumerate(zip(channels, channels[1:])):
+            kernel, stride = (7, 4) if i == 0 else (3, 2)
+            blocks = [
+                Block(dim, num_heads[i], mlp_ratio, sr_ratios[i], next(rates), eps, inner_eps) for _ in range(depths[i])
+            ]
+            self.add_sublayer(f"patch_embed{i + 1}", PatchEmbed(source, dim, kernel, stride, inner_eps))
+            self.add_sublayer(f"block{i + 1}", nn.LayerList(blocks))
+            self.add_sublayer(f"norm{i + 1}", nn.LayerNorm(dim, eps))
+        self.set_token_merging(token_merging)
+        self.apply(init_vision_transformer)
+        if pretrained is not None:
+            state = read_state(pretrained)
+            load_weights(self, {name: array for name, array in state.items() if not name.startswith("head.")})
+
+    def set_token_merging(self, schedule: Union[str, Sequence[dict], None]) -> None:
+        """Switch merging on, off or over to another schedule; the weights stay. Values as for the constructor."""
+        self.merging = parse_schedule(schedule)
+
+    @property
+    def fixed_size_reason(self) -> Optional[str]:
+        """Why an exported graph must have a fixed height and width; None where both may stay free."""
+        if any(isinstance(method, Bipartite) for stage in self.merging for method in stage):
+            return "bsm token merging counts tokens and keeps index tables when the graph is made"
+        return None
+
+    @paddle.jit.not_to_static  # plain tracing suffices: nothing branches on values
+    def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        """(B, 3, H, W) -> features at 1/4, 1/8, 1/16 and 1/32 of the (scaled) image, (B, C_i, H_i, W_i).
+
+        Raises:
+            InputError: too small an image for the merging schedule.
+        """
+        if self.input_stride > 1:
+            x = x[:, :, :: self.input_stride, :: self.input_stride]
+        features = []
+        for i, merging in enumerate(self.merging, start=1):
+            x, size = getattr(self, f"patch_embed{i}")(x)  # (B, N, C)
+            for block in getattr(self, f"block{i}"):
+                x = block(x, size, merging, self.constants)
+            x = tokens_to_map(getattr(self, f"norm{i}")(x), size)  # (B, N, C) -> (B, C, H_i, W_i)
+            features.append(x)
+        return features
+
+
+class PatchEmbed(nn.Layer):
+    """Overlapping patches: a strided convolution whose output tokens are normalised."""
+
+    def __init__(self, in_channels: int, dim: int, kernel: int, stride: int, eps: float):
+        super().__init__()
+        self.proj = nn.Conv2D(in_channels, dim, kernel, stride, padding=kernel // 2)
+        self.norm = nn.LayerNorm(dim, eps)
+
+    def forward(self, x: paddle.Tensor):
+        """(B, C', H, W) -> tokens (B, N, C) in raster order, and the map's height and width."""
+        x = self.proj(x)
+        return self.norm(map_to_tokens(x)), spatial_size(x)
+
+
+class Block(nn.Layer):
+    """Transformer block: attention, then the MLP, each after a norm and beside an identity."""
+
+    def __init__(
+        self, dim: int, num_heads: int, mlp_ratio: int, sr_ratio: int, drop_path: float, eps: float, inner_eps: float
+    ):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps)
+        self.attn = Attention(dim, num_heads, sr_ratio, inner_eps)
+        self.norm2 = nn.LayerNorm(dim, eps)
+        self.mlp = MLP(dim, mlp_ratio * dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: paddle.Tensor, size: Size, merging: StageMerging, constants: Constants) -> paddle.Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        x = x + self.drop_path(self.attn(self.norm1(x), size, merging, constants))
+        return x + self.drop_path(self.mlp(self.norm2(x), size))
+
+
+class Attention(nn.Layer):
+    """Self-attention whose keys and values come from a spatially reduced map, on merged tokens where asked for."""
+
+    def __init__(self, dim: int, num_heads: int, sr_ratio: int, eps: float):
+        super().__init__()
+        if dim % num_heads:
+            raise InputError(
+                f"expected channels that {num_heads} heads divide, got {dim}; change embed_dims or num_heads"
+            )
+        self.dim, self.num_heads = dim, num_heads
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.sr_ratio = sr_ratio
+        if sr_ratio > 1:
+            self.sr = nn.Conv2D(dim, dim, sr_ratio, sr_ratio)
+            self.norm = nn.LayerNorm(dim, eps)
+
+    def forward(self, x: paddle.Tensor, size: Size, merging: StageMerging, constants: Constants) -> paddle.Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        source, source_size = x, size
+        if self.sr_ratio > 1:
+            source = self.sr(tokens_to_map(x, size))  # (B, C, H / sr, W / sr)
+            source_size = spatial_size(source)
+            source = self.norm(map_to_tokens(source))  # (B, M, C)
+        if merging.key_value is not None:
+            merge, _ = merging.key_value(source, source_size, constants)
+            source = merge(source)
+        merge = unmerge = keep_all
+        if merging.query is not None:
+            merge, unmerge = merging.query(x, size, constants)
+        return unmerge(self.proj(self._attend(merge(x), source)))
+
+    def _attend(self, x: paddle.Tensor, source: paddle.Tensor) -> paddle.Tensor:
+        """Queries from (B, n, C), keys and values from (B, m, C) -> (B, n, C)."""
+        heads, width = self.num_heads, self.dim // self.num_heads
+        q = self._split_heads(self.q(x) * width**-0.5, heads).flatten(0, 1)  # (B * heads, n, width)
+        kv = self._split_heads(self.kv(source), 2 * heads)  # (B, 2 * heads, m, width)
+        k, v = kv[:, :heads].flatten(0, 1), kv[:, heads:].flatten(0, 1)
+        scores = F.softmax(paddle.matmul(q, k, transpose_y=True), axis=-1)  # (B * heads, n, m)
+        x = paddle.matmul(scores, v)
+        # (B * heads, n, width) -> (B, heads, n, width) -> (B, n, C)
+        x = x.reshape([-1, heads, _length(x), width]).transpose([0, 2, 1, 3])
+        return x.flatten(2)
+
+    def _split_heads(self, x: paddle.Tensor, heads: int) -> paddle.Tensor:
+        """(B, n, heads * width) -> (B, heads, n, width)."""
+        return x.reshape([-1, _length(x), heads, self.dim // self.num_heads]).transpose([0, 2, 1, 3])
+
+
+class MLP(nn.Layer):
+    """Position-wise network with a depthwise 3x3 convolution between its two layers."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.dwconv = nn.Layer()  # PaddleSeg wraps the convolution once more
+        self.dwconv.dwconv = nn.Conv2D(hidden, hidden, 3, padding=1, groups=hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: paddle.Tensor, size: Size) -> paddle.Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        x = tokens_to_map(self.fc1(x), size)  # (B, hidden, H, W)
+        return self.fc2(map_to_tokens(F.gelu(self.dwconv.dwconv(x))))
+
+
+@paddle.jit.not_to_static
+def _length(x: paddle.Tensor):
+    """Number of tokens of (B, n, C): an integer, or an integer tensor where it is free in an exported graph."""
+    return x.shape[1] if x.shape[1] >= 0 else paddle.shape(x)[1]
+
+
+def _variant(name: str):
+    def build(**overrides) -> MixTransformer:
+        return MixTransformer(**{**_VARIANTS[name], **overrides})
+
+    build.__name__ = build.__qualname__ = f"MiT_{name}"
+    build.__doc__ = f"MiT-{name}; ``overrides`` are any other arguments of :class:`MixTransformer`."
+    return manager.BACKBONES.add_component(build)
+
+
+MiT_B0, MiT_B1, MiT_B2, MiT_B3, MiT_B4, MiT_B5 = map(_variant, _VARIANTS)

@@ -1,0 +1,94 @@
+"""SegFormer++: a MiT backbone with token merging under the all-MLP head.
+
+Kienzle et al., "Segformer++: Efficient Token-Merging Strategies for High-Resolution Semantic Segmentation", MIPR 2024;
+the head is that of Xie et al., "SegFormer", NeurIPS 2021, arXiv 2105.15203, as mmseg and SegFormer++ build it:
+convolution, batch norm and ReLU where PaddleSeg's ``SegFormer`` has linear layers, 256 channels for every variant.
+
+What deviates is only the order of computation. The head fuses four maps by a 1x1 convolution of their upsampled
+concatenation. A 1x1 convolution and a bilinear enlargement commute, so each map meets its slice of that convolution
+at its own resolution, and the results are enlarged and added: a third of the multiplications, the same logits.
+"""
+
+from typing import List, Optional
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+from paddleseg.cvlibs import manager
+
+from ..weights import load_weights
+from .base import SegmentationModel
+from .layers import init_vision_transformer, resize
+
+
+@manager.MODELS.add_component
+class SegFormerPP(SegmentationModel):
+    """SegFormer++.
+
+    Args:
+        num_classes: number of classes.
+        backbone: a backbone with four feature maps and their channels in ``feat_channels``, such as ``MiT_B0``.
+        head_channels: channels inside the head.
+        dropout: share of the channels that training drops before the classifier.
+        pretrained: path, or URL#sha256=HEX, of weights for the whole network.
+
+    Raises:
+        InputError: the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        backbone: nn.Layer,
+        head_channels: int = 256,
+        dropout: float = 0.1,
+        pretrained: Optional[str] = None,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.head = Head(backbone.feat_channels, head_channels, num_classes, dropout)
+        if pretrained is not None:
+            load_weights(self, pretrained)
+
+    @property
+    def fixed_size_reason(self) -> Optional[str]:
+        return getattr(self.backbone, "fixed_size_reason", None)
+
+    def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        """(B, 3, H, W) -> one map of logits (B, num_classes, H / 4, W / 4)."""
+        return [self.head(self.backbone(x))]
+
+
+class Head(nn.Layer):
+    """Four maps to one width, enlarged to the first one's size, fused and classified."""
+
+    def __init__(self, in_channels: List[int], channels: int, num_classes: int, dropout: float):
+        super().__init__()
+        self.convs = nn.LayerList([ConvBNReLU(c, channels) for c in in_channels])
+        self.fusion = nn.LayerList([nn.Conv2D(channels, channels, 1, bias_attr=False) for _ in in_channels])
+        self.bn = nn.BatchNorm2D(channels)
+        self.dropout = nn.Dropout2D(dropout)
+        self.classifier = nn.Conv2D(channels, num_classes, 1)
+        self.apply(init_vision_transformer)
+        nn.initializer.Normal(std=0.01)(self.classifier.weight)
+
+    def forward(self, features: List[paddle.Tensor]) -> paddle.Tensor:
+        """Four (B, C_i, H_i, W_i) -> (B, num_classes, H_1, W_1)."""
+        maps = [fuse(conv(x)) for x, conv, fuse in zip(features, self.convs, self.fusion)]
+        fused = maps[0]
+        for x in maps[1:]:
+            fused = fused + resize(x, like=fused)
+        return self.classifier(self.dropout(F.relu(self.bn(fused))))
+
+
+class ConvBNReLU(nn.Layer):
+    """1x1 convolution, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2D(in_channels, channels, 1, bias_attr=False)
+        self.bn = nn.BatchNorm2D(channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, channels, H, W)."""
+        return F.relu(self.bn(self.conv(x)))
