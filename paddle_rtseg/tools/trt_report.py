@@ -1,0 +1,40 @@
+"""Which operators of an exported model TensorRT would take: ``python -m paddle_rtseg.trt_report --model DIR``.
+
+Exit status 0 if nothing is rejected, 1 if something is, 2 if there is no answer.
+"""
+
+import argparse
+import json
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m paddle_rtseg.trt_report",
+        description="Say of each operator of an exported model whether Paddle's rules give it to TensorRT. No engine "
+        "is built and no GPU is needed.",
+    )
+    p.add_argument(
+        "--model", required=True, metavar="DIR", help="folder of an exported model, or its .pdmodel or .json"
+    )
+    p.add_argument("--paddle", choices=["2.6", "3.x"], help="whose rules (default: 2.6 for pdmodel, 3.x for json)")
+    p.add_argument("--tensorrt", choices=["8.5", "8.6", "10.5"], help="default: 8.5 for Paddle 2.6, 8.6 for 3.x")
+    p.add_argument("--json", metavar="FILE", help="also write the report as JSON")
+    return p
+
+
+def main(args: argparse.Namespace) -> int:
+    from paddle_rtseg.deploy.trt_rules import as_dict, as_text, report
+    from paddle_rtseg.files import atomic_path
+
+    result = report(args.model, args.paddle, args.tensorrt)
+    print(as_text(result))
+    if args.json:
+        with atomic_path(args.json) as path, open(path, "w", encoding="utf-8") as f:
+            json.dump(as_dict(result), f, indent=1)
+    return 1 if result.rejected else 0
+
+
+if __name__ == "__main__":
+    from paddle_rtseg.tools.command import run
+
+    run(parser, main)
