@@ -92,6 +92,10 @@ class Reader {
   YAML::Node document_;
 };
 
+ShapeRange read_shape(const Reader& read, const std::string& key) {
+  return {read.numbers<int>(key + ".min", 4), read.numbers<int>(key + ".opt", 4), read.numbers<int>(key + ".max", 4)};
+}
+
 std::optional<ResizeRule> read_resize(const Reader& read) {
   const std::string key = "rtseg.preprocess.resize";
   if (read.node(key).IsNull()) return std::nullopt;
@@ -103,8 +107,8 @@ std::optional<ResizeRule> read_resize(const Reader& read) {
   } else if (resize.rule == "long" || resize.rule == "short") {
     resize.size = read.get<int>(key + ".size");
   }
-  resize.min = read.get_or(key, "min", 0);
-  resize.max = read.get_or(key, "max", 0);
+  resize.min = read.get_or(key, "min", 0.0);
+  resize.max = read.get_or(key, "max", 0.0);
   resize.divisor = read.get_or(key, "divisor", 0);
   if (!read.get_or<std::string>(key, "interpolation", "").empty())
     resize.interpolation = read.one_of(key + ".interpolation", {"nearest", "linear", "cubic", "area"});
@@ -126,7 +130,7 @@ Golden read_golden(const Reader& read) {
   for (const auto& item : read.node("rtseg.golden.tolerance")) {
     const auto precision = item.first.as<std::string>();
     const std::string key = "rtseg.golden.tolerance." + precision;
-    golden.tolerance[precision] = {read.get<double>(key + ".max_error"), read.get<double>(key + ".agreement")};
+    golden.tolerance[precision] = {read.get<double>(key + ".rms_error"), read.get<double>(key + ".agreement")};
   }
   return golden;
 }
@@ -190,8 +194,7 @@ Contract read_contract(const std::string& folder) {
   contract.input_dtype = read.one_of("rtseg.input.dtype", {"float32", "uint8"});
   contract.input_layout = read.one_of("rtseg.input.layout", {"NCHW", "NHWC"});
   contract.color = read.one_of("rtseg.input.color", {"RGB", "BGR"});
-  contract.shape = {read.numbers<int>("rtseg.input.shape.min", 4), read.numbers<int>("rtseg.input.shape.opt", 4),
-                    read.numbers<int>("rtseg.input.shape.max", 4)};
+  contract.shape = read_shape(read, "rtseg.input.shape");
   contract.resize = read_resize(read);
   contract.pad = read_pad(read);
   contract.scale = read.get<double>("rtseg.preprocess.scale");
@@ -199,7 +202,6 @@ Contract read_contract(const std::string& folder) {
   const auto std = read.numbers<double>("rtseg.preprocess.std", 3);
   std::copy(mean.begin(), mean.end(), contract.mean.begin());
   std::copy(std.begin(), std.end(), contract.std.begin());
-  contract.output_name = read.get<std::string>("rtseg.output.name");
   contract.output_op = read.one_of("rtseg.output.op", {"argmax", "softmax", "none", "logits"});
   contract.output_dtype = read.one_of("rtseg.output.dtype", {"float32", "int32", "int64"});
   contract.num_classes = read.get<int>("rtseg.output.num_classes");
@@ -207,6 +209,9 @@ Contract read_contract(const std::string& folder) {
     contract.palette.push_back({static_cast<unsigned char>(color[0]), static_cast<unsigned char>(color[1]),
                                 static_cast<unsigned char>(color[2])});
   contract.golden = read_golden(read);
+  contract.tensorrt = {read_shape(read, "rtseg.tensorrt.shape"), read.get<int>("rtseg.tensorrt.workspace_mb"),
+                       read.get<int>("rtseg.tensorrt.min_subgraph_size"),
+                       read.get<std::vector<std::string>>("rtseg.tensorrt.fp32_ops")};
   const std::size_t names = read.node("rtseg.classes").size(), classes = static_cast<std::size_t>(contract.num_classes);
   if (names != classes || contract.palette.size() != classes)
     throw InputError(path + " has " + std::to_string(classes) + " classes, " + std::to_string(names) + " names and " +

@@ -24,7 +24,7 @@ struct ResizeRule {
   std::string rule;               ///< "exact", "fit", "long", "short" or "limit"
   int height = 0, width = 0;      ///< exact, fit: the target
   int size = 0;                   ///< long, short: the length of that side
-  int min = 0, max = 0;           ///< short: max; limit: both; 0 is no limit
+  double min = 0, max = 0;        ///< short: max; limit: both; 0 is no limit
   int divisor = 0;                ///< both sides are rounded up to a multiple of it; 0 is off
   std::string interpolation = "linear";
 };
@@ -37,8 +37,8 @@ struct PadRule {
 
 /// How far a runtime may be from the golden output.
 struct Tolerance {
-  double max_error;  ///< largest error as a share of the largest absolute value of the golden output
-  double agreement;  ///< smallest share of mask pixels that must agree
+  double rms_error;  ///< root mean square of the output's error, as a share of that of the output
+  double agreement;  ///< smallest share of the mask's pixels that must agree
 };
 
 /// The stored input and output that every runtime is held to.
@@ -48,6 +48,14 @@ struct Golden {
   std::optional<std::string> output;           ///< .npy of the network's output; none where the output is the mask
   int step = 1;                                ///< every step-th row and column of the output was kept
   std::map<std::string, Tolerance> tolerance;  ///< by precision
+};
+
+/// How TensorRT engines are built.
+struct TensorRT {
+  ShapeRange shape;  ///< bounded
+  int workspace_mb = 0;
+  int min_subgraph_size = 0;
+  std::vector<std::string> fp32_ops;  ///< what overflows in fp16
 };
 
 /// What deploy.yaml says, checked.
@@ -61,10 +69,11 @@ struct Contract {
   std::optional<PadRule> pad;
   double scale = 1;
   std::array<double, 3> mean{}, std{};
-  std::string output_name, output_op, output_dtype;
+  std::string output_op, output_dtype;
   int num_classes = 0;
   std::vector<std::array<unsigned char, 3>> palette;  ///< RGB of each class
   Golden golden;
+  TensorRT tensorrt;
   std::map<std::string, std::string> sha256;  ///< by file name
 
   /// Path of one of the model's files.

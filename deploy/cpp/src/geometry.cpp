@@ -20,18 +20,18 @@ cv::Size resized(cv::Size size, const ResizeRule& rule) {
     scale = rule.size / longer;
   } else if (rule.rule == "short") {
     double side = rule.size;
-    if (rule.max && side / shorter * longer > rule.max) side = std::trunc(rule.max / longer * shorter);
+    if (rule.max > 0 && side / shorter * longer > rule.max) side = std::trunc(rule.max / longer * shorter);
     scale = side / shorter;
   } else if (rule.rule == "limit") {
-    if (rule.max && longer > rule.max) {
+    if (rule.max > 0 && longer > rule.max) {
       scale = rule.max / longer;
-    } else if (rule.min && longer < rule.min) {
+    } else if (rule.min > 0 && longer < rule.min) {
       scale = rule.min / longer;
     }
   }
   const auto finish = [&](int n) {
     const int rounded = static_cast<int>(std::nearbyint(n * scale));
-    return rule.divisor ? (rounded + rule.divisor - 1) / rule.divisor * rule.divisor : rounded;
+    return rule.divisor > 0 ? (rounded + rule.divisor - 1) / rule.divisor * rule.divisor : rounded;
   };
   return {finish(size.width), finish(size.height)};
 }

@@ -51,38 +51,37 @@ struct Axis {
   }
 };
 
-/// For each low-resolution pixel the largest class and how far the next one is below.
+/// For each low-resolution pixel its logits side by side, the largest class, and how far the next one is below.
 struct Winners {
+  int width, classes;
+  cv::Mat pixels;  ///< (h w, C)
   std::vector<int> label;
   std::vector<float> margin;
   float needed;  ///< a margin above this outlives the rounding errors of an interpolation
 
-  explicit Winners(const Planes& planes) : label(planes.size.area()), margin(planes.size.area()) {
-    const int width = planes.size.width;
-    float magnitude = 0;
-    cv::parallel_for_(
-        {0, planes.size.height},
-        [&](const cv::Range& rows) {
-          std::vector<float> second(width);
-          for (int y = rows.start; y < rows.end; ++y) row(planes, y, second);
-        },
-        planes.count * planes.size.area() / 65536.0);
-    for (std::size_t i = 0; i < static_cast<std::size_t>(planes.count) * planes.size.area(); ++i)
-      magnitude = std::max(magnitude, std::abs(planes.data[i]));
-    // Two weights per axis, each product and sum rounded: below 2^-21 of the largest value for each of two classes.
-    needed = std::max(std::ldexp(magnitude, -20), FLT_MIN);
+  explicit Winners(const Planes& planes)
+      : width(planes.size.width), classes(planes.count), label(planes.size.area()), margin(planes.size.area()) {
+    const cv::Mat logits(classes, planes.size.area(), CV_32F, const_cast<float*>(planes.data));
+    cv::transpose(logits, pixels);
+    // An interpolated value is off by less than 2^-22 of the largest one, and so is the mean of four in the painter.
+    needed = std::max(static_cast<float>(std::ldexp(cv::norm(logits, cv::NORM_INF), -19)), FLT_MIN);
+    cv::parallel_for_({0, planes.size.height}, [&](const cv::Range& rows) {
+      for (int y = rows.start; y < rows.end; ++y) read_row(planes, y);
+    });
   }
 
+  /// The logits of one pixel, one for each class.
+  const float* at(int pixel) const { return pixels.ptr<float>(pixel); }
+
  private:
-  void row(const Planes& planes, int y, std::vector<float>& second) {
-    const int width = planes.size.width;
-    int* const id = &label[static_cast<std::size_t>(y) * width];
-    float* const best = &margin[static_cast<std::size_t>(y) * width];
-    float* const next = second.data();
+  void read_row(const Planes& planes, int y) {
+    const std::size_t start = static_cast<std::size_t>(y) * width;
+    int* const id = &label[start];
+    float* const best = &margin[start];
+    std::vector<float> next(width, -std::numeric_limits<float>::infinity());
     std::fill(best, best + width, -std::numeric_limits<float>::infinity());
-    std::fill(next, next + width, -std::numeric_limits<float>::infinity());
-    for (int k = 0; k < planes.count; ++k) {
-      const float* const value = planes.data + (static_cast<std::size_t>(k) * planes.size.height + y) * width;
+    for (int k = 0; k < classes; ++k) {
+      const float* const value = planes.plane(k) + start;
       for (int x = 0; x < width; ++x) {
         const bool larger = value[x] > best[x];
         next[x] = std::max(next[x], larger ? best[x] : value[x]);
@@ -94,45 +93,37 @@ struct Winners {
   }
 };
 
-/// Fills one cell whose corners disagree.
+/// Fills cells whose corners disagree.
 class CellPainter {
  public:
-  CellPainter(const Planes& planes, const Winners& winners, const Axis& x_axis, const Axis& y_axis)
-      : planes_(planes),
-        winners_(winners),
+  CellPainter(const Winners& winners, const Axis& x_axis, const Axis& y_axis)
+      : winners_(winners),
         x_axis_(x_axis),
         y_axis_(y_axis),
         width_(x_axis.longest()),
-        top_(static_cast<std::size_t>(planes.count) * width_),
+        open_(winners.classes),
+        top_(winners.classes * width_),
         bottom_(top_.size()),
         best_(width_) {}
 
   template <typename Id>
   void paint(const Span& ys, const Span& xs, cv::Mat& ids) {
+    find_candidates(ys, xs);
     const int n = xs.end - xs.begin;
-    const std::array<int, 4> corners{ys.low * planes_.size.width + xs.low, ys.low * planes_.size.width + xs.high,
-                                     ys.high * planes_.size.width + xs.low, ys.high * planes_.size.width + xs.high};
-    candidates_.clear();
-    for (int k = 0; k < planes_.count; ++k) {
-      if (!can_win(k, corners)) continue;
-      const float* const plane = planes_.plane(k).ptr<float>();
-      float* const top = &top_[candidates_.size() * width_];
-      float* const bottom = &bottom_[candidates_.size() * width_];
+    for (std::size_t c = 0; c < candidates_.size(); ++c) {
+      const int k = candidates_[c];
       for (int x = 0; x < n; ++x) {
         const float low = x_axis_.low_weight[xs.begin + x], high = x_axis_.high_weight[xs.begin + x];
-        top[x] = plane[corners[0]] * low + plane[corners[1]] * high;
-        bottom[x] = plane[corners[2]] * low + plane[corners[3]] * high;
+        top_[c * width_ + x] = corners_[0][k] * low + corners_[1][k] * high;
+        bottom_[c * width_ + x] = corners_[2][k] * low + corners_[3][k] * high;
       }
-      candidates_.push_back(k);
     }
     for (int y = ys.begin; y < ys.end; ++y) {
       const float low = y_axis_.low_weight[y], high = y_axis_.high_weight[y];
       Id* const id = ids.ptr<Id>(y) + xs.begin;
       for (std::size_t c = 0; c < candidates_.size(); ++c) {
-        const float* const top = &top_[c * width_];
-        const float* const bottom = &bottom_[c * width_];
         for (int x = 0; x < n; ++x) {
-          const float value = top[x] * low + bottom[x] * high;
+          const float value = top_[c * width_ + x] * low + bottom_[c * width_ + x] * high;
           const bool larger = c == 0 || value > best_[x];
           best_[x] = larger ? value : best_[x];
           id[x] = larger ? static_cast<Id>(candidates_[c]) : id[x];
@@ -142,41 +133,46 @@ class CellPainter {
   }
 
  private:
-  /// False if the winner of one of the corners is safely above class `k` at all four.
-  bool can_win(int k, const std::array<int, 4>& corners) const {
-    const float* const values = planes_.data + static_cast<std::size_t>(k) * planes_.size.area();
-    for (int corner : corners) {
-      const int winner = winners_.label[corner];
-      if (winner == k) return true;
-      const float* const winning = planes_.data + static_cast<std::size_t>(winner) * planes_.size.area();
-      bool above = true;
-      for (int i : corners) above = above && winning[i] - values[i] > winners_.needed;
-      if (above) return false;
+  /// The classes that can win somewhere in the cell: all but those that are, at all four corners, safely below the
+  /// mean of the corners' winners. Where the mean of some classes is above a class, one of them is.
+  void find_candidates(const Span& ys, const Span& xs) {
+    const int upper = ys.low * winners_.width, lower = ys.high * winners_.width;
+    const std::array<int, 4> pixels{upper + xs.low, upper + xs.high, lower + xs.low, lower + xs.high};
+    const int classes = winners_.classes;
+    std::fill(open_.begin(), open_.end(), 0);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const float* const values = corners_[i] = winners_.at(pixels[i]);
+      float mean = 0;
+      for (int pixel : pixels) mean += 0.25F * values[winners_.label[pixel]];
+      const float bound = mean - winners_.needed;
+      int* const open = open_.data();
+      for (int k = 0; k < classes; ++k) open[k] |= values[k] < bound ? 0 : 1;
     }
-    return true;
+    candidates_.clear();
+    for (int k = 0; k < classes; ++k)
+      if (open_[k]) candidates_.push_back(k);
   }
 
-  const Planes& planes_;
   const Winners& winners_;
   const Axis& x_axis_;
   const Axis& y_axis_;
   std::size_t width_;
+  std::array<const float*, 4> corners_{};  ///< logits at the cell's corners
+  std::vector<int> open_;                  ///< for each class whether it can win
   std::vector<int> candidates_;
   std::vector<float> top_, bottom_;  ///< for each candidate the cell's upper and lower edge, interpolated in x
   std::vector<float> best_;
 };
 
 template <typename Id>
-void paint_rows(const Planes& planes, const Winners& winners, const Axis& x_axis, const Axis& y_axis,
-                const cv::Range& bands, cv::Mat& ids) {
-  CellPainter painter(planes, winners, x_axis, y_axis);
+void paint_rows(const Winners& winners, const Axis& x_axis, const Axis& y_axis, const cv::Range& bands, cv::Mat& ids) {
+  CellPainter painter(winners, x_axis, y_axis);
   for (int band = bands.start; band < bands.end; ++band) {
     const Span& ys = y_axis.spans[band];
-    const std::size_t upper = static_cast<std::size_t>(ys.low) * planes.size.width;
-    const std::size_t lower = static_cast<std::size_t>(ys.high) * planes.size.width;
+    const int upper = ys.low * winners.width, lower = ys.high * winners.width;
     const auto agree = [&](const Span& xs) {
-      const std::array<std::size_t, 4> corners{upper + xs.low, upper + xs.high, lower + xs.low, lower + xs.high};
-      return std::all_of(corners.begin(), corners.end(), [&](std::size_t i) {
+      const std::array<int, 4> corners{upper + xs.low, upper + xs.high, lower + xs.low, lower + xs.high};
+      return std::all_of(corners.begin(), corners.end(), [&](int i) {
         return winners.label[i] == winners.label[corners[0]] && winners.margin[i] > winners.needed;
       });
     };
@@ -193,19 +189,16 @@ void paint_rows(const Planes& planes, const Winners& winners, const Axis& x_axis
 
 }  // namespace
 
-cv::Mat Planes::plane(int k) const {
-  return {size, CV_32F, const_cast<float*>(data + static_cast<std::size_t>(k) * size.area())};
-}
-
 cv::Mat argmax(const Planes& planes, const Geometry& sizes) {
-  return sizes.content == sizes.image ? sparse_argmax(planes, sizes.network, sizes.image) : full_argmax(planes, sizes);
+  const bool cells = planes.size != sizes.network && sizes.content == sizes.image;
+  return cells ? sparse_argmax(planes, sizes.network, sizes.image) : full_argmax(planes, sizes);
 }
 
 cv::Mat full_argmax(const Planes& planes, const Geometry& sizes) {
   cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
   cv::Mat ids(sizes.image, id_type(planes.count), cv::Scalar(0)), network, image, best, larger;
   for (int k = 0; k < planes.count; ++k) {
-    cv::Mat plane = planes.plane(k);
+    cv::Mat plane(planes.size, CV_32F, const_cast<float*>(planes.plane(k)));
     if (plane.size() != sizes.network) {
       cv::resize(plane, network, sizes.network, 0, 0, cv::INTER_LINEAR);
       plane = network;
@@ -233,9 +226,9 @@ cv::Mat sparse_argmax(const Planes& planes, cv::Size network, cv::Size image) {
   cv::Mat ids(image, id_type(planes.count));
   cv::parallel_for_({0, static_cast<int>(y_axis.spans.size())}, [&](const cv::Range& bands) {
     if (ids.depth() == CV_8U) {
-      paint_rows<std::uint8_t>(planes, winners, x_axis, y_axis, bands, ids);
+      paint_rows<std::uint8_t>(winners, x_axis, y_axis, bands, ids);
     } else {
-      paint_rows<std::uint16_t>(planes, winners, x_axis, y_axis, bands, ids);
+      paint_rows<std::uint16_t>(winners, x_axis, y_axis, bands, ids);
     }
   });
   return ids;

@@ -15,8 +15,7 @@ struct Planes {
   int count;
   cv::Size size;
 
-  /// Plane `k` as a matrix that shares its memory.
-  cv::Mat plane(int k) const;
+  const float* plane(int k) const { return data + static_cast<std::size_t>(k) * size.area(); }
 };
 
 /// Class ids at the image's size: CV_8U, or CV_16U for more than 256 classes. Planes at any resolution are brought to
@@ -28,7 +27,7 @@ cv::Mat argmax(const Planes& planes, const Geometry& sizes);
 /// image, as the model's own last step and PaddleSeg's predict do.
 cv::Mat full_argmax(const Planes& planes, const Geometry& sizes);
 
-/// The same where the image was not resized, at a fraction of the cost, and pixel for pixel equal to full_argmax.
+/// The same for low-resolution planes where the image was not resized, at a fraction of the cost, and pixel for pixel equal to full_argmax.
 ///
 /// Bilinear interpolation keeps order: a class that is above another at the four corners of a cell of the
 /// low-resolution grid is above it everywhere in the cell, in floating point too, as rounding keeps order and the

@@ -86,32 +86,41 @@ class Runtime:
         return config
 
     def _cpu_config(self):
-        config = self._base_config()
+        backends = {"native": self._native_cpu, "onednn": self._onednn, "openvino": self._openvino}
+        config = backends[self.configuration.backend]()
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(self._threads)
-        backend, precision = self.configuration.backend, self.configuration.precision
-        json = self.contract.program_format == "json"
-        if backend == "native":
-            if hasattr(config, "disable_mkldnn"):  # Paddle 3.3 has oneDNN on unless told otherwise
-                config.disable_mkldnn()
-        elif backend == "onednn":
-            config.enable_mkldnn()
-            config.set_mkldnn_cache_capacity(ONEDNN_SHAPES)
-            if json:
-                # This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340), and makes
-                # products of 4-D matrices silently wrong. oneDNN's convolutions stay without it.
-                config.delete_pass("onednn_placement_pass")
-            if precision == "bf16":
-                config.enable_mkldnn_bfloat16()
-        elif backend == "openvino":
-            if json or not hasattr(config, "enable_openvino_engine"):
-                # On json the call is accepted and changes nothing.
-                raise InputError(
-                    "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
-                    f"{self.contract.model} with Paddle {self._paddle.__version__}; export with Paddle 2.6"
-                )
-            config.set_optim_cache_dir(tempfile.gettempdir())
-            config.enable_openvino_engine(self._precision_type())
+        return config
+
+    def _native_cpu(self):
+        config = self._base_config()
+        if hasattr(config, "disable_mkldnn"):  # Paddle 3.3 has oneDNN on unless told otherwise
+            config.disable_mkldnn()
+        return config
+
+    def _onednn(self):
+        config = self._base_config()
+        config.enable_mkldnn()
+        config.set_mkldnn_cache_capacity(ONEDNN_SHAPES)
+        if self.contract.program_format == "json":
+            # This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340); oneDNN's
+            # convolutions stay without it. Products of 4-D matrices straight after a convolution are wrong with or
+            # without it: that is for verify() to find.
+            config.delete_pass("onednn_placement_pass")
+        if self.configuration.precision == "bf16":
+            config.enable_mkldnn_bfloat16()
+        return config
+
+    def _openvino(self):
+        config = self._base_config()
+        if self.contract.program_format == "json" or not hasattr(config, "enable_openvino_engine"):
+            # On json the call is accepted and changes nothing.
+            raise InputError(
+                "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
+                f"{self.contract.model} with Paddle {self._paddle.__version__}; export with Paddle 2.6"
+            )
+        config.set_optim_cache_dir(tempfile.gettempdir())
+        config.enable_openvino_engine(self._precision_type())
         return config
 
     def _gpu_config(self):

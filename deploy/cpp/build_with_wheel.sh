@@ -1,0 +1,26 @@
+#!/bin/sh
+# Build rtseg_infer against the library of an installed paddlepaddle wheel, where no Paddle Inference package is at hand.
+#
+#   ./build_with_wheel.sh HEADERS [BUILD_FOLDER] [PYTHON]
+#
+# HEADERS       folder with Paddle's public inference headers (paddle_inference_api.h and what it includes) of the
+#               wheel's version; the wheel does not have them, Paddle Inference packages do, in paddle/include
+# BUILD_FOLDER  default: build, beside this script
+# PYTHON        Python that has the wheel; default: python3
+set -eu
+
+if [ $# -lt 1 ]; then
+  sed -n '2,10s/^# \{0,1\}//p' "$0"
+  exit 2
+fi
+source=$(cd "$(dirname "$0")" && pwd)
+headers=$1
+build=${2:-$source/build}
+python=${3:-python3}
+
+# Without importing paddle, which takes seconds and prints warnings.
+paddle=$("$python" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("paddle").origin))')
+libpython=$("$python" -c 'import os, sysconfig; v = sysconfig.get_config_var; print(os.path.join(v("LIBDIR"), v("LDLIBRARY")))')
+
+cmake -S "$source" -B "$build" -DPADDLE_WHEEL="$paddle" -DPADDLE_HEADERS="$headers" -DPYTHON_LIBRARY="$libpython"
+cmake --build "$build" --parallel 2

@@ -1,0 +1,209 @@
+#include "network.hpp"
+
+#include <paddle_inference_api.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <sstream>
+#include <thread>
+
+#include "error.hpp"
+#include "npy.hpp"
+
+namespace rtseg {
+namespace {
+
+using paddle_infer::Config;
+using paddle_infer::PrecisionType;
+
+// oneDNN keeps compiled kernels for so many input shapes; without a limit memory grows with each new size of image.
+constexpr int kOneDnnShapes = 10;
+constexpr int kGpuMemoryMb = 256;  // to begin with; Paddle takes more when it needs more
+
+PrecisionType precision_type(const std::string& precision) {
+  static const std::map<std::string, PrecisionType> types{
+      {"fp32", PrecisionType::kFloat32}, {"fp16", PrecisionType::kHalf}, {"bf16", PrecisionType::kBf16}};
+  return types.at(precision);
+}
+
+void check(const Configuration& configuration) {
+  static const std::map<std::string, std::map<std::string, std::vector<std::string>>> known{
+      {"cpu", {{"native", {"fp32"}}, {"onednn", {"fp32", "bf16"}}, {"openvino", {"fp32", "fp16", "bf16"}}}},
+      {"gpu", {{"native", {"fp32", "fp16", "bf16"}}, {"tensorrt", {"fp32", "fp16"}}}}};
+  const auto expect = [](const auto& allowed, const std::string& got, const std::string& what, const auto& name) {
+    std::string names;
+    for (const auto& item : allowed) {
+      if (name(item) == got) return;
+      names += (names.empty() ? "" : ", ") + name(item);
+    }
+    throw InputError("expected " + what + " to be one of " + names + ", got '" + got + "'");
+  };
+  const auto key = [](const auto& item) { return item.first; };
+  const auto itself = [](const std::string& item) { return item; };
+  expect(known, configuration.device, "the device", key);
+  const auto& backends = known.at(configuration.device);
+  expect(backends, configuration.backend, "the " + configuration.device + " backend", key);
+  expect(backends.at(configuration.backend), configuration.precision,
+         "the precision of " + configuration.device + " " + configuration.backend, itself);
+}
+
+// Paddle 2.6 lacks some of Paddle 3's settings. These take what the headers have: the first of two overloads is only
+// there if its call compiles, and is then the better match for 0.
+
+template <typename C>
+auto delete_pass(C& config, const std::string& pass, int) -> decltype(config.DeletePass(pass)) {
+  config.DeletePass(pass);
+}
+template <typename C>
+void delete_pass(C& config, const std::string& pass, long) {
+  config.pass_builder()->DeletePass(pass);
+}
+
+template <typename C>
+auto enable_openvino(C& config, PrecisionType precision, int) -> decltype(config.EnableOpenVINOEngine(precision)) {
+  config.SetOptimCacheDir(std::filesystem::temp_directory_path().string());
+  config.EnableOpenVINOEngine(precision);
+}
+template <typename C>
+void enable_openvino(C&, PrecisionType, long) {
+  throw InputError("OpenVINO inside Paddle needs Paddle 3, and this program was built with an older one");
+}
+
+void set_up_cpu(Config& config, const Contract& contract, const Configuration& configuration) {
+  config.DisableGpu();
+  config.SetCpuMathLibraryNumThreads(thread_count(configuration.threads));
+  if (configuration.backend == "native") {
+    config.DisableMKLDNN();  // Paddle 3.3 has oneDNN on unless told otherwise
+  } else if (configuration.backend == "onednn") {
+    config.EnableMKLDNN();
+    config.SetMkldnnCacheCapacity(kOneDnnShapes);
+    // This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340), and makes products of
+    // 4-D matrices silently wrong. oneDNN's convolutions stay without it.
+    if (contract.is_json()) delete_pass(config, "onednn_placement_pass", 0);
+    if (configuration.precision == "bf16") config.EnableMkldnnBfloat16();
+  } else {
+    if (contract.is_json())  // the call would be accepted and change nothing
+      throw InputError("OpenVINO inside Paddle needs a model in pdmodel form, got " + contract.model +
+                       "; export with Paddle 2.6");
+    enable_openvino(config, precision_type(configuration.precision), 0);
+  }
+}
+
+void set_up_gpu(Config& config, const Configuration& configuration) {
+  config.EnableUseGpu(kGpuMemoryMb, 0, precision_type(configuration.precision));
+  if (!config.use_gpu())
+    throw InputError("a GPU was asked for but this Paddle is built without CUDA; use its GPU package");
+}
+
+/// Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind of error in
+/// brackets, such as "(Unimplemented)".
+std::string telling_line(const std::string& text) {
+  std::istringstream lines(text);
+  std::string first;
+  for (std::string line; std::getline(lines, line);) {
+    line.erase(0, line.find_first_not_of(" \t"));
+    if (line.find("Error: (") != std::string::npos || line.rfind('(', 0) == 0) return line.substr(0, 200);
+    if (first.empty()) first = line;
+  }
+  return first.substr(0, 200);
+}
+
+}  // namespace
+
+int thread_count(int threads) {
+  if (threads > 0) return threads;
+  cpu_set_t cores;
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) return CPU_COUNT(&cores);
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+void prepare_environment(int threads) {
+  const std::string count = std::to_string(thread_count(threads));
+  const auto set_default = [](const char* name, const std::string& value) { setenv(name, value.c_str(), 0); };
+  set_default("OMP_NUM_THREADS", count);
+  set_default("FLAGS_paddle_num_threads", count);
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);) {
+    if (line.find("AuthenticAMD") != std::string::npos) {
+      set_default("MKL_DEBUG_CPU_TYPE", "5");
+      break;
+    }
+  }
+}
+
+struct Network::Implementation {
+  std::string input_name;
+  std::string description;
+  std::shared_ptr<paddle_infer::Predictor> predictor;
+};
+
+Network::Network(const Contract& contract, const Configuration& configuration)
+    : implementation_(std::make_unique<Implementation>()) {
+  check(configuration);
+  Config config(contract.path(contract.model), contract.path(contract.params));
+  config.DisableGlogInfo();
+  config.EnableMemoryOptim();
+  if (contract.is_json()) config.EnableNewExecutor();  // Paddle 3.3 refuses to save memory under its older executor
+  if (configuration.device == "cpu") {
+    set_up_cpu(config, contract, configuration);
+  } else {
+    set_up_gpu(config, configuration);
+  }
+  implementation_->input_name = contract.input_name;
+  implementation_->description = configuration.text();
+  try {
+    implementation_->predictor = paddle_infer::CreatePredictor(config);
+  } catch (const std::exception& e) {
+    throw InputError("Paddle cannot load " + contract.model + " as " + configuration.text() + ": " +
+                     telling_line(e.what()));
+  }
+  const auto inputs = implementation_->predictor->GetInputNames();
+  if (std::find(inputs.begin(), inputs.end(), contract.input_name) == inputs.end())
+    throw InputError(contract.model + " has no input '" + contract.input_name + "'; export the model again");
+}
+
+Network::~Network() = default;
+Network::Network(Network&&) noexcept = default;
+Network& Network::operator=(Network&&) noexcept = default;
+
+Output Network::run(const Batch& batch) {
+  paddle_infer::Predictor& predictor = *implementation_->predictor;
+  const auto input = predictor.GetInputHandle(implementation_->input_name);
+  input->Reshape(batch.shape);
+  if (batch.raw.empty()) {
+    input->CopyFromCpu(batch.values.data());
+  } else {
+    input->CopyFromCpu(batch.raw.data());
+  }
+  try {
+    if (!predictor.Run()) throw InputError("Paddle could not run the network on " + shape_text(batch.shape));
+  } catch (const InputError&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw InputError("Paddle cannot run the network as " + implementation_->description + " on " +
+                     shape_text(batch.shape) + ": " + telling_line(e.what()));
+  }
+  const auto output = predictor.GetOutputHandle(predictor.GetOutputNames().at(0));
+  Output result{output->shape(), {}};
+  std::size_t count = 1;
+  for (int n : result.shape) count *= static_cast<std::size_t>(n);
+  const auto copy = [&](auto values) {
+    values.resize(count);
+    output->CopyToCpu(values.data());
+    result.values = std::move(values);
+  };
+  switch (output->type()) {
+    case paddle_infer::DataType::FLOAT32: copy(std::vector<float>()); break;
+    case paddle_infer::DataType::INT32: copy(std::vector<std::int32_t>()); break;
+    case paddle_infer::DataType::INT64: copy(std::vector<std::int64_t>()); break;
+    default: throw InputError("the network's output is neither float32 nor int32 nor int64; export the model again");
+  }
+  return result;
+}
+
+}  // namespace rtseg

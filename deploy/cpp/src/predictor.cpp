@@ -1,0 +1,158 @@
+#include "predictor.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <opencv2/imgcodecs.hpp>
+#include <utility>
+
+#include "error.hpp"
+#include "files.hpp"
+#include "npy.hpp"
+#include "postprocess.hpp"
+
+namespace rtseg {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Milliseconds since `start`, which becomes now.
+double lap(Clock::time_point& start) {
+  const auto now = Clock::now();
+  const double taken = std::chrono::duration<double, std::milli>(now - start).count();
+  start = now;
+  return taken;
+}
+
+/// Root mean square of the difference between (C, h, w) `found`, of which every step-th row and column counts, and
+/// `golden`, as a share of that of `golden`.
+double relative_error(const float* found, const std::vector<int>& shape, const Array& golden, int step) {
+  const auto kept = [&](int n) { return (n + step - 1) / step; };
+  const std::vector<int> expected{shape[0], kept(shape[1]), kept(shape[2])};
+  if (golden.shape != expected)
+    throw InputError("the golden output has shape " + shape_text(golden.shape) + ", the network gives " +
+                     shape_text(expected));
+  double error = 0, total = 0;
+  std::size_t i = 0;
+  for (int k = 0; k < shape[0]; ++k)
+    for (int y = 0; y < shape[1]; y += step)
+      for (int x = 0; x < shape[2]; x += step, ++i) {
+        const double value = found[(static_cast<std::size_t>(k) * shape[1] + y) * shape[2] + x];
+        error += (value - golden.values[i]) * (value - golden.values[i]);
+        total += static_cast<double>(golden.values[i]) * golden.values[i];
+      }
+  return std::sqrt(error / total);
+}
+
+}  // namespace
+
+std::string Verification::text() const {
+  char text[80];
+  int length = 0;
+  if (rms_error) length = std::snprintf(text, sizeof text, "relative error %.1e, ", *rms_error);
+  std::snprintf(text + length, sizeof text - length, "%.2f%% of the pixels agree", 100 * agreement);
+  return text;
+}
+
+Predictor::Predictor(Contract contract, const Configuration& configuration)
+    : contract_(std::move(contract)), preprocess_(contract_), network_(contract_, configuration) {}
+
+std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images) {
+  Timings timings;
+  const Output output = run(images, timings);
+  auto start = Clock::now();
+  std::vector<Result> results;
+  for (std::size_t i = 0; i < images.size(); ++i)
+    results.push_back({to_mask(output, static_cast<int>(i), images[i].size()), {}});
+  timings.post = lap(start);
+  for (Result& result : results) result.timings = timings;
+  return results;
+}
+
+Verification Predictor::verify(const std::string& precision) {
+  const Golden& golden = contract_.golden;
+  const cv::Mat image = read_image(contract_.path(golden.image));
+  const cv::Mat expected = read_image(contract_.path(golden.mask), cv::IMREAD_UNCHANGED);
+  if (golden.tolerance.count(precision) == 0)
+    throw InputError("the model has no golden tolerance for " + precision + "; choose another precision");
+  const Tolerance& tolerance = golden.tolerance.at(precision);
+
+  Timings timings;
+  const Output output = run({image}, timings);
+  const cv::Mat mask = to_mask(output, 0, image.size());
+  if (expected.size() != mask.size() || expected.type() != mask.type())
+    throw InputError("the golden mask has another size or type than the network's; export the model again");
+  Verification verification;
+  verification.agreement = cv::countNonZero(mask == expected) / static_cast<double>(mask.total());
+  if (golden.output) {
+    const std::vector<int> shape(output.shape.begin() + 1, output.shape.end());
+    verification.rms_error = relative_error(std::get<std::vector<float>>(output.values).data(), shape,
+                                            read_npy(contract_.path(*golden.output)), golden.step);
+  }
+  // A comparison with NaN is false: an output that overflowed does not pass.
+  verification.passed = verification.agreement >= tolerance.agreement &&
+                        (!verification.rms_error || *verification.rms_error <= tolerance.rms_error);
+  return verification;
+}
+
+Output Predictor::run(const std::vector<cv::Mat>& images, Timings& timings) {
+  auto start = Clock::now();
+  std::vector<cv::Mat> filled = images;  // a graph of a fixed batch is filled up with the last image
+  const auto batch_size = static_cast<std::size_t>(contract_.shape.min[0]);
+  filled.resize(std::max(images.size(), batch_size), images.back());
+  const Batch batch = preprocess_(filled);
+  timings.pre = lap(start);
+  Output output = network_.run(batch);
+  timings.run = lap(start);
+  const std::size_t axes = contract_.output_op == "argmax" ? 3 : 4;
+  if (output.shape.size() != axes || output.shape[0] != batch.shape[0])
+    throw InputError("expected " + std::to_string(axes) + " axes of the network's output and a batch of " +
+                     std::to_string(batch.shape[0]) + ", got " + shape_text(output.shape) + "; export the model again");
+  return output;
+}
+
+/// The network's output for one image -> class ids at the image's size. Logits and probabilities are brought to that
+/// size before the largest is taken, as PaddleSeg's predict does; class ids can only be repeated.
+cv::Mat Predictor::to_mask(const Output& output, int index, cv::Size image) const {
+  const Geometry sizes = geometry(contract_, image);
+  const cv::Size size(output.shape.back(), output.shape[output.shape.size() - 2]);
+  if (contract_.output_op == "argmax") {
+    cv::Mat ids(size, contract_.num_classes <= 256 ? CV_8U : CV_16U);
+    std::visit(
+        [&](const auto& values) {
+          const auto* from = &values[static_cast<std::size_t>(index) * size.area()];
+          if (ids.depth() == CV_8U) {
+            std::copy(from, from + size.area(), ids.ptr<std::uint8_t>());
+          } else {
+            std::copy(from, from + size.area(), ids.ptr<std::uint16_t>());
+          }
+        },
+        output.values);
+    return restore_ids(ids, sizes);
+  }
+  const auto& values = std::get<std::vector<float>>(output.values);
+  const std::size_t volume = static_cast<std::size_t>(output.shape[1]) * size.area();
+  return argmax({&values[static_cast<std::size_t>(index) * volume], output.shape[1], size}, sizes);
+}
+
+cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const Contract& contract) {
+  cv::Mat colors(mask.size(), CV_8UC3);
+  const auto paint = [&](auto id) {
+    for (int y = 0; y < mask.rows; ++y)
+      for (int x = 0; x < mask.cols; ++x) {
+        const auto& rgb = contract.palette.at(mask.at<decltype(id)>(y, x));
+        colors.at<cv::Vec3b>(y, x) = {rgb[2], rgb[1], rgb[0]};
+      }
+  };
+  if (mask.depth() == CV_8U) {
+    paint(std::uint8_t{});
+  } else {
+    paint(std::uint16_t{});
+  }
+  cv::Mat blended;
+  cv::addWeighted(colors, 0.5, image, 0.5, 0, blended);
+  return blended;
+}
+
+}  // namespace rtseg

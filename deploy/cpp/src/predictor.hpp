@@ -1,0 +1,63 @@
+// The predictor: camera images in, class ids out.
+#pragma once
+
+#include <memory>
+#include <opencv2/core.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "contract.hpp"
+#include "network.hpp"
+#include "preprocess.hpp"
+
+namespace rtseg {
+
+/// Milliseconds that one call took, for the whole batch.
+struct Timings {
+  double pre = 0, run = 0, post = 0;
+};
+
+/// What the network saw in one image.
+struct Result {
+  cv::Mat mask;  ///< class ids at the image's size, CV_8U or CV_16U
+  Timings timings;
+};
+
+/// How a configuration compares with the golden output.
+struct Verification {
+  std::optional<double> rms_error;  ///< see Tolerance; none where the output is class ids
+  double agreement = 0;             ///< share of the mask's pixels that agree
+  bool passed = false;
+
+  std::string text() const;
+};
+
+/// An exported model, ready to run.
+class Predictor {
+ public:
+  /// Throws InputError if the folder is damaged, or this machine cannot run the model in this way.
+  Predictor(Contract contract, const Configuration& configuration);
+
+  const Contract& contract() const { return contract_; }
+
+  /// Segment (H, W) CV_8UC3 BGR images as one batch. They may differ in size where the model's resize rule brings them
+  /// to one. Throws InputError if an image lies outside the shapes that the model was exported for.
+  std::vector<Result> predict(const std::vector<cv::Mat>& images);
+
+  /// Run the golden image and compare with the stored output of the network before its export.
+  Verification verify(const std::string& precision);
+
+ private:
+  Output run(const std::vector<cv::Mat>& images, Timings& timings);
+  cv::Mat to_mask(const Output& output, int index, cv::Size image) const;
+
+  Contract contract_;
+  Preprocessor preprocess_;
+  Network network_;
+};
+
+/// The image with the classes' colours laid over it, half transparent.
+cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const Contract& contract);
+
+}  // namespace rtseg
