@@ -224,6 +224,10 @@ class GPUFriendlyAttention(nn.Layer):
         scores = F.conv2d(self.norm(x), self.k, stride=self.stride)  # (B, out_channels, h, w)
         return F.conv2d(self._normalise(scores), self.v)
 
+    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
+        """Multiply-accumulates of the two products."""
+        return output.size * (self.k.shape[1] + self.v.shape[1])
+
     def _normalise(self, scores: paddle.Tensor) -> paddle.Tensor:
         """Softmax over the pixels, then division by the sum over the keys of a head."""
         channels = scores.shape[1]
@@ -247,6 +251,11 @@ class CrossResolutionAttention(nn.Layer):
         weights = F.softmax(paddle.matmul(queries, keys * scale, transpose_x=True), axis=-1)  # (B, H*W, N)
         out = paddle.matmul(values, weights, transpose_y=True)  # (B, C, H*W)
         return out.reshape([0, x.shape[1], *spatial_size(x)])
+
+    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
+        """Multiply-accumulates of the two products."""
+        keys = inputs[1]
+        return 2 * output.size * keys.shape[2]
 
 
 class AdaptiveMaxPool(nn.Layer):
