@@ -114,7 +114,7 @@ def test_paddlesegs_own_models(frame, tmp_path):
     folder = export_model(model, str(tmp_path), PREPROCESSING)
     assert model.training
     model.eval()
-    predictor, _ = fastest(folder)
+    predictor = Predictor(folder)
     image = cv2.resize(frame, (224, 160))
     assert_same_mask(predictor.predict(image).mask, dygraph_logits(model, [image])[0])
 

@@ -91,7 +91,8 @@ class Contract:
     classes: List[str]
     palette: List[List[int]] = field(repr=False)  #: RGB of each class
     golden: Golden = field(repr=False)
-    tensorrt: Dict[str, Any] = field(repr=False)
+    tensorrt: Dict[str, Any] = field(repr=False)  #: settings of its engines
+    tensorrt_shape: ShapeRange = field(repr=False)  #: inputs that its engines are built for
 
     def path(self, name: str) -> str:
         """Path of one of the model's files."""
@@ -195,7 +196,10 @@ def parse(document: Any, folder: str) -> Contract:
             },
         ),
         tensorrt=get("rtseg.tensorrt", dict),
+        tensorrt_shape=get.shape_range("rtseg.tensorrt.shape"),
     )
+    for key, kind in (("workspace_mb", int), ("min_subgraph_size", int), ("fp32_ops", list)):
+        get(f"rtseg.tensorrt.{key}", kind)
     if not len(contract.classes) == len(contract.palette) == contract.num_classes:
         raise InputError(
             f"{path} has {contract.num_classes} classes, {len(contract.classes)} names and {len(contract.palette)} "

@@ -95,8 +95,8 @@ class Predictor:
         backend = backend or ("onednn" if device == "cpu" else "native")
         self.configuration = Configuration(device, backend, precision, threads)
         self.contract = read_contract(model_dir)
-        self.preprocess = Preprocessor(self.contract)
         self.runtime = Runtime(self.contract, self.configuration)
+        self.preprocess = Preprocessor(self.contract, self.runtime.shape)
 
     def predict(self, images: Union[Image, Sequence[Image]]) -> Union[Result, List[Result]]:
         """Segment an image, or a list of images as one batch.

@@ -1,11 +1,11 @@
 """From camera images to the network's input, as deploy.yaml says: resize, pad, colour order, normalise."""
 
-from typing import Sequence
+from typing import Optional, Sequence
 
 import cv2
 import numpy as np
 
-from .contract import Contract
+from .contract import Contract, ShapeRange
 from .errors import InputError
 from .geometry import geometry
 
@@ -24,8 +24,9 @@ class Preprocessor:
     that are not resized take one of 256 values per channel, and normalising them is a look-up in a table.
     """
 
-    def __init__(self, contract: Contract):
-        self.contract = contract
+    def __init__(self, contract: Contract, shape: Optional[ShapeRange] = None):
+        """``shape``: the inputs that the runtime takes, where that is less than the contract allows."""
+        self.contract, self.shape = contract, shape or contract.shape
         self.channels = list(zip(contract.mean, contract.std))
         self.tables = [self._normalise(np.arange(256, dtype=np.float32), m, s) for m, s in self.channels]
 
@@ -47,9 +48,9 @@ class Preprocessor:
             raise InputError(f"expected one batch to come to one size, got {sorted(sizes)}; predict them one at a time")
         height, width = sizes.pop()
         shape = (len(images), height, width, 3) if raw else (len(images), 3, height, width)
-        if not self.contract.shape.contains(shape):
+        if not self.shape.contains(shape):
             raise InputError(
-                f"the model takes {self.contract.input_layout} inputs of {self.contract.shape}, got "
+                f"the model takes {self.contract.input_layout} inputs of {self.shape}, got "
                 f"{'x'.join(map(str, shape))}; resize the image, or export the model for this size"
             )
         if raw:

@@ -19,7 +19,6 @@ PRECISIONS = {
 }
 # oneDNN keeps compiled kernels for so many input shapes; without a limit memory grows with each new size of image.
 ONEDNN_SHAPES = 10
-GPU_MEMORY_MB = 256  # to begin with; Paddle takes more when it needs more
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,9 @@ class Runtime:
                 f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export the model with this Paddle"
             )
         self._paddle, self._inference = paddle, inference
-        config = self._cpu_config() if configuration.device == "cpu" else self._gpu_config()
-        self._predictor = inference.create_predictor(config)
+        #: input shapes that may be run
+        self.shape = contract.tensorrt_shape if configuration.backend == "tensorrt" else contract.shape
+        self._predictor = self._cpu_predictor() if configuration.device == "cpu" else self._gpu_predictor()
         self._input = self._predictor.get_input_handle(contract.input_name)
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
@@ -85,12 +85,12 @@ class Runtime:
             config.enable_new_executor()
         return config
 
-    def _cpu_config(self):
+    def _cpu_predictor(self):
         backends = {"native": self._native_cpu, "onednn": self._onednn, "openvino": self._openvino}
         config = backends[self.configuration.backend]()
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(self._threads)
-        return config
+        return self._inference.create_predictor(config)
 
     def _native_cpu(self):
         config = self._base_config()
@@ -123,16 +123,16 @@ class Runtime:
         config.enable_openvino_engine(self._precision_type())
         return config
 
-    def _gpu_config(self):
+    def _gpu_predictor(self):
         if not self._paddle.is_compiled_with_cuda():
             raise InputError("a GPU was asked for but this Paddle is built without CUDA; install paddlepaddle-gpu")
         if self._paddle.device.cuda.device_count() == 0:
             raise InputError("a GPU was asked for but Paddle sees none; check the driver or use the CPU")
         if self.configuration.backend == "tensorrt":
-            return tensorrt.config(self.contract, self.configuration.precision, self._paddle, GPU_MEMORY_MB)
+            return tensorrt.create_predictor(self.contract, self.configuration.precision)
         config = self._base_config()
-        config.enable_use_gpu(GPU_MEMORY_MB, 0, self._precision_type())
-        return config
+        config.enable_use_gpu(tensorrt.GPU_MEMORY_MB, 0, self._precision_type())
+        return self._inference.create_predictor(config)
 
     def _precision_type(self):
         kinds = self._inference.PrecisionType

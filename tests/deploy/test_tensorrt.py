@@ -1,0 +1,51 @@
+"""What can be told of the TensorRT path without a GPU: what an engine is kept under, and how its absence shows."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+from rtseg_inference import contract, tensorrt
+
+MACHINE = {"gpu": "A", "capability": [8, 6], "tensorrt_version": [8, 6, 1], "paddle_version": "2.6.2"}
+
+
+def test_engines_are_kept_under_all_that_they_depend_on(exported, monkeypatch):
+    monkeypatch.setenv("RTSEG_CACHE", "somewhere")
+    found = contract.read_contract(exported["logits"])
+    wider = {**found.tensorrt, "shape": {**found.tensorrt["shape"], "max": [8, 3, 2048, 2048]}}
+    other_weights = {**found.sha256, found.params: "0" * 64}
+    folders = [
+        tensorrt.cache_folder(found, "fp32", MACHINE),
+        tensorrt.cache_folder(found, "fp16", MACHINE),
+        *(tensorrt.cache_folder(found, "fp32", {**MACHINE, key: "other"}) for key in MACHINE),
+        tensorrt.cache_folder(dataclasses.replace(found, tensorrt=wider), "fp32", MACHINE),
+        tensorrt.cache_folder(dataclasses.replace(found, sha256=other_weights), "fp32", MACHINE),
+    ]
+    assert len(set(folders)) == len(folders)
+    assert folders[0] == tensorrt.cache_folder(found, "fp32", dict(reversed(MACHINE.items())))
+    assert all(os.path.dirname(folder) == "somewhere" for folder in folders)
+
+
+def test_subgraphs_are_counted_by_paddles_log():
+    log = "I1 a.cc:1] ---  detect a sub-graph with 120 nodes\nI1 b.cc:2] ---  detect a sub-graph with 7 nodes\n"
+    assert tensorrt.subgraph_sizes(log) == [120, 7]
+    assert tensorrt.subgraph_sizes("I1 no subgraphs") == []
+
+
+def test_what_native_code_writes_is_caught_and_shown_on_failure(capfd):
+    with tensorrt.native_stderr() as log:
+        os.write(2, b"a line\n")
+    assert log() == "a line\n" and capfd.readouterr().err == ""
+    with pytest.raises(RuntimeError), tensorrt.native_stderr():
+        os.write(2, b"the reason\n")
+        raise RuntimeError
+    assert "the reason" in capfd.readouterr().err
+
+
+def test_engines_are_built_for_bounded_shapes(exported):
+    found = contract.read_contract(exported["logits"])
+    assert -1 in found.shape.max and -1 not in found.tensorrt_shape.max
+    batches = tensorrt._batches(found)
+    assert [b.shape for b in batches] == [(1, 3, 32, 32), (1, 3, 512, 1024), (4, 3, 1024, 2048)]
+    assert all(b.dtype == np.float32 for b in batches)
