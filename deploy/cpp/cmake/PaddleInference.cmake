@@ -83,5 +83,8 @@ endif()
 get_property(rpath GLOBAL PROPERTY RTSEG_RPATH)
 list(REMOVE_DUPLICATES rpath)
 string(REPLACE ";" ":" rpath "${rpath}")
-# Paddle's libraries need each other: the linker finds them by the same folders.
-target_link_options(paddle_inference INTERFACE "LINKER:--disable-new-dtags,-rpath,${rpath}")
+# The program names all of Paddle's libraries itself (no-as-needed), as these do not all find each other. What shared
+# libraries miss is left to the loader: at link time the rpath would be searched for OpenCV's libraries too, and a wheel
+# brings a libblas.so.3 that has not all that the system's has.
+target_link_options(paddle_inference INTERFACE "LINKER:-rpath,${rpath}" "LINKER:--no-as-needed"
+                    "LINKER:--allow-shlib-undefined")

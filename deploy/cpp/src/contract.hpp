@@ -21,11 +21,11 @@ struct ShapeRange {
 
 /// How an image is resized before the network sees it.
 struct ResizeRule {
-  std::string rule;               ///< "exact", "fit", "long", "short" or "limit"
-  int height = 0, width = 0;      ///< exact, fit: the target
-  int size = 0;                   ///< long, short: the length of that side
-  double min = 0, max = 0;        ///< short: max; limit: both; 0 is no limit
-  int divisor = 0;                ///< both sides are rounded up to a multiple of it; 0 is off
+  std::string rule;           ///< "exact", "fit", "long", "short" or "limit"
+  int height = 0, width = 0;  ///< exact, fit: the target
+  int size = 0;               ///< long, short: the length of that side
+  double min = 0, max = 0;    ///< short: max; limit: both; 0 is no limit
+  int divisor = 0;            ///< both sides are rounded up to a multiple of it; 0 is off
   std::string interpolation = "linear";
 };
 

@@ -7,10 +7,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <map>
 #include <sstream>
 #include <thread>
+#include <type_traits>
 
 #include "error.hpp"
 #include "npy.hpp"
@@ -52,45 +52,57 @@ void check(const Configuration& configuration) {
          "the precision of " + configuration.device + " " + configuration.backend, itself);
 }
 
-// Paddle 2.6 lacks some of Paddle 3's settings. These take what the headers have: the first of two overloads is only
-// there if its call compiles, and is then the better match for 0.
-
-template <typename C>
-auto delete_pass(C& config, const std::string& pass, int) -> decltype(config.DeletePass(pass)) {
-  config.DeletePass(pass);
-}
-template <typename C>
-void delete_pass(C& config, const std::string& pass, long) {
-  config.pass_builder()->DeletePass(pass);
+/// Calls the first of two settings if Paddle's headers have it, and the second if not: releases differ in names.
+template <typename First, typename Second>
+void either(Config& config, First first, Second second) {
+  if constexpr (std::is_invocable_v<First, Config&>) {
+    first(config);
+  } else {
+    second(config);
+  }
 }
 
-template <typename C>
-auto enable_openvino(C& config, PrecisionType precision, int) -> decltype(config.EnableOpenVINOEngine(precision)) {
+void set_up_onednn(Config& config, const Contract& contract, const std::string& precision) {
+  either(
+      config, [](auto& c) -> decltype(c.EnableONEDNN()) { c.EnableONEDNN(); }, [](auto& c) { c.EnableMKLDNN(); });
+  either(
+      config, [](auto& c) -> decltype(c.SetOnednnCacheCapacity(0)) { c.SetOnednnCacheCapacity(kOneDnnShapes); },
+      [](auto& c) { c.SetMkldnnCacheCapacity(kOneDnnShapes); });
+  if (precision == "bf16")
+    either(
+        config, [](auto& c) -> decltype(c.EnableOnednnBfloat16()) { c.EnableOnednnBfloat16(); },
+        [](auto& c) { c.EnableMkldnnBfloat16(); });
+  // This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340), and makes products of 4-D
+  // matrices silently wrong. oneDNN's convolutions stay without it.
+  const std::string pass = "onednn_placement_pass";
+  if (contract.is_json())
+    either(
+        config, [&](auto& c) -> decltype(c.DeletePass(pass)) { c.DeletePass(pass); },
+        [&](auto& c) { c.pass_builder()->DeletePass(pass); });
+}
+
+void set_up_openvino(Config& config, const Contract& contract, PrecisionType precision) {
+  if (contract.is_json())  // the call would be accepted and change nothing
+    throw InputError("OpenVINO inside Paddle needs a model in pdmodel form, got " + contract.model +
+                     "; export with Paddle 2.6");
   config.SetOptimCacheDir(std::filesystem::temp_directory_path().string());
-  config.EnableOpenVINOEngine(precision);
-}
-template <typename C>
-void enable_openvino(C&, PrecisionType, long) {
-  throw InputError("OpenVINO inside Paddle needs Paddle 3, and this program was built with an older one");
+  either(
+      config, [&](auto& c) -> decltype(c.EnableOpenVINOEngine(precision)) { c.EnableOpenVINOEngine(precision); },
+      [](auto&) {
+        throw InputError("OpenVINO inside Paddle needs Paddle 3, and this program was built with an older one");
+      });
 }
 
 void set_up_cpu(Config& config, const Contract& contract, const Configuration& configuration) {
   config.DisableGpu();
   config.SetCpuMathLibraryNumThreads(thread_count(configuration.threads));
-  if (configuration.backend == "native") {
-    config.DisableMKLDNN();  // Paddle 3.3 has oneDNN on unless told otherwise
-  } else if (configuration.backend == "onednn") {
-    config.EnableMKLDNN();
-    config.SetMkldnnCacheCapacity(kOneDnnShapes);
-    // This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340), and makes products of
-    // 4-D matrices silently wrong. oneDNN's convolutions stay without it.
-    if (contract.is_json()) delete_pass(config, "onednn_placement_pass", 0);
-    if (configuration.precision == "bf16") config.EnableMkldnnBfloat16();
-  } else {
-    if (contract.is_json())  // the call would be accepted and change nothing
-      throw InputError("OpenVINO inside Paddle needs a model in pdmodel form, got " + contract.model +
-                       "; export with Paddle 2.6");
-    enable_openvino(config, precision_type(configuration.precision), 0);
+  if (configuration.backend == "onednn") {
+    set_up_onednn(config, contract, configuration.precision);
+  } else if (configuration.backend == "openvino") {
+    set_up_openvino(config, contract, precision_type(configuration.precision));
+  } else {  // Paddle 3.3 has oneDNN on unless told otherwise
+    either(
+        config, [](auto& c) -> decltype(c.DisableONEDNN()) { c.DisableONEDNN(); }, [](auto& c) { c.DisableMKLDNN(); });
   }
 }
 
@@ -198,10 +210,17 @@ Output Network::run(const Batch& batch) {
     result.values = std::move(values);
   };
   switch (output->type()) {
-    case paddle_infer::DataType::FLOAT32: copy(std::vector<float>()); break;
-    case paddle_infer::DataType::INT32: copy(std::vector<std::int32_t>()); break;
-    case paddle_infer::DataType::INT64: copy(std::vector<std::int64_t>()); break;
-    default: throw InputError("the network's output is neither float32 nor int32 nor int64; export the model again");
+    case paddle_infer::DataType::FLOAT32:
+      copy(std::vector<float>());
+      break;
+    case paddle_infer::DataType::INT32:
+      copy(std::vector<std::int32_t>());
+      break;
+    case paddle_infer::DataType::INT64:
+      copy(std::vector<std::int64_t>());
+      break;
+    default:
+      throw InputError("the network's output is neither float32 nor int32 nor int64; export the model again");
   }
   return result;
 }

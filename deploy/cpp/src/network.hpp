@@ -29,9 +29,9 @@ struct Output {
   std::variant<std::vector<float>, std::vector<std::int32_t>, std::vector<std::int64_t>> values;
 };
 
-/// Set the threads and, on AMD processors, the fast path of Paddle's matrix products: the MKL inside Paddle takes a slow
-/// one on processors that are not Intel's unless MKL_DEBUG_CPU_TYPE is 5. What the user has set stays. Has an effect
-/// only before the first Network.
+/// Set the threads and, on AMD processors, the fast path of Paddle's matrix products: the MKL inside Paddle takes a
+/// slow one on processors that are not Intel's unless MKL_DEBUG_CPU_TYPE is 5. What the user has set stays. Has an
+/// effect only before the first Network.
 void prepare_environment(int threads);
 
 /// `threads`, or every core that the process may use if it is 0.

@@ -27,7 +27,8 @@ cv::Mat argmax(const Planes& planes, const Geometry& sizes);
 /// image, as the model's own last step and PaddleSeg's predict do.
 cv::Mat full_argmax(const Planes& planes, const Geometry& sizes);
 
-/// The same for low-resolution planes where the image was not resized, at a fraction of the cost, and pixel for pixel equal to full_argmax.
+/// The same for low-resolution planes where the image was not resized, at a fraction of the cost, and pixel for pixel
+/// equal to full_argmax.
 ///
 /// Bilinear interpolation keeps order: a class that is above another at the four corners of a cell of the
 /// low-resolution grid is above it everywhere in the cell, in floating point too, as rounding keeps order and the

@@ -33,8 +33,8 @@ Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
   }
   const int count = static_cast<int>(images.size());
   Batch batch;
-  batch.shape = raw ? std::vector<int>{count, size.height, size.width, 3}
-                    : std::vector<int>{count, 3, size.height, size.width};
+  batch.shape =
+      raw ? std::vector<int>{count, size.height, size.width, 3} : std::vector<int>{count, 3, size.height, size.width};
   if (!contract_.shape.contains(batch.shape))
     throw InputError("the model takes " + contract_.input_layout + " inputs of " + contract_.shape.text() + ", got " +
                      shape_text(batch.shape) + "; resize the image, or export the model for this size");
@@ -66,8 +66,7 @@ void Preprocessor::fill(const cv::Mat& image, cv::Size network, float* out) cons
   }
   for (int c = 0; c < 3; ++c) {
     float* plane = out + static_cast<std::size_t>(c) * network.area();
-    if (contract_.pad)
-      std::fill(plane, plane + network.area(), normalise(static_cast<float>(contract_.pad->value), c));
+    if (contract_.pad) std::fill(plane, plane + network.area(), normalise(static_cast<float>(contract_.pad->value), c));
     for (int y = 0; y < content.height; ++y) {
       float* row = plane + static_cast<std::size_t>(y) * network.width;
       if (resized.empty()) {  // 8-bit pixels take one of 256 values

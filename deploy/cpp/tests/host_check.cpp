@@ -43,11 +43,21 @@ Array make_logits(int kind, int classes, cv::Size size, cv::RNG& random) {
         const auto noise = static_cast<float>(random.gaussian(1));
         const bool here = blobs[y / cell * size.width + x / cell] == k;
         switch (kind) {
-          case 0: logits.values.push_back(noise); break;
-          case 1: logits.values.push_back(std::round(noise)); break;
-          case 2: logits.values.push_back(0); break;
-          case 3: logits.values.push_back(noise + (here ? 6.0F : 0.0F)); break;
-          default: logits.values.push_back(1.0F + 1e-7F * std::round(noise + (here ? 1.0F : 0.0F))); break;
+          case 0:
+            logits.values.push_back(noise);
+            break;
+          case 1:
+            logits.values.push_back(std::round(noise));
+            break;
+          case 2:
+            logits.values.push_back(0);
+            break;
+          case 3:
+            logits.values.push_back(noise + (here ? 6.0F : 0.0F));
+            break;
+          default:
+            logits.values.push_back(1.0F + 1e-7F * std::round(noise + (here ? 1.0F : 0.0F)));
+            break;
         }
       }
   return logits;
@@ -116,7 +126,9 @@ int run(const std::vector<std::string>& args) {
     const cv::Size image(std::stoi(args[3]), std::stoi(args[2]));
     if (command == "argmax") return cv::imwrite(args[4], rtseg::argmax(planes, {image, image, image})) ? 0 : 1;
     std::printf("sparse %.3f ms, full %.3f ms\n", median_ms([&] { rtseg::sparse_argmax(planes, image, image); }),
-                median_ms([&] { rtseg::full_argmax(planes, {image, image, image}); }));
+                median_ms([&] {
+                  rtseg::full_argmax(planes, {image, image, image});
+                }));
     return 0;
   }
   std::fprintf(stderr, "see the comment at the top of host_check.cpp\n");
