@@ -20,6 +20,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
 import paddle
 from paddle import nn
 from paddle.autograd import PyLayer
+from paddle.hapi.dynamic_flops import register_hooks
 
 from .errors import InputError
 
@@ -78,6 +79,9 @@ class Conv2D(nn.Conv2D):
             return nn.Conv2D.forward(self, x)  # not super(): Paddle 2.6 cannot turn that into a static graph
         geometry = _Geometry(_pair(self._stride), _pair(self._updated_padding), _pair(self._dilation), self._groups)
         return conv2d(x, self.weight, self.bias, geometry, self.onednn_type)
+
+
+register_hooks[Conv2D] = register_hooks[nn.Conv2D]  # paddle.flops goes by the exact class
 
 
 @paddle.jit.not_to_static

@@ -99,6 +99,13 @@ def test_state_and_static_graph_stay():
     np.testing.assert_allclose(static(image).numpy(), expected, atol=1e-5)
 
 
+def test_flops_are_still_counted():
+    model = nn.Sequential(nn.Conv2D(3, 4, 3, padding=1))
+    expected = paddle.flops(model, [1, 3, 8, 8])
+    onednn.accelerate(model)
+    assert paddle.flops(model, [1, 3, 8, 8]) == expected > 0
+
+
 def test_unknown_precision():
     with pytest.raises(InputError, match="expected precision fp32 or bf16, got 'fp8'"):
         onednn.accelerate(nn.Conv2D(3, 4, 3), "fp8")
