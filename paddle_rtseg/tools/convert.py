@@ -5,11 +5,11 @@ python -m paddle_rtseg.convert --family segformer --input X.pth --output Y.safet
 
 import argparse
 
-from ..weights import FAMILIES, convert, read_state, save_state
+from paddle_rtseg.weights import FAMILIES, convert, read_state, save_state
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="paddle_rtseg.convert", description=__doc__.splitlines()[0])
+    p = argparse.ArgumentParser(prog="python -m paddle_rtseg.convert", description=__doc__.splitlines()[0])
     p.add_argument("--family", required=True, choices=sorted(FAMILIES), help="whose names the checkpoint has")
     p.add_argument("--input", required=True, help=".pth, .pt or .safetensors file, or URL#sha256=HEX")
     p.add_argument("--output", required=True, help=".safetensors or .pdparams file to write")
@@ -23,6 +23,6 @@ def main(args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    from .command import run
+    from paddle_rtseg.tools.command import run
 
     run(parser, main)
