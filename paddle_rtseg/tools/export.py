@@ -4,6 +4,8 @@ Takes the flags of PaddleSeg's own export, and a few more; see deploy/README.md 
 """
 
 import argparse
+import os
+import shutil
 
 from paddle_rtseg.tools import arguments
 
@@ -42,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         help="form of the program (default: what the running Paddle writes); onnx writes it beside that",
     )
     p.add_argument("--golden_image", metavar="FILE", help="image to check runtimes with, instead of a drawn one")
-    p.add_argument("--for_fd", action="store_true", help="name the files as FastDeploy expects: inference.*")
+    p.add_argument("--for_fd", action="store_true", help="name the files inference.*, as FastDeploy expects")
     return p
 
 
@@ -50,6 +52,7 @@ def main(args: argparse.Namespace) -> None:
     from paddle_rtseg.config import load_config, load_model
     from paddle_rtseg.deploy.exporter import export_model
     from paddle_rtseg.deploy.preprocessing import from_transforms
+    from paddle_rtseg.files import atomic_path
 
     config = load_config(args.config, opts=args.opts)
     arguments.set_device(args.device)
@@ -68,6 +71,9 @@ def main(args: argparse.Namespace) -> None:
         name="inference" if args.for_fd else "model",
         golden_image=args.golden_image,
     )
+    if args.for_fd:
+        with atomic_path(os.path.join(folder, "inference.yml")) as path:
+            shutil.copyfile(os.path.join(folder, "deploy.yaml"), path)
     print(f"exported and checked with Paddle Inference: {folder}")
 
 
