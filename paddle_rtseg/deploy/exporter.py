@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..files import make_folder, sha256
 from .golden import street_scene
 from .graph import OUTPUT_OPS, CameraInput, ExportedNetwork
+from .onnx import write_onnx
 from .preprocessing import Preprocessing
 
 FORMATS = ("json", "pdmodel", "onnx")
@@ -98,6 +99,9 @@ def export_model(
         _write_program(network, raw_input, shape, os.path.join(partial, name))
         _write_document(document, partial)
         _check(partial, type(model).__name__)
+        if format == "onnx":
+            write_onnx(partial, document)
+            _write_document(document, partial)
         # deploy.yaml comes last: before, the folder is none of a model's, or one whose sums do not match.
         for file in sorted(os.listdir(partial), key=lambda file: file == contract.FILE_NAME):
             os.replace(os.path.join(partial, file), os.path.join(save_dir, file))
