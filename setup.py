@@ -82,6 +82,7 @@ setup(
     extras_require={
         "cpu": ["paddlepaddle>=2.6.2,<3.4,!=3.1.*"],
         "gpu": ["paddlepaddle-gpu>=2.6.2,<3.4"],
+        "onnx": ["paddle2onnx==2.1.0", "onnxruntime"],
         "dev": ["pytest", "ruff"],
     },
     classifiers=[

@@ -45,7 +45,9 @@ def write_onnx(folder: str, document: Dict[str, Any]) -> None:
     if not os.path.isfile(path):
         raise InputError(f"paddle2onnx cannot convert {document['rtseg']['network']}; export it in Paddle's form")
     try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: it warns of each constant that it does not need
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         for batch in _batches(predictor):
             expected = predictor.runtime.run(batch)
             found = session.run(None, {contract.input_name: batch})[0]
