@@ -12,6 +12,7 @@ differently:
 - the queries are scaled, not the scores, which there are far more of.
 """
 
+import itertools
 from typing import List, Optional, Sequence, Union
 
 import numpy as np
@@ -74,6 +75,7 @@ class MixTransformer(nn.Layer):
     ):
         super().__init__()
         self.feat_channels = list(embed_dims)
+        self.sr_ratios = list(sr_ratios)
         self.input_stride = round(1 / input_scale) if 0 < input_scale <= 1 else 0
         if self.input_stride * input_scale != 1:
             raise InputError(f"expected input_scale 1, 1/2, 1/3 ..., got {input_scale}; choose one")
@@ -105,6 +107,22 @@ class MixTransformer(nn.Layer):
         if any(isinstance(method, Bipartite) for stage in self.merging for method in stage):
             return "bsm token merging counts tokens and keeps index tables when the graph is made"
         return None
+
+    @property
+    def min_input_size(self) -> int:
+        """Smallest image height and width, in pixels, at which every stage has a token and what its merging needs."""
+        return next(side for side in itertools.count(31 * self.input_stride + 1) if self._accepts(side))
+
+    def _accepts(self, side: int) -> bool:
+        side = -(-side // (4 * self.input_stride))  # of the first map
+        for merging, sr_ratio in zip(self.merging, self.sr_ratios):
+            reduced = side // sr_ratio
+            if merging.query is not None and not merging.query.fits(side, side):
+                return False
+            if merging.key_value is not None and not merging.key_value.fits(reduced, reduced):
+                return False
+            side = -(-side // 2)
+        return True
 
     @paddle.jit.not_to_static  # plain tracing suffices: nothing branches on values
     def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:

@@ -54,6 +54,10 @@ class SegFormerPP(SegmentationModel):
     def fixed_size_reason(self) -> Optional[str]:
         return getattr(self.backbone, "fixed_size_reason", None)
 
+    @property
+    def min_input_size(self) -> int:
+        return getattr(self.backbone, "min_input_size", SegmentationModel.min_input_size)
+
     def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
         """(B, 3, H, W) -> one map of logits (B, num_classes, H / 4, W / 4)."""
         return [self.head(self.backbone(x))]

@@ -110,8 +110,16 @@ def average_pooling(size: Size, stride: Tuple[int, int]) -> Merging:
         merge: (B, N, C) -> (B, ceil(height / stride[0]) * ceil(width / stride[1]), C), the windows' means.
         unmerge: back to (B, N, C). For strides of 2 this is the reference's nearest-neighbour resize; for others it
             differs from it where the stride does not divide the map, and gives each token its own window.
+
+    Raises:
+        InputError: the map is smaller than the stride.
     """
     height, width = size
+    if any(isinstance(side, int) and step > side for side, step in zip(size, stride)):
+        raise InputError(
+            f"expected a stride within the map of {height} x {width} tokens, got {stride[0]} x {stride[1]}; enlarge "
+            "the image or lower the stride"
+        )
     small = [-(-side // step) for side, step in zip(size, stride)]
     divides = all(isinstance(side, int) and side % step == 0 for side, step in zip(size, stride))
 
@@ -160,6 +168,10 @@ class Bipartite(NamedTuple):
     def tokens_kept(self, height: int, width: int) -> int:
         return sum(_bipartite_counts(height, width, self.ratio, self.cell))
 
+    def fits(self, height: int, width: int) -> bool:
+        """Whether the map is large enough."""
+        return self.cell[0] <= height and self.cell[1] <= width
+
 
 class Pooling(NamedTuple):
     """Settings of :func:`average_pooling` over the map (n2d)."""
@@ -167,20 +179,14 @@ class Pooling(NamedTuple):
     stride: Tuple[int, int]
 
     def __call__(self, tokens: paddle.Tensor, size: Size, constants: Optional[Constants] = None) -> Merging:
-        self._check(*size)
         return average_pooling(size, self.stride)
 
     def tokens_kept(self, height: int, width: int) -> int:
-        self._check(height, width)
         return -(-height // self.stride[0]) * -(-width // self.stride[1])
 
-    def _check(self, height, width):
-        rows, columns = self.stride
-        if (isinstance(height, int) and rows > height) or (isinstance(width, int) and columns > width):
-            raise InputError(
-                f"expected a stride within the map of {height} x {width} tokens, got {rows} x {columns}; enlarge the "
-                "image or lower the stride"
-            )
+    def fits(self, height: int, width: int) -> bool:
+        """Whether the map is large enough."""
+        return self.stride[0] <= height and self.stride[1] <= width
 
 
 class SequencePooling(NamedTuple):
@@ -189,10 +195,14 @@ class SequencePooling(NamedTuple):
     stride: int
 
     def __call__(self, tokens: paddle.Tensor, size: Size, constants: Optional[Constants] = None) -> Merging:
-        return Pooling((1, self.stride))(tokens, [1, size[0] * size[1]])
+        return average_pooling([1, size[0] * size[1]], (1, self.stride))
 
     def tokens_kept(self, height: int, width: int) -> int:
-        return Pooling((1, self.stride)).tokens_kept(1, height * width)
+        return -(-height * width // self.stride)
+
+    def fits(self, height: int, width: int) -> bool:
+        """Whether the map is large enough."""
+        return self.stride <= height * width
 
 
 Method = Union[Bipartite, Pooling, SequencePooling]

@@ -8,9 +8,8 @@ from typing import Mapping
 
 import numpy as np
 
-from ..errors import InputError
 from .conversion import Rule, batch_norm, linear, rename
-from .state import State, shorten
+from .state import State
 
 _KIND = r"\.(?P<kind>weight|bias)"  # what both parameters of a layer share
 _BLOCK = r"(backbone\.block\d\.\d+|decode_head\.fuse_block\d)"
@@ -19,7 +18,7 @@ _RULES = (
     *batch_norm(r"(backbone\.patch_embed1\.conv1\.[147])", r"\1"),
     Rule(r"backbone\.patch_embed1\.(conv1\.[0369]|norm)" + _KIND, r"backbone.patch_embed1.\1.\g<kind>"),
     Rule(r"backbone\.patch_embed([234])\.(proj|norm)" + _KIND, r"backbone.patch_embed\1.\2.\g<kind>"),
-    Rule(r"backbone\.d_convs(\d)\.(\d)" + _KIND, r"backbone.pooling\1.convs.\2.\g<kind>"),
+    Rule(r"backbone\.d_convs(\d)\.(\d)" + _KIND, r"backbone.grids\1.convs.\2.\g<kind>"),
     Rule(r"backbone\.head" + _KIND, None),  # ImageNet's classifier
     *batch_norm(r"(backbone\.block3\.\d+\.pre_norm)", r"\1"),
     *batch_norm(r"(decode_head\.fuse_block\d\.norm[12])", r"\1"),

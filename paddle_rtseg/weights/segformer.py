@@ -124,14 +124,12 @@ def _split_packed(state: Mapping[str, np.ndarray]) -> State:
 
 def _joined_key_value(state: Mapping[str, np.ndarray]) -> State:
     """Hugging Face's separate key and value -> kv, key first; both are (in, out) or (out) here."""
-    result = {}
-    for name, array in state.items():
-        if ".attn.value." in name and name.replace(".value.", ".key.") in state:
-            continue
-        if ".attn.key." in name:
-            name, value = name.replace(".key.", ".kv."), state.get(name.replace(".key.", ".value."))
-            array = array if value is None else np.concatenate([array, value], axis=-1)
-        result[name] = array
+    result = dict(state)
+    for name in state:
+        value = name.replace(".attn.key.", ".attn.value.")
+        if value != name and value in state:
+            joined = np.concatenate([result.pop(name), result.pop(value)], axis=-1)
+            result[name.replace(".attn.key.", ".attn.kv.")] = joined
     return result
 
 

@@ -1,0 +1,173 @@
+"""MiT against PaddleSeg's own MixVisionTransformer, and token merging on a built model."""
+
+import numpy as np
+import paddle
+import pytest
+from paddleseg.models import SegFormer
+from paddleseg.models.backbones import mix_transformer as paddleseg_mit
+
+import paddle_rtseg
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.models import mix_transformer
+from paddle_rtseg.models.mix_transformer import MixTransformer
+from paddle_rtseg.weights import load_weights
+
+TINY = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1)}
+
+
+def images(*shape: int) -> paddle.Tensor:
+    return paddle.to_tensor(np.random.default_rng(0).standard_normal(shape).astype("float32"))
+
+
+def difference(a, b) -> float:
+    return max(float((p - q).abs().max()) for p, q in zip(a, b))
+
+
+def randomised(model: paddle.nn.Layer) -> paddle.nn.Layer:
+    """With norms and biases away from 1 and 0, so that a mixed-up pair is seen."""
+    rng = np.random.default_rng(0)
+    for name, value in model.state_dict().items():
+        if len(value.shape) == 1:
+            noise = (
+                rng.uniform(0.5, 1.5, value.shape)
+                if name.endswith(("weight", "_variance"))
+                else rng.normal(0, 0.3, value.shape)
+            )
+            value.set_value(noise.astype("float32"))
+    model.eval()
+    return model
+
+
+def test_names_and_shapes_are_paddlesegs():
+    theirs, ours = paddleseg_mit.MixVisionTransformer_B0(), create("B0")
+    shapes = [{name: value.shape for name, value in model.state_dict().items()} for model in (theirs, ours)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize("variant", ["B0", "B1", "B2", "B3", "B4", "B5"])
+def test_variants_are_paddlesegs(variant, monkeypatch):
+    built = []
+    for module, name in ((paddleseg_mit, "MixVisionTransformer"), (mix_transformer, "MixTransformer")):
+        monkeypatch.setattr(module, name, lambda **arguments: built.append(arguments))
+    getattr(paddleseg_mit, f"MixVisionTransformer_{variant}")()
+    create(variant)
+    theirs, ours = built
+    assert {name: list(value) for name, value in ours.items()} == {name: theirs[name] for name in ours}
+
+
+def create(variant: str, **arguments) -> MixTransformer:
+    from paddleseg.cvlibs import manager
+
+    return manager.BACKBONES[f"MiT_{variant}"](**arguments)
+
+
+@pytest.mark.parametrize("height, width", [(64, 96), (75, 50)])
+def test_features_equal_paddlesegs(height, width):
+    theirs, ours = randomised(paddleseg_mit.MixVisionTransformer_B0()), create("B0")
+    ours.eval()
+    load_weights(ours, theirs.state_dict())
+    x = images(2, 3, height, width)
+    with paddle.no_grad():
+        assert ours.feat_channels == theirs.feat_channels
+        assert difference(ours(x), theirs(x)) < 1e-5
+
+
+def test_gradients_equal_paddlesegs():
+    theirs, ours = randomised(paddleseg_mit.MixVisionTransformer_B0()), create("B0")
+    ours.eval()
+    load_weights(ours, theirs.state_dict())
+    for model in (theirs, ours):
+        sum((f * f).mean() for f in model(images(1, 3, 64, 64))).backward()
+    gradients = {name: p.grad.numpy() for name, p in ours.named_parameters()}
+    for name, p in theirs.named_parameters():
+        expected = p.grad.numpy()
+        np.testing.assert_allclose(gradients[name], expected, atol=1e-4 * abs(expected).max() + 1e-7, err_msg=name)
+
+
+def test_a_whole_paddleseg_checkpoint_loads_into_a_merging_backbone(tmp_path):
+    theirs = randomised(SegFormer(7, paddleseg_mit.MixVisionTransformer_B0(), embedding_dim=16))
+    path = str(tmp_path / "model.pdparams")
+    paddle.save(theirs.state_dict(), path)
+    ours = paddle_rtseg.create_model(
+        "SegFormer", num_classes=7, backbone={"type": "MiT_B0", "token_merging": "hq"}, embedding_dim=16
+    )
+    ours.eval()
+    load_weights(ours, path)
+    x = images(1, 3, 128, 160)
+    with paddle.no_grad():
+        expected = theirs(x)
+        assert difference(ours(x), expected) > 1e-3
+        ours.backbone.set_token_merging(None)
+        assert difference(ours(x), expected) < 1e-5
+
+
+def test_merging_is_switched_on_and_off_on_a_built_model():
+    model = randomised(MixTransformer(**TINY))
+    x = images(1, 3, 128, 128)
+    with paddle.no_grad():
+        plain = model(x)
+        outputs = {}
+        for mode in ("hq", "fast", "2x2"):
+            model.set_token_merging(mode)
+            outputs[mode] = model(x)
+            assert difference(outputs[mode], plain) > 1e-3
+        assert difference(outputs["hq"], outputs["fast"]) > 1e-3
+        model.set_token_merging(None)
+        assert difference(model(x), plain) == 0
+    with pytest.raises(InputError, match="got 'bsm_fast'"):
+        model.set_token_merging("bsm_fast")
+
+
+@pytest.mark.parametrize("mode, smallest", [(None, 32), ("hq", 97), ("fast", 125), ("2x2", 33)])
+def test_smallest_image(mode, smallest):
+    # For hq and fast this is where the reference starts to work, too.
+    model = MixTransformer(**TINY, token_merging=mode)
+    model.eval()
+    assert model.min_input_size == smallest
+    model(images(1, 3, smallest, smallest))
+    if mode is not None:
+        with pytest.raises(InputError, match="enlarge the image"):
+            model(images(1, 3, smallest - 1, smallest - 1))
+    assert (model.fixed_size_reason is None) == (mode in (None, "2x2"))
+
+
+def test_input_scale_drops_rows_and_columns():
+    half, whole = MixTransformer(**TINY, input_scale=0.5), MixTransformer(**TINY)
+    load_weights(whole, half.state_dict())
+    half.eval(), whole.eval()
+    x = images(1, 3, 128, 97)
+    with paddle.no_grad():
+        assert difference(half(x), whole(x[:, :, ::2, ::2])) == 0
+    assert half.min_input_size == 63
+    for scale in (0, 0.4, 2):
+        with pytest.raises(InputError, match="expected input_scale 1, 1/2"):
+            MixTransformer(**TINY, input_scale=scale)
+
+
+def test_norm_eps_sets_every_norm_and_the_default_is_paddlesegs():
+    def epsilons(model):
+        return {name: m._epsilon for name, m in model.named_sublayers() if isinstance(m, paddle.nn.LayerNorm)}
+
+    assert set(epsilons(MixTransformer(**TINY, norm_eps=1e-4)).values()) == {1e-4}
+    assert epsilons(create("B0")) == epsilons(paddleseg_mit.MixVisionTransformer_B0())
+
+
+def test_stochastic_depth_grows_from_0_to_its_rate():
+    rates = [m.rate for m in create("B2").sublayers() if type(m).__name__ == "DropPath"]
+    np.testing.assert_allclose(rates, np.linspace(0, 0.1, 16))
+
+
+def test_pretrained_leaves_an_imagenet_classifier_out(tmp_path):
+    source = randomised(MixTransformer(**TINY))
+    path = str(tmp_path / "mit.pdparams")
+    paddle.save({**source.state_dict(), "head.weight": paddle.ones([64, 10]), "head.bias": paddle.ones([10])}, path)
+    model = MixTransformer(**TINY, pretrained=path)
+    loaded = model.state_dict()
+    assert all(np.array_equal(loaded[name].numpy(), value.numpy()) for name, value in source.state_dict().items())
+    with pytest.raises(InputError, match=r"of another shape patch_embed1.proj.weight \(expected \[16"):
+        MixTransformer((16, 16, 40, 64), (1, 1, 2, 1), pretrained=path)
+
+
+def test_channels_that_the_heads_do_not_divide():
+    with pytest.raises(InputError, match="expected channels that 5 heads divide, got 42"):
+        MixTransformer((8, 16, 42, 64), (1, 1, 1, 1))

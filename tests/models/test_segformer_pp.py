@@ -1,0 +1,135 @@
+"""SegFormer++ against tensors stored from the published implementations (tests/fixtures)."""
+
+import os
+
+import numpy as np
+import paddle
+import pytest
+from graphs import predictor, save_static
+from paddleseg.models import SegFormer
+
+import paddle_rtseg
+from paddle_rtseg.models.mix_transformer import MixTransformer
+from paddle_rtseg.models.segformer_pp import Head, SegFormerPP
+from paddle_rtseg.weights import convert, load_weights
+
+FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
+TINY = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1)}
+# The mode's name here and in the fixture.
+MODES = [(None, "orig"), ("hq", "hq"), ("fast", "fast"), ("2x2", "n2x2")]
+SIZES = ["2x160x224", "1x127x181"]
+
+
+def stored(name: str) -> dict:
+    return dict(np.load(os.path.join(FIXTURES, f"{name}_tiny.npz")))
+
+
+def weights(arrays: dict) -> dict:
+    return {name[2:]: array for name, array in arrays.items() if name.startswith("w/")}
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return stored("segformerpp")
+
+
+@pytest.fixture(scope="module")
+def model(reference):
+    """With the reference's weights, rounded to half precision there; every LayerNorm has mmseg's epsilon."""
+    model = SegFormerPP(11, MixTransformer(**TINY, norm_eps=1e-6), head_channels=32)
+    load_weights(model, convert(weights(reference), "segformer"))
+    model.eval()
+    return model
+
+
+class AtLowResolution(paddle.nn.Layer):
+    """The graph that ends before the last upsampling, as the stored logits do."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        return self.model.low_resolution_logits(x)[0]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode, name", MODES, ids=[name for _, name in MODES])
+def test_model_equals_the_reference(model, reference, mode, name, size):
+    model.backbone.set_token_merging(mode)
+    x = paddle.to_tensor(reference[f"x/{size}"].astype("float32"))
+    with paddle.no_grad():
+        features = model.backbone(x)
+        logits = model.head(features)
+    for got, key in ((features[2], "f3"), (features[3], "f4"), (logits, "y")):
+        np.testing.assert_allclose(got.numpy(), reference[f"{key}/{name}/{size}"], atol=1e-4)
+    if mode is not None:  # merging does something
+        assert abs(logits.numpy() - reference[f"y/orig/{size}"]).max() > 0.1
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mode, name", MODES, ids=[name for _, name in MODES])
+def test_exported_graph_equals_the_reference(model, reference, mode, name, size, tmp_path):
+    model.backbone.set_token_merging(mode)
+    x = reference[f"x/{size}"].astype("float32")
+    expected = reference[f"y/{name}/{size}"]
+    free = model.fixed_size_reason is None
+    save_static(AtLowResolution(model), str(tmp_path / "model"), None if free else x.shape[2:])
+    run = predictor(str(tmp_path / "model"), onednn=True)
+    np.testing.assert_allclose(run(x), expected, atol=1e-4)
+    larger = np.concatenate([x[:, ::-1], x])  # the batch is free
+    np.testing.assert_allclose(run(larger)[len(x) :], expected, atol=1e-4)
+
+
+def test_hugging_face_weights_under_paddlesegs_head():
+    reference = stored("segformer_hf")
+    model = SegFormer(11, MixTransformer(**TINY, norm_eps=1e-5), embedding_dim=32)
+    load_weights(model, convert(weights(reference), "segformer"))
+    model.eval()
+    # The reference stops at 1/4; PaddleSeg's forward goes on to the image, so its last resize is taken away.
+    for size in ("2x128x192", "1x127x181"):
+        x = paddle.to_tensor(reference[f"x/{size}"].astype("float32"))
+        expected = paddle.nn.functional.interpolate(
+            paddle.to_tensor(reference[f"y/{size}"]), x.shape[2:], mode="bilinear"
+        )
+        with paddle.no_grad():
+            np.testing.assert_allclose(model(x)[0].numpy(), expected.numpy(), atol=1e-4)
+
+
+def test_head_equals_fusion_of_the_upsampled_concatenation():
+    """The order of computation that the papers draw, from the same weights, in training mode too."""
+    paddle.seed(0)
+    head = Head([4, 6, 8, 10], 5, 3, dropout=0.0)
+    rng = np.random.default_rng(0)
+    features = [
+        paddle.to_tensor(rng.standard_normal((2, c, *size)).astype("float32"))
+        for c, size in zip((4, 6, 8, 10), ((16, 12), (8, 6), (4, 3), (2, 2)))
+    ]
+    fusion = paddle.concat([conv.weight for conv in head.fusion], axis=1)
+
+    def as_drawn():
+        maps = [
+            paddle.nn.functional.interpolate(conv(x), (16, 12), mode="bilinear")
+            for conv, x in zip(head.convs, features)
+        ]
+        fused = paddle.nn.functional.conv2d(paddle.concat(maps, axis=1), fusion)
+        return head.classifier(paddle.nn.functional.relu(head.bn(fused)))
+
+    for mode in (head.train, head.eval):
+        mode()
+        np.testing.assert_allclose(head(features).numpy(), as_drawn().numpy(), atol=1e-6)
+
+
+# Of the reference with 19 classes, in millions.
+@pytest.mark.parametrize("variant, millions", [("B0", 3.72), ("B2", 24.73)])
+def test_parameter_counts_of_the_reference(variant, millions):
+    model = paddle_rtseg.create_model("SegFormerPP", num_classes=19, backbone={"type": f"MiT_{variant}"})
+    assert sum(p.size for p in model.parameters() if not p.stop_gradient) / 1e6 == pytest.approx(millions, abs=0.005)
+
+
+def test_pretrained_gives_exactly_these_weights(model, tmp_path):
+    path = str(tmp_path / "model.pdparams")
+    paddle.save(model.state_dict(), path)
+    other = SegFormerPP(11, MixTransformer(**TINY), head_channels=32, pretrained=path)
+    loaded = other.state_dict()
+    assert all(np.array_equal(loaded[name].numpy(), value.numpy()) for name, value in model.state_dict().items())
