@@ -6,13 +6,13 @@ scope of an operator, a text for people (``struct_name`` in Paddle 3, ``op_names
 
 import os
 import re
-from typing import TYPE_CHECKING, Iterable, List
+from typing import TYPE_CHECKING, Iterable, List, Tuple
 
 if TYPE_CHECKING:
     import paddle
 
 MARK = "@"  # between the scope and the lines
-_FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in')
+_FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>\S+)')
 # What is not the model: Paddle, the package that Paddle wraps its functions with, Python itself, generated code.
 _MACHINERY = re.compile(r"[/\\](site|dist)-packages[/\\](paddle|decorator)\b|[/\\]python3\.\d+[/\\](?!site-|dist-)|^<")
 _ENTRY = "from_func_spec"  # the function of Paddle's that calls the model to trace it; frames before it are not ours
@@ -43,19 +43,23 @@ def source_of(scope: str) -> str:
 
 
 def describe(callstack: Iterable[str]) -> str:
-    """Where in the model a call stack ends: "models/rtformer.py:177", and who called if that was another file."""
-    frames: List[str] = []
+    """Where in the model a call stack ends: "models/rtformer.py:177".
+
+    For a line outside of any ``forward``, such as one of a helper that several models share, also the line of the
+    ``forward`` that led there.
+    """
+    frames: List[Tuple[str, str]] = []  # place and function, outermost first
     for line in callstack:
         match = _FRAME.search(line)
         if _ENTRY in line:
             frames = []
         elif match and not _MACHINERY.search(match["file"]):
-            frames.append(f"{_short(match['file'])}:{match['line']}")
+            frames.append((f"{_short(match['file'])}:{match['line']}", match["function"]))
     if not frames:
         return ""
-    place = frames[-1]
-    callers = [frame for frame in reversed(frames) if frame.rpartition(":")[0] != place.rpartition(":")[0]]
-    return f"{place}, called from {callers[0]}" if callers else place
+    place = frames[-1][0]
+    forward = next((place for place, function in reversed(frames) if function == "forward"), place)
+    return place if forward == place else f"{place}, called from {forward}"
 
 
 def _short(file: str) -> str:

@@ -117,26 +117,26 @@ def cut(operators: List[Operator], inside: Set[int], folded: Set[int]) -> List[L
                 waiting += inputs[node]
         return False
 
-    members = {i: [i] for i in inputs}
+    def join(node: int, reader: int) -> None:
+        for source in inputs.pop(reader) - {node}:
+            outputs[source].remove(reader)
+            outputs[source].add(node)
+            inputs[node].add(source)
+        for follower in outputs.pop(reader):
+            inputs[follower].remove(reader)
+            inputs[follower].add(node)
+            outputs[node].add(follower)
+        outputs[node].remove(reader)
+        members[node] += members.pop(reader)
+
+    members = {i: [i] for i in sorted(inside)}
     for node in sorted(inside):
-        if node not in members:
-            continue
-        joinable = True
-        while joinable:
-            joinable = next((n for n in sorted(outputs[node] & inside) if not reaches(node, n)), None)
-            if joinable is not None:
-                members[node] += members.pop(joinable)
-                inputs[node] |= inputs.pop(joinable) - {node}
-                outputs[node] |= outputs.pop(joinable)
-                outputs[node].discard(joinable)
-                for links in (inputs, outputs):
-                    for neighbours in links.values():
-                        if joinable in neighbours:
-                            neighbours.remove(joinable)
-                            neighbours.add(node)
-                inputs[node].discard(node)
-                outputs[node].discard(node)
-    return sorted(sorted(members[i]) for i in members if i in inside)
+        while node in members:  # else it has joined an earlier one
+            reader = next((n for n in sorted(outputs[node] & inside) if not reaches(node, n)), None)
+            if reader is None:
+                break
+            join(node, reader)
+    return sorted(map(sorted, members.values()))
 
 
 def as_text(report: Report) -> str:

@@ -16,7 +16,7 @@ NEVER_FOLDED = {"pd_op.if", "pd_op.while"}
 
 # Operators that are marked and have a converter, by the range that the converter is registered for.
 _FOR_8_AND_LATER = names(
-    """abs acos acosh add add_ argmax asin asinh atan atanh batch_norm batch_norm_ bilinear_interp ceil concat conv2d
+    """abs abs_ acos acosh add argmax asin asinh atan atanh batch_norm batch_norm_ bilinear_interp ceil concat conv2d
     cos cosh divide embedding erf exp expand expand_as flatten floor full full_int_array gelu hardsigmoid hardswish
     instance_norm linear_interp logsigmoid matmul max multiply nearest_interp pool2d pow reciprocal relu relu6 reshape
     rsqrt scale shape shape64 sigmoid sin sinh slice softmax sqrt squeeze subtract tan tanh transpose unbind unsqueeze
@@ -27,11 +27,11 @@ _FROM.update({"layer_norm": (8, 6), "group_norm": (8, 6)})
 _FOR_8_ONLY = names(
     """all any arange argmin argsort assign assign_out_ assign_value assign_value_ bitwise_and bitwise_not bitwise_or
     bmm cast celu clip conv2d_transpose cumsum depthwise_conv2d depthwise_conv2d_transpose dropout einsum
-    elementwise_pow elu equal flip floor_divide full_like full_with_tensor gather gather_nd greater_equal greater_than
-    index_select isnan leaky_relu less_equal less_than log logical_and logical_not logical_or logical_xor maximum mean
-    min minimum mish nonzero not_equal numel p_norm pad pad3d pool3d prelu remainder roll selu set_value silu softplus
-    split split_with_num stack stanh strided_slice sum swish tanh_shrink temporal_shift thresholded_relu tile topk
-    where"""
+    elementwise_pow elu equal flip floor_divide full_like full_with_tensor gather gather_nd greater_equal greater_equal_
+    greater_than index_select isnan leaky_relu leaky_relu_ less_equal less_equal_ less_than log logical_and logical_not
+    logical_not_ logical_or logical_or_ logical_xor maximum mean min minimum mish nonzero not_equal numel p_norm pad
+    pad3d pool3d prelu remainder roll selu set_value set_value_ share_data share_data_ silu softplus split
+    split_with_num stack stanh strided_slice sum swish tanh_shrink temporal_shift thresholded_relu tile topk where"""
 )
 
 _FLOAT = ("float16", "float32", "float64")
@@ -268,7 +268,7 @@ def _strided_slice(op):
     return None if all(_constant(op.input(i)) is not None for i in "123") else "its bounds are tensors"
 
 
-@_condition("set_value")
+@_condition("set_value", "set_value_")
 def _set_value(op):
     bounds = [_constant(op.input(i)) for i in "123"]
     single = all(bound is not None and len(bound) == 1 for bound in bounds) and len(op.attrs["axes"]) == 1
@@ -310,12 +310,12 @@ def _reduction(op):
     return None if dtype in _NUMBERS and dtype != "float16" else f"its input is of {dtype}"
 
 
-@_condition("any", "all", "logical_not")
+@_condition("any", "all", "logical_not", "logical_not_")
 def _truth(op):
     return None if op.input("0").dtype == "bool" else "its input is not of bool"
 
 
-@_condition("logical_and", "logical_or", "logical_xor")
+@_condition("logical_and", "logical_or", "logical_or_", "logical_xor")
 def _logic(op):
     return None if op.input("0").dtype == op.input("1").dtype == "bool" else "an input is not of bool"
 
@@ -333,7 +333,7 @@ def _bitwise_not(op):
 
 @_condition(
     *names("multiply subtract divide minimum maximum floor_divide remainder"),
-    *names("less_than less_equal greater_than greater_equal"),
+    *names("less_than less_equal less_equal_ greater_than greater_equal greater_equal_"),
 )
 def _arithmetic(op):
     return "an input is of bool" if "bool" in (op.input("0").dtype, op.input("1").dtype) else None
