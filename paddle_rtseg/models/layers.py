@@ -43,17 +43,21 @@ def resize(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
 def _resize_by_products(x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
     """Bilinear resize as two matrix products: less than half the time of Paddle's operator and gradient on a CPU."""
     batch, channels, h, w = x.shape
-    x = paddle.matmul(x.reshape([-1, w]), _bilinear_weights(w, width), transpose_y=True)  # (B*C*h, width)
-    x = paddle.matmul(_bilinear_weights(h, height), x.reshape([-1, h, width]))  # (B*C, height, width)
+    x = paddle.matmul(x.reshape([-1, w]), _bilinear_tensor(width, w), transpose_y=True)  # (B*C*h, width)
+    x = paddle.matmul(_bilinear_tensor(height, h), x.reshape([-1, h, width]))  # (B*C, height, width)
     return x.reshape([batch, channels, height, width])
 
 
 @functools.lru_cache(maxsize=64)
-def _bilinear_weights(source: int, target: int) -> paddle.Tensor:
-    """(target, source): the shares of the source's pixels in each pixel of the target."""
+def _bilinear_tensor(target: int, source: int) -> paddle.Tensor:
+    return paddle.to_tensor(bilinear_matrix(target, source))
+
+
+def bilinear_matrix(target: int, source: int) -> np.ndarray:
+    """The (target, source) matrix whose product with a signal is :func:`resize` in one dimension."""
     centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     distance = np.abs(centre[:, None] - np.arange(source))
-    return paddle.to_tensor(np.maximum(1 - distance, 0).astype("float32"))
+    return np.maximum(1 - distance, 0).astype("float32")
 
 
 class DropPath(nn.Layer):
@@ -69,9 +73,8 @@ class DropPath(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         if self.rate == 0.0 or not self.training:
             return x
-        keep = 1.0 - self.rate
-        mask = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype="float32") < keep
-        return x * (mask.astype(x.dtype) / keep)
+        keep = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype="float32") >= self.rate
+        return x * (keep.astype(x.dtype) / (1.0 - self.rate))
 
 
 class Constants(nn.Layer):

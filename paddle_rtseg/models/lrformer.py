@@ -25,7 +25,7 @@ from paddleseg.cvlibs import manager
 
 from ..errors import InputError
 from .base import SegmentationModel
-from .layers import Constants, DropPath, LayerNorm2D, init_vision_transformer, resize
+from .layers import Constants, DropPath, LayerNorm2D, bilinear_matrix, init_vision_transformer, resize
 from .macs import RESIZE_MACS
 
 STRIDE = 32  # of the last stage: image sides are brought to a multiple of it
@@ -67,7 +67,7 @@ def pooling_matrix(bins: int, length: int) -> np.ndarray:
 
 
 @paddle.jit.not_to_static
-def enlarge(x: paddle.Tensor) -> paddle.Tensor:
+def enlarge_to_stride(x: paddle.Tensor) -> paddle.Tensor:
     """(B, C, H, W) -> the image resized (bilinear) to the next multiple of 32 on each side; ``x`` where it is one.
 
     Raises:
@@ -88,14 +88,14 @@ def grid_size(short_side: int, height: int, width: int) -> Tuple[int, int]:
     return (short_side, long_side) if height <= width else (long_side, short_side)
 
 
-class GridPooling(nn.Layer):
-    """The pooled maps of low-resolution attention, for all blocks of a stage.
+class Grids(nn.Layer):
+    """The grids of low-resolution attention, to and from the maps of one stage; shared by its blocks.
 
     Args:
         dim: channels C.
         query_side: short side of the query grid.
         key_value_sides: short sides of the key/value pyramid's grids.
-        convolve: add to each key/value grid its own 3x3 depthwise convolution (shared by the stage's blocks).
+        convolve: add to each key/value grid its own 3x3 depthwise convolution.
     """
 
     def __init__(self, dim: int, query_side: int, key_value_sides: Sequence[int], convolve: bool):
@@ -104,33 +104,39 @@ class GridPooling(nn.Layer):
         self.convs = nn.LayerList([depthwise_conv(dim) for _ in key_value_sides] if convolve else [])
         self.constants = Constants()
 
-    def forward(self, x: paddle.Tensor) -> Tuple[paddle.Tensor, Tuple[int, int], paddle.Tensor]:
-        """(B, H, W, C) -> queries (B, h * w, C), their grid's (h, w), and keys/values (B, M, C)."""
+    def forward(self, x: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
+        """(B, H, W, C) -> queries (B, N, C) and keys/values (B, M, C), averages over the cells of their grids."""
         _, height, width, channels = x.shape
         sizes = [grid_size(side, height, width) for side in self.sides]
         rows = self.constants.get(
-            f"rows_{height}x{width}", lambda: np.concatenate([pooling_matrix(h, height) for h, _ in sizes])
+            f"rows_of_{height}x{width}", lambda: np.concatenate([pooling_matrix(h, height) for h, _ in sizes])
         )
         # One product pools the rows for all grids: (B, H, W * C) -> (B, sum of h, W * C).
         x = paddle.matmul(rows, x.reshape([-1, height, width * channels]))
         grids = []
-        for (_, w), pooled in zip(sizes, paddle.split(x, [h for h, _ in sizes], axis=1)):
-            columns = self.constants.get(f"columns_{w}_of_{width}", lambda w=w: pooling_matrix(w, width))
-            grids.append(paddle.matmul(columns, pooled.reshape([-1, width, channels])))  # (B * h, w, C)
-        query, pyramid = grids[0], grids[1:]
-        levels = []
-        for i, ((h, w), level) in enumerate(zip(sizes[1:], pyramid)):
-            if len(self.convs):
-                level = level.reshape([-1, h, w, channels]).transpose([0, 3, 1, 2])  # (B, C, h, w)
-                level = level + self.convs[i](level)
-                level = level.flatten(2).transpose([0, 2, 1])
-            levels.append(level.reshape([-1, h * w, channels]))
-        h, w = sizes[0]
-        return query.reshape([-1, h * w, channels]), (h, w), paddle.concat(levels, axis=1)
+        for (h, w), pooled in zip(sizes, paddle.split(x, [h for h, _ in sizes], axis=1)):
+            columns = self.constants.get(f"{w}_columns_of_{width}", lambda w=w: pooling_matrix(w, width))
+            grid = paddle.matmul(columns, pooled.reshape([-1, width, channels]))  # (B * h, w, C)
+            if grids and len(self.convs):
+                grid = grid.reshape([-1, h, w, channels]).transpose([0, 3, 1, 2])  # (B, C, h, w)
+                grid = grid + self.convs[len(grids) - 1](grid)
+                grid = grid.flatten(2).transpose([0, 2, 1])
+            grids.append(grid.reshape([-1, h * w, channels]))
+        return grids[0], paddle.concat(grids[1:], axis=1)
+
+    def enlarge(self, x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
+        """Bilinear, by products: query tokens (B, N, C) of a height x width map -> (B, C, height, width)."""
+        channels = x.shape[2]
+        h, w = grid_size(self.sides[0], height, width)
+        rows = self.constants.get(f"{h}_to_{height}", lambda: bilinear_matrix(height, h))
+        columns = self.constants.get(f"{w}_to_{width}", lambda: bilinear_matrix(width, w))
+        x = x.transpose([0, 2, 1]).reshape([-1, h, w])  # (B * C, h, w)
+        x = paddle.matmul(rows, paddle.matmul(x, columns, transpose_y=True))
+        return x.reshape([-1, channels, height, width])
 
     def macs(self, inputs: Sequence[paddle.Tensor], output) -> int:
-        """Work of adaptive pooling, which the products stand for."""
-        return inputs[0].size * len(self.sides)
+        """Work of adaptive pooling, and of resizing a map back, which the products stand for."""
+        return inputs[0].size * (len(self.sides) + RESIZE_MACS)
 
 
 class LowResolutionAttention(nn.Layer):
@@ -217,24 +223,18 @@ class Block(nn.Layer):
             self.layer_scale_1 = self.create_parameter([dim], default_initializer=scale)
             self.layer_scale_2 = self.create_parameter([dim], default_initializer=scale)
 
-    def forward(self, x: paddle.Tensor, pooling: GridPooling) -> paddle.Tensor:
+    def forward(self, x: paddle.Tensor, grids: Grids) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         x = self.pre_norm(x)
         x = x + self.cpe(x)
-        query, (h, w), key_value = pooling(self.norm1(x).transpose([0, 2, 3, 1]))
-        y = self.attn(query, key_value)  # (B, h * w, C)
+        y = self.attn(*grids(self.norm1(x).transpose([0, 2, 3, 1])))  # (B, N, C)
         if self.has_layer_scale:
             y = y * self.layer_scale_1
-        y = y.transpose([0, 2, 1]).reshape([-1, x.shape[1], h, w])
-        x = x + self.drop_path(resize(y, like=x))
+        x = x + self.drop_path(grids.enlarge(y, *x.shape[2:]))
         y = self.mlp(self.norm2(x))
         if self.has_layer_scale:
             y = y * self.layer_scale_2.reshape([-1, 1, 1])
         return x + self.drop_path(y)
-
-    def macs(self, inputs, output: paddle.Tensor) -> int:
-        """Work of resizing the attention's result."""
-        return RESIZE_MACS * output.size
 
 
 class Stem(nn.Layer):
@@ -314,7 +314,7 @@ class LRFormer(nn.Layer):
             ]
             embed = Stem(in_channels, dim) if stage == 1 else PatchEmbed(dims[i - 1], dim)
             setattr(self, f"patch_embed{stage}", embed)
-            setattr(self, f"pooling{stage}", GridPooling(dim, 16, (11, 8, 6, 4), convolve=True))
+            setattr(self, f"grids{stage}", Grids(dim, 16, (11, 8, 6, 4), convolve=True))
             setattr(self, f"block{stage}", nn.LayerList(blocks))
         self.apply(init_vision_transformer)
         if pretrained is not None:
@@ -328,13 +328,13 @@ class LRFormer(nn.Layer):
         Raises:
             InputError: the height or width is not known, as in an export with free height and width.
         """
-        x = enlarge(x)
+        x = enlarge_to_stride(x)
         features = []
         for stage in (1, 2, 3, 4):
             x = getattr(self, f"patch_embed{stage}")(x)
-            pooling = getattr(self, f"pooling{stage}")
+            grids = getattr(self, f"grids{stage}")
             for block in getattr(self, f"block{stage}"):
-                x = block(x, pooling)
+                x = block(x, grids)
             features.append(x)
         return features
 
@@ -359,7 +359,7 @@ class LRHead(nn.Layer):
         super().__init__()
         self.squeeze1 = ConvBNReLU(sum(feat_channels[1:]), channels)
         self.squeeze2 = ConvBNReLU(channels + feat_channels[3], channels)
-        self.pooling = GridPooling(channels, 32, (22, 16, 12, 8), convolve=False)
+        self.grids = Grids(channels, 32, (22, 16, 12, 8), convolve=False)
         block = {"num_heads": 8, "mlp_ratio": 4, "norm": nn.BatchNorm2D, "layer_scale": 1e-6}
         self.fuse_block1 = Block(channels, **block)
         self.fuse_block2 = Block(channels, **block)
@@ -370,8 +370,8 @@ class LRHead(nn.Layer):
     def forward(self, features: Sequence[paddle.Tensor]) -> paddle.Tensor:
         """The backbone's four maps -> (B, num_classes, H / 8, W / 8)."""
         maps = [resize(feature, like=features[1]) for feature in features[1:]]
-        x = self.fuse_block1(self.squeeze1(paddle.concat(maps, axis=1)), self.pooling)
-        x = self.fuse_block2(self.squeeze2(paddle.concat([x, maps[-1]], axis=1)), self.pooling)
+        x = self.fuse_block1(self.squeeze1(paddle.concat(maps, axis=1)), self.grids)
+        x = self.fuse_block2(self.squeeze2(paddle.concat([x, maps[-1]], axis=1)), self.grids)
         return self.conv_seg(self.dropout(x))
 
     def macs(self, inputs: Sequence[Sequence[paddle.Tensor]], output) -> int:
