@@ -5,14 +5,14 @@ from typing import Mapping
 import numpy as np
 
 from ..errors import InputError
-from . import segformer
+from . import lrformer, segformer
 from .download import fetch
 from .state import State, load_weights, read_state, save_state
 
 __all__ = ["FAMILIES", "State", "convert", "fetch", "load_weights", "read_state", "save_state"]
 
 #: Converters of published checkpoints, by family: a state in the publisher's names -> a state in ours.
-FAMILIES = {"segformer": segformer.convert}
+FAMILIES = {"segformer": segformer.convert, "lrformer": lrformer.convert}
 
 
 def convert(state: Mapping[str, np.ndarray], family: str) -> State:
