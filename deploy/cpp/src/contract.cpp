@@ -140,7 +140,7 @@ void check_files(const Contract& contract, const std::string& path) {
     const std::string file = contract.path(name);
     if (!fs::is_regular_file(file))
       throw InputError(path + " names " + name + ", which is not there; copy the whole folder of the exported model");
-    const std::string found = sha256(file);
+    const std::string found = file_sha256(file);
     if (found != expected)
       throw InputError(file + " has SHA-256 " + found.substr(0, 12) + "..., " + kFileName + " expects " +
                        expected.substr(0, 12) + "...; the file was changed or cut short: copy the whole folder again");

@@ -14,6 +14,7 @@
 
 #include "error.hpp"
 #include "npy.hpp"
+#include "tensorrt.hpp"
 
 namespace rtseg {
 namespace {
@@ -23,7 +24,6 @@ using paddle_infer::PrecisionType;
 
 // oneDNN keeps compiled kernels for so many input shapes; without a limit memory grows with each new size of image.
 constexpr int kOneDnnShapes = 10;
-constexpr int kGpuMemoryMb = 256;  // to begin with; Paddle takes more when it needs more
 
 PrecisionType precision_type(const std::string& precision) {
   static const std::map<std::string, PrecisionType> types{
@@ -72,8 +72,9 @@ void set_up_onednn(Config& config, const Contract& contract, const std::string& 
     either(
         config, [](auto& c) -> decltype(c.EnableOnednnBfloat16()) { c.EnableOnednnBfloat16(); },
         [](auto& c) { c.EnableMkldnnBfloat16(); });
-  // This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340), and makes products of 4-D
-  // matrices silently wrong. oneDNN's convolutions stay without it.
+  // This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340); oneDNN's convolutions stay
+  // without it. Products of 4-D matrices straight after a convolution are wrong with or without it: that is for
+  // Predictor::verify to find.
   const std::string pass = "onednn_placement_pass";
   if (contract.is_json())
     either(
@@ -106,10 +107,24 @@ void set_up_cpu(Config& config, const Contract& contract, const Configuration& c
   }
 }
 
-void set_up_gpu(Config& config, const Configuration& configuration) {
-  config.EnableUseGpu(kGpuMemoryMb, 0, precision_type(configuration.precision));
-  if (!config.use_gpu())
-    throw InputError("a GPU was asked for but this Paddle is built without CUDA; use its GPU package");
+Config base_config(const Contract& contract) {
+  Config config(contract.path(contract.model), contract.path(contract.params));
+  config.DisableGlogInfo();
+  config.EnableMemoryOptim();
+  if (contract.is_json()) config.EnableNewExecutor();  // Paddle 3.3 refuses to save memory under its older executor
+  return config;
+}
+
+std::shared_ptr<paddle_infer::Predictor> create_predictor(const Contract& contract,
+                                                          const Configuration& configuration) {
+  if (configuration.backend == "tensorrt") return create_tensorrt_predictor(contract, configuration.precision);
+  Config config = base_config(contract);
+  if (configuration.device == "cpu") {
+    set_up_cpu(config, contract, configuration);
+  } else {
+    enable_gpu(config, precision_type(configuration.precision));
+  }
+  return paddle_infer::CreatePredictor(config);
 }
 
 /// Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind of error in
@@ -157,19 +172,12 @@ struct Network::Implementation {
 Network::Network(const Contract& contract, const Configuration& configuration)
     : implementation_(std::make_unique<Implementation>()) {
   check(configuration);
-  Config config(contract.path(contract.model), contract.path(contract.params));
-  config.DisableGlogInfo();
-  config.EnableMemoryOptim();
-  if (contract.is_json()) config.EnableNewExecutor();  // Paddle 3.3 refuses to save memory under its older executor
-  if (configuration.device == "cpu") {
-    set_up_cpu(config, contract, configuration);
-  } else {
-    set_up_gpu(config, configuration);
-  }
   implementation_->input_name = contract.input_name;
   implementation_->description = configuration.text();
   try {
-    implementation_->predictor = paddle_infer::CreatePredictor(config);
+    implementation_->predictor = create_predictor(contract, configuration);
+  } catch (const InputError&) {
+    throw;
   } catch (const std::exception& e) {
     throw InputError("Paddle cannot load " + contract.model + " as " + configuration.text() + ": " +
                      telling_line(e.what()));

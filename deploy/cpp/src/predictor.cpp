@@ -45,6 +45,12 @@ double relative_error(const float* found, const std::vector<int>& shape, const A
   return std::sqrt(error / total);
 }
 
+/// TensorRT engines take less than the contract allows.
+Contract bounded(Contract contract, const Configuration& configuration) {
+  if (configuration.backend == "tensorrt") contract.shape = contract.tensorrt.shape;
+  return contract;
+}
+
 }  // namespace
 
 std::string Verification::text() const {
@@ -56,7 +62,9 @@ std::string Verification::text() const {
 }
 
 Predictor::Predictor(Contract contract, const Configuration& configuration)
-    : contract_(std::move(contract)), preprocess_(contract_), network_(contract_, configuration) {}
+    : contract_(bounded(std::move(contract), configuration)),
+      preprocess_(contract_),
+      network_(contract_, configuration) {}
 
 std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images) {
   Timings timings;

@@ -58,16 +58,14 @@ void mix(State& state, const unsigned char* block) {
 
 }  // namespace
 
-std::string sha256(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError("cannot read " + path + "; check that it is there and may be read");
+std::string sha256(std::istream& stream) {
   State state{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   std::vector<unsigned char> buffer(1 << 20);
   std::uint64_t length = 0;
   std::size_t count = 0;
   do {
-    file.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
-    count = static_cast<std::size_t>(file.gcount());
+    stream.read(reinterpret_cast<char*>(buffer.data()), static_cast<std::streamsize>(buffer.size()));
+    count = static_cast<std::size_t>(stream.gcount());
     length += count;
     if (count == buffer.size())
       for (std::size_t i = 0; i < count; i += 64) mix(state, &buffer[i]);
@@ -83,6 +81,12 @@ std::string sha256(const std::string& path) {
   for (Word word : state)
     for (int shift = 28; shift >= 0; shift -= 4) text += "0123456789abcdef"[word >> shift & 15];
   return text;
+}
+
+std::string file_sha256(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw InputError("cannot read " + path + "; check that it is there and may be read");
+  return sha256(file);
 }
 
 }  // namespace rtseg

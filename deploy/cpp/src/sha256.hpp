@@ -1,11 +1,15 @@
-// SHA-256 of files (FIPS 180-4), so that a model that was changed or cut short is noticed before it runs.
+// SHA-256 (FIPS 180-4), so that a model that was changed or cut short is noticed before it runs.
 #pragma once
 
+#include <istream>
 #include <string>
 
 namespace rtseg {
 
-/// SHA-256 of a file's contents, in lower-case hexadecimal. Throws InputError if the file cannot be read.
-std::string sha256(const std::string& path);
+/// SHA-256 of what is left of a stream, in lower-case hexadecimal.
+std::string sha256(std::istream& stream);
+
+/// SHA-256 of a file's contents. Throws InputError if the file cannot be read.
+std::string file_sha256(const std::string& path);
 
 }  // namespace rtseg
