@@ -6,11 +6,14 @@ import numpy as np
 import paddle
 import pytest
 from graphs import predictor, save_static
+from paddleseg.cvlibs import SegBuilder
 from paddleseg.models import SegFormer
 
 import paddle_rtseg
+from paddle_rtseg.config import load_config
 from paddle_rtseg.models.mix_transformer import MixTransformer
 from paddle_rtseg.models.segformer_pp import Head, SegFormerPP
+from paddle_rtseg.models.token_merging import parse_schedule
 from paddle_rtseg.weights import convert, load_weights
 
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
@@ -133,3 +136,26 @@ def test_pretrained_gives_exactly_these_weights(model, tmp_path):
     other = SegFormerPP(11, MixTransformer(**TINY), head_channels=32, pretrained=path)
     loaded = other.state_dict()
     assert all(np.array_equal(loaded[name].numpy(), value.numpy()) for name, value in model.state_dict().items())
+
+
+CONFIG = os.path.join(FIXTURES, "..", "..", "configs", "segformerpp", "segformerpp_b0_cityscapes_1024x1024_160k.yml")
+
+
+@pytest.mark.parametrize("mode", ["hq", "fast", "2x2"])
+def test_config_takes_the_schedule_from_the_command_line(mode):
+    config = load_config(CONFIG, opts=[f"model.backbone.token_merging={mode}"])
+    assert SegBuilder(config).model.backbone.merging == parse_schedule(mode)
+
+
+def test_parameter_groups_of_the_config():
+    builder = SegBuilder(load_config(CONFIG))
+    model, groups = builder.model, builder.optimizer._param_groups
+    trained = {id(p): name for name, p in model.named_parameters() if not p.stop_gradient}
+    last_norms, norms, head, rest = ({trained.pop(id(p)) for p in group["params"]} for group in groups)
+    assert trained == {}
+    assert last_norms == {f"backbone.norm{i}.{kind}" for i in range(1, 5) for kind in ("weight", "bias")}
+    assert all(".norm" in name and name.startswith(("backbone.block", "backbone.patch")) for name in norms)
+    assert all(name.startswith("head.") for name in head)
+    assert all(name.startswith("backbone.") and "norm" not in name for name in rest)
+    assert [group.get("learning_rate", 1.0) for group in groups] == [1.0, 1.0, 10.0, 1.0]
+    assert [group["weight_decay"] for group in groups] == [0.01, 0.0, 0.01, 0.01]
