@@ -130,6 +130,17 @@ PATCHES = (
         changes=[("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]")],
     ),
     Patch(
+        name="crop with a limit on one class",
+        mends="RandomPaddingCrop with category_max_ratio gives the labels for the image, or the image uncropped",
+        paddleseg="2.8.0 and older",
+        paddle=(2, 0),
+        where="paddleseg.transforms.transforms:RandomPaddingCrop.__call__",
+        changes=[
+            ("                    data['img'] = seg_temp\n                    break", "                    break"),
+            ("        else:\n            data['img'] = functional.crop(", "        data['img'] = functional.crop("),
+        ],
+    ),
+    Patch(
         name="profiler",
         mends="--profiler_options calls paddle.utils.profiler, which is gone: AttributeError",
         paddleseg="2.8.0 and older",
