@@ -162,8 +162,8 @@ PATCHES = (
     ),
     Patch(
         name="bad data in train",
-        mends="a file that cannot be read ends train() in 'Blocking queue is killed' and a traceback, a label out of "
-        "range in an error inside the loss, or on a GPU in nothing at all",
+        mends="a file that cannot be read makes train() wait for ever, or with workers end in 'Blocking queue is "
+        "killed'; a label out of range is an error inside the loss, or on a GPU nothing at all",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,

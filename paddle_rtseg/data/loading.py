@@ -1,10 +1,11 @@
 """The loader that training and evaluation read batches with.
 
-An error in a thread or process that loads data reaches Paddle's caller as "Blocking queue is killed", with a
-traceback for the reason; a label that is no class reaches it as an error inside the loss, as a wrong mIoU, or on a GPU
-as nothing at all. Here either ends in one sentence that names the file.
+Of an error in a process that loads data, Paddle's caller learns "Blocking queue is killed"; of one in the thread that
+does so without processes, nothing: it waits for ever. A label that is no class is an error inside the loss, a wrong
+mIoU, or on a GPU nothing at all. Here all of them end in an exception, and what is wrong with a file in one sentence.
 """
 
+import traceback
 from typing import Any, Dict, List, Optional
 
 import numpy as np
@@ -14,31 +15,36 @@ from paddle.io.dataloader.collate import default_collate_fn
 from ..errors import InputError
 from .check import range_defect, read_pair
 
-_DEFECT = "defect"
+#: Keys that a batch which could not be read has in the place of "img": a sentence for the user, or a traceback.
+_DEFECT, _ERROR = "defect", "error"
 
 
 class CheckedLoader(paddle.io.DataLoader):
     """``paddle.io.DataLoader`` for a segmentation dataset.
 
-    Iteration raises InputError where a sample's files cannot be read or its labels are out of range. Every other error
-    of the dataset is left alone.
+    Iteration raises InputError where files cannot be read, labels are out of range or samples differ in size, and
+    RuntimeError with the traceback for any other error of the dataset or its transforms.
     """
 
     def __init__(self, dataset, **arguments):
         super().__init__(_Checked(dataset), collate_fn=_collate, **arguments)
 
     def __iter__(self):
-        for batch in super().__iter__():
-            if isinstance(batch, dict) and _DEFECT in batch:
-                raise InputError(bytes(batch[_DEFECT].numpy()).decode())
-            yield batch
+        batches = super().__iter__()
+        try:
+            for batch in batches:
+                if isinstance(batch, dict) and _DEFECT in batch:
+                    raise InputError(_text(batch[_DEFECT]))
+                if isinstance(batch, dict) and _ERROR in batch:
+                    raise RuntimeError(f"the dataset or one of its transforms failed:\n{_text(batch[_ERROR])}")
+                yield batch
+        finally:
+            # Paddle ends its threads and processes when the garbage collector happens to come by, and may hang there.
+            batches._try_shutdown_all()
 
 
 class _Checked(paddle.io.Dataset):
-    """Samples of a dataset, or in the place of one ``{"defect": sentence}``, which no thread or process can lose.
-
-    Sentences travel as arrays of bytes, since Paddle wants an array in every batch.
-    """
+    """Samples of a dataset, or in the place of one what is wrong with it, which no thread or process can lose."""
 
     def __init__(self, dataset):
         super().__init__()
@@ -52,11 +58,9 @@ class _Checked(paddle.io.Dataset):
             sample = self.dataset[index]
         except Exception:
             defect = self._file_defect(index)
-            if defect is None:
-                raise
-        else:
-            defect = self._label_defect(index, sample)
-        return {_DEFECT: np.frombuffer(defect.encode(), np.uint8)} if defect else sample
+            return {_DEFECT: _bytes(defect)} if defect else {_ERROR: _bytes(traceback.format_exc())}
+        defect = self._label_defect(index, sample)
+        return {_DEFECT: _bytes(defect)} if defect else sample
 
     def _file_defect(self, index: int) -> Optional[str]:
         try:
@@ -78,7 +82,28 @@ class _Checked(paddle.io.Dataset):
 
 
 def _collate(samples: List[Any]) -> Any:
+    """Stack samples, unless one of them is what is wrong with it."""
     for sample in samples:
-        if isinstance(sample, dict) and _DEFECT in sample:
+        if isinstance(sample, dict) and (_DEFECT in sample or _ERROR in sample):
             return sample
-    return default_collate_fn(samples)
+    try:
+        return default_collate_fn(samples)
+    except Exception:
+        sizes = sorted({sample["img"].shape[-2:] for sample in samples if isinstance(sample, dict) and "img" in sample})
+        if len(sizes) < 2:
+            return {_ERROR: _bytes(traceback.format_exc())}
+        listed = " and ".join(f"{width} x {height}" for height, width in sizes)
+        sentence = (
+            f"expected images of one size in a batch, got {listed}; "
+            "add a crop or a resize to the transforms, or set batch_size to 1"
+        )
+        return {_DEFECT: _bytes(sentence)}
+
+
+def _bytes(text: str) -> np.ndarray:
+    """Text as Paddle can carry it from a process: every batch must hold an array."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _text(array: paddle.Tensor) -> str:
+    return bytes(array.numpy()).decode()

@@ -1,0 +1,228 @@
+"""What is mended in train(): its log, runs without a step, bad data, and what a resumed run remembers."""
+
+import itertools
+import os
+import shutil
+import sys
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+import tiny_training
+from paddleseg.core import evaluate
+
+from paddle_rtseg import checkpoints
+from paddle_rtseg.data.loading import CheckedLoader
+from paddle_rtseg.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def no_sleep(monkeypatch):
+    """train() sleeps for a second at its end."""
+    monkeypatch.setattr(sys.modules["paddleseg.core.train"].time, "sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def run(tiny_images, tmp_path):
+    """Train in ``tmp_path``."""
+    return lambda iters, **settings: tiny_training.run(tiny_images, tmp_path, iters, **settings)
+
+
+def state(path):
+    return {key: np.asarray(value) for key, value in paddle.load(str(path)).items()}
+
+
+def assert_equal_states(a, b):
+    assert a.keys() == b.keys()
+    for key in a:
+        np.testing.assert_allclose(a[key], b[key], rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def test_log_of_scalar_losses(without, run, capsys):
+    with without("scalar losses in the log"), pytest.raises(IndexError):
+        run(1, log_iters=1)
+    capsys.readouterr()
+    run(2, log_iters=1)
+    assert capsys.readouterr().out.count("[TRAIN]") == 2
+
+
+def test_fewer_images_than_a_batch(without, run, monkeypatch):
+    passes = itertools.count()
+
+    def give_up_after_three(loader):
+        if next(passes) == 3:
+            raise TimeoutError
+        return iter(())
+
+    with without("runs without a step"), monkeypatch.context() as patch, pytest.raises(TimeoutError):
+        patch.setattr("paddle_rtseg.data.loading.CheckedLoader.__iter__", give_up_after_three)
+        run(1, batch_size=9)
+    with pytest.raises(InputError, match="9 training images, got 8"):
+        run(1, batch_size=9)
+
+
+def test_nothing_left_to_do(without, run, tmp_path):
+    run(2)
+    resume = str(tmp_path / "iter_2")
+    with without("runs without a step"), pytest.raises(UnboundLocalError):
+        run(2, resume_model=resume)
+    with pytest.raises(InputError, match="--iters"):
+        run(2, resume_model=resume)
+
+
+def test_resumed_run_equals_one_that_was_not_stopped(run, tmp_path):
+    run(4)
+    whole = [state(tmp_path / "iter_4" / name) for name in ("model.pdparams",)]
+    shutil.rmtree(tmp_path / "iter_4")
+    run(4, resume_model=str(tmp_path / "iter_2"))
+    assert_equal_states(state(tmp_path / "iter_4/model.pdparams"), whole[0])
+
+
+def test_ema_is_resumed(without, run, tmp_path):
+    run(4, use_ema=True)
+    whole = state(tmp_path / "iter_4/ema_model.pdparams")
+    with without("EMA, resumed"):
+        run(4, use_ema=True, resume_model=str(tmp_path / "iter_2"))
+    with pytest.raises(AssertionError):
+        assert_equal_states(state(tmp_path / "iter_4/ema_model.pdparams"), whole)
+    run(4, use_ema=True, resume_model=str(tmp_path / "iter_2"))
+    assert_equal_states(state(tmp_path / "iter_4/ema_model.pdparams"), whole)
+
+
+def test_ema_starts_from_a_checkpoint_that_has_none(run, tmp_path):
+    run(2)
+    run(3, use_ema=True, resume_model=str(tmp_path / "iter_2"))
+    assert state(tmp_path / "iter_3/ema_model.pdparams").keys() == state(tmp_path / "iter_3/model.pdparams").keys()
+
+
+def test_best_score_is_kept(without, run, tiny_images, tmp_path):
+    with without("the best model's score, kept"):
+        run(2, evaluate=True)
+    assert checkpoints.best_score(str(tmp_path), "best_model", "iter_2") == (-1, -1)
+    model = run(2, evaluate=True, use_ema=True)
+    mean_iou, iteration = checkpoints.best_score(str(tmp_path), "best_model", "iter_2")
+    assert iteration == 2
+    assert mean_iou == evaluate(model, tiny_training.dataset(tiny_images, "val"), print_detail=False)[0]
+    assert checkpoints.best_score(str(tmp_path), "ema_best_model", "iter_2")[1] == 2
+    assert checkpoints.best_score(str(tmp_path), "best_model", None) == (-1, -1)
+
+
+@pytest.mark.parametrize("name", ["best_model", "ema_best_model"])
+def test_best_model_survives_a_resumed_run(without, run, tmp_path, name):
+    run(2, evaluate=True, use_ema=True)
+    file = tmp_path / name / os.listdir(tmp_path / name)[0].replace(".pdstates", ".pdparams")
+    file.write_bytes(b"a model that nothing beats")
+    checkpoints.save_score(str(tmp_path / name), 1.0, 1)
+    resume = str(tmp_path / "iter_2")
+    run(3, evaluate=True, use_ema=True, resume_model=resume)
+    assert file.read_bytes() == b"a model that nothing beats"
+    with without("the best model's score, resumed"):
+        run(3, evaluate=True, use_ema=True, resume_model=resume)
+    assert file.read_bytes() != b"a model that nothing beats"
+
+
+def test_pruning_goes_on_in_a_resumed_run(without, run, tmp_path):
+    def kept():
+        return sorted(name for name in os.listdir(tmp_path) if name.startswith("iter_"))
+
+    settings = {"save_interval": 1, "keep_checkpoint_max": 2}
+    run(3, **settings)
+    assert kept() == ["iter_2", "iter_3"]
+    with without("pruning, resumed"):
+        run(5, resume_model=str(tmp_path / "iter_3"), **settings)
+    assert kept() == ["iter_2", "iter_3", "iter_4", "iter_5"]
+    run(7, resume_model=str(tmp_path / "iter_5"), **settings)
+    assert kept()[-2:] == ["iter_6", "iter_7"] and len(kept()) == 4
+
+
+def test_a_checkpoint_that_the_user_removed_is_not_missed(run, tmp_path, monkeypatch):
+    publish = checkpoints.publish
+
+    def publish_and_lose(partial):
+        path = publish(partial)
+        shutil.rmtree(path) if path.endswith("iter_1") else None
+        return path
+
+    monkeypatch.setitem(sys.modules["paddleseg.core.train"].__dict__, "publish_checkpoint", publish_and_lose)
+    run(3, save_interval=1, keep_checkpoint_max=1)
+    assert checkpoints.latest_whole_checkpoint(str(tmp_path)) == str(tmp_path / "iter_3")
+
+
+@pytest.fixture
+def broken(tiny_images, tmp_path):
+    """``broken(name, write)``: a copy of the images, in which ``write(path)`` has changed one file."""
+
+    def make(name, change):
+        root = str(tmp_path / "images")
+        shutil.copytree(tiny_images, root)
+        change(os.path.join(root, name))
+        return root
+
+    return make
+
+
+def write_stray_label(path):
+    label = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+    label[5, 5:7] = 4, 77
+    cv2.imwrite(path, label)
+
+
+def write_short_label(path):
+    cv2.imwrite(path, np.zeros((60, 64), np.uint8))
+
+
+def write_text(path):
+    with open(path, "w") as f:
+        f.write("not an image")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "name, change, sentence",
+    [
+        ("image3.png", os.remove, "expected a file .*image3.png"),
+        ("image3.png", write_text, "expected an image, got .*image3.png"),
+        ("label3.png", write_text, "expected a label image, got .*label3.png"),
+        ("label3.png", write_short_label, "label3.png' to have its image's 64 x 64 pixels, got 64 x 60"),
+        ("label3.png", write_stray_label, "expected labels of 0 to 3 or 255 in .*label3.png', got 4, 77"),
+    ],
+)
+def test_bad_data_ends_training_in_a_sentence(broken, tmp_path, name, change, sentence, workers):
+    root = broken(name, change)
+    with pytest.raises(InputError, match=sentence):
+        tiny_training.run(root, tmp_path, iters=1, num_workers=workers)
+
+
+def test_label_out_of_range_ends_training_inside_the_loss_without_the_patch(without, broken, tmp_path):
+    root = broken("label3.png", write_stray_label)
+    with without("bad data in train"), pytest.raises(IndexError) as error:
+        tiny_training.run(root, tmp_path, iters=1)
+    assert "label3.png" not in str(error.value)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_of_two_sizes_end_training_in_a_sentence(broken, tmp_path, workers):
+    def enlarge(path):
+        cv2.imwrite(path, np.zeros((70, 64, 3), np.uint8))
+        cv2.imwrite(path.replace("image3", "label3"), np.zeros((70, 64), np.uint8))
+
+    with pytest.raises(InputError, match=r"one size in a batch, got 64 x 64 and 64 x 70"):
+        tiny_training.run(broken("image3.png", enlarge), tmp_path, iters=1, num_workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_other_errors_of_a_dataset_are_shown(tiny_images, workers):
+    data = tiny_training.dataset(tiny_images, "train")
+    data.transforms.transforms.append(lambda sample: 1 / 0)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        next(iter(CheckedLoader(data, batch_size=2, num_workers=workers)))
+
+
+def test_label_out_of_range_ends_evaluation(without, broken):
+    root = broken("label3.png", write_stray_label)
+    model, data = tiny_training.PixelNet(), tiny_training.dataset(root, "val")
+    with without("bad data in evaluate"):
+        evaluate(model, data, print_detail=False)  # as if nothing were wrong
+    with pytest.raises(InputError, match=r"label3\.png', got 4, 77"):
+        evaluate(model, data, print_detail=False)
