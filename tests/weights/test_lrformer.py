@@ -1,0 +1,99 @@
+"""The LRFormer rename table: complete, strict, for whole networks and backbones."""
+
+import os
+
+import numpy as np
+import pytest
+
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.models.lrformer import LRFormer, LRFormerSeg
+from paddle_rtseg.tools import convert as command
+from paddle_rtseg.weights import convert, load_weights, read_state, save_state
+
+FIXTURE = os.path.join(os.path.dirname(__file__), "..", "fixtures", "lrformer_tiny.npz")
+TINY = {"dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1)}
+
+
+@pytest.fixture(scope="module")
+def published() -> dict:
+    """The state of the authors' network, as they name it."""
+    arrays = np.load(FIXTURE)
+    return {name[2:]: arrays[name] for name in arrays.files if name.startswith("w/")}
+
+
+def backbone_of(state: dict) -> dict:
+    return {name[len("backbone.") :]: array for name, array in state.items() if name.startswith("backbone.")}
+
+
+def same(a: dict, b: dict) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+def shapes(state: dict) -> dict:
+    return {name: list(value.shape) for name, value in state.items()}
+
+
+def test_gives_exactly_the_models_state(published):
+    model = LRFormerSeg(11, LRFormer(**TINY), head_channels=32)
+    assert shapes(convert(published, "lrformer")) == shapes(model.state_dict())
+
+
+def test_prefixes(published):
+    whole = convert(published, "lrformer")
+    assert same(convert({f"module.{n}": a for n, a in published.items()}, "lrformer"), whole)
+    backbone = backbone_of(whole)
+    for prefix in ("", "backbone.", "module.", "module.backbone."):
+        assert same(convert({prefix + n: a for n, a in backbone_of(published).items()}, "lrformer"), backbone)
+
+
+def test_linear_weights_are_transposed_and_convolutions_are_not(published):
+    state = convert(published, "lrformer")
+    for ours, theirs in (("attn.q", "attn.q.0"), ("attn.kv", "attn.kv.0"), ("attn.proj", "attn.proj")):
+        expected = published[f"backbone.block3.1.{theirs}.weight"].T
+        np.testing.assert_array_equal(state[f"backbone.block3.1.{ours}.weight"], expected)
+    convolution = published["decode_head.fuse_block2.attn.q.weight"]
+    np.testing.assert_array_equal(state["decode_head.fuse_block2.attn.q.weight"], convolution[:, :, 0, 0].T)
+    for name in ("backbone.block2.0.mlp.fc1.weight", "decode_head.fuse_block1.mlp.fc2.weight"):
+        np.testing.assert_array_equal(state[name], published[name])
+
+
+def test_batch_norm_before_blocks_of_the_largest_variant(published):
+    model = LRFormer(**TINY, pre_norm=(1,))
+    norm = {"weight": 1.5, "bias": 0.5, "running_mean": 2.0, "running_var": 3.0}
+    state = backbone_of(published)
+    state.update({f"block3.1.pre_norm.{kind}": np.full(40, value) for kind, value in norm.items()})
+    load_weights(model, convert({**state, "block3.1.pre_norm.num_batches_tracked": np.array(7)}, "lrformer"))
+    values = [model.block3[1].pre_norm.state_dict()[n][0].item() for n in ("weight", "bias", "_mean", "_variance")]
+    assert values == list(norm.values())
+    del state["block3.1.pre_norm.running_var"]
+    with pytest.raises(InputError, match=r"lacks what becomes backbone\.block3\.1\.pre_norm\._variance"):
+        convert(state, "lrformer")
+
+
+def test_classifier_of_imagenet_is_dropped(published):
+    state = backbone_of(published)
+    extra = {"head.weight": np.zeros((1000, 64)), "head.bias": np.zeros(1000)}
+    assert same(convert({**state, **extra}, "lrformer"), convert(state, "lrformer"))
+
+
+@pytest.mark.parametrize("foreign", ["backbone.block1.0.attn.bias_table", "decode_head.linear_pred.weight", "neck.0"])
+def test_unknown_entry_is_refused(published, foreign):
+    with pytest.raises(InputError, match=f"no place is known for .*{foreign}"):
+        convert({**published, foreign: np.zeros(3)}, "lrformer")
+
+
+def test_each_entry_is_needed(published):
+    counters = [name for name in published if name.endswith("num_batches_tracked")]
+    for name in published.keys() - set(counters):
+        with pytest.raises(InputError, match="the state lacks what becomes"):
+            convert({n: a for n, a in published.items() if n != name}, "lrformer")
+    assert same(
+        convert({n: a for n, a in published.items() if n not in counters}, "lrformer"), convert(published, "lrformer")
+    )
+
+
+def test_command(published, tmp_path):
+    source, target = str(tmp_path / "published.safetensors"), str(tmp_path / "ours.pdparams")
+    save_state(published, source)
+    command.main(command.parser().parse_args(["--family", "lrformer", "--input", source, "--output", target]))
+    assert same(read_state(target), convert(published, "lrformer"))
