@@ -42,22 +42,6 @@ def check_whole(path: str) -> None:
         )
 
 
-def resolve(resume_model: Optional[str], save_dir: str) -> Optional[str]:
-    """What ``--resume_model`` means: a whole checkpoint, or None to start anew.
-
-    Args:
-        resume_model: a checkpoint's folder; "auto" for the last whole one in ``save_dir``, if any; None.
-
-    Raises:
-        InputError: the folder is not a whole checkpoint.
-    """
-    if resume_model == "auto":
-        return latest_whole_checkpoint(save_dir)
-    if resume_model is not None:
-        check_whole(resume_model)
-    return resume_model
-
-
 def begin(folder: str) -> str:
     """Start the checkpoint ``folder``; return the folder to write it in until :func:`publish`.
 

@@ -32,7 +32,7 @@ def test_killed_run_resumes_from_its_last_whole_checkpoint(tiny_images, tmp_path
     out = str(tmp_path / "out")
     status = subprocess.run([sys.executable, tiny_training.__file__, tiny_images, out, name]).returncode
     assert status == -signal.SIGKILL
-    last = checkpoints.resolve("auto", out)
+    last = checkpoints.latest_whole_checkpoint(out)
     assert last == os.path.join(out, "iter_2")
     assert not os.path.exists(os.path.join(out, "iter_4"))
     tiny_training.run(tiny_images, out, iters=4, use_ema=True, resume_model=last)
@@ -109,20 +109,19 @@ def test_damaged_checkpoint_is_refused(save_dir, name, damage):
     checkpoints.check_whole(str(save_dir / "iter_10"))
     damage(str(save_dir / "iter_10" / name))
     with pytest.raises(InputError, match=rf"{name} is .*--resume_model .*iter_2"):
-        checkpoints.resolve(str(save_dir / "iter_10"), str(save_dir))
-    assert checkpoints.resolve("auto", str(save_dir)) == str(save_dir / "iter_2")
+        checkpoints.check_whole(str(save_dir / "iter_10"))
+    assert checkpoints.latest_whole_checkpoint(str(save_dir)) == str(save_dir / "iter_2")
 
 
 def test_what_is_no_checkpoint_is_refused(save_dir):
     with pytest.raises(InputError, match="no such folder"):
-        checkpoints.resolve(str(save_dir / "iter_3"), str(save_dir))
+        checkpoints.check_whole(str(save_dir / "iter_3"))
     shutil.copytree(save_dir / "iter_2", save_dir / "best_model")
     with pytest.raises(InputError, match="not named iter_N"):
-        checkpoints.resolve(str(save_dir / "best_model"), str(save_dir))
+        checkpoints.check_whole(str(save_dir / "best_model"))
 
 
-def test_a_run_that_starts_anew(save_dir, tmp_path):
-    assert checkpoints.resolve(None, str(save_dir)) is None
-    assert checkpoints.resolve("auto", str(tmp_path / "nothing")) is None
+def test_no_checkpoint_at_all(tmp_path):
+    assert checkpoints.latest_whole_checkpoint(str(tmp_path / "nothing")) is None
     with pytest.raises(InputError, match="start anew without --resume_model"):
         checkpoints.check_whole(str(tmp_path / "nothing" / "iter_2"))
