@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..files import make_folder, sha256
 from .golden import street_scene
 from .graph import OUTPUT_OPS, CameraInput, ExportedNetwork
+from .legacy import old_program
 from .onnx import write_onnx
 from .preprocessing import Preprocessing
 
@@ -63,7 +64,8 @@ def export_model(
         input_shape: (N, 3, H, W); None or -1 leaves a dimension free, as does leaving out the whole shape.
         output_op: one of ``OUTPUT_OPS``; see :class:`.graph.ExportedNetwork`.
         raw_input: let the graph take (N, H, W, 3) uint8 BGR images and normalise them by itself.
-        format: one of ``FORMATS``, or None for the form that the running Paddle writes.
+        format: "json" (Paddle 3), "pdmodel" (Paddle 2 and 3; OpenVINO and TensorRT subgraphs need it), "onnx"
+            (beside Paddle's form), or None for the form that the running Paddle writes by itself.
         dataset: PaddleSeg's name of the dataset, for the classes' names and colours.
         transforms: PaddleSeg's form of ``preprocessing``, for its scripts.
         name: of the program's file, without extension.
@@ -96,7 +98,7 @@ def export_model(
         files = {"model": program, "params": f"{name}.pdiparams"}
         document = _document(model, preprocessing, shape, output_op, raw_input, files, dataset, transforms)
         _write_golden(network, document, partial, golden_image)
-        _write_program(network, raw_input, shape, os.path.join(partial, name))
+        _write_program(network, raw_input, shape, os.path.join(partial, program))
         _write_document(document, partial)
         _check(partial, type(model).__name__)
         if format == "onnx":
@@ -115,20 +117,13 @@ def export_model(
 
 
 def _program_format(format: Optional[str]) -> str:
-    """The form in which this Paddle writes programs; refuses one that it cannot write."""
-    version = paddle.__version__
+    """ "json" or "pdmodel": what is asked for, or what this Paddle writes by itself."""
     if format not in (*FORMATS, None):
         raise InputError(f"expected the format to be one of {', '.join(FORMATS)}, got {format!r}")
-    writes_json = not version.startswith("2.") and paddle.get_flags("FLAGS_enable_pir_api")["FLAGS_enable_pir_api"]
-    written = "json" if writes_json else "pdmodel"
-    if format == "pdmodel" and not version.startswith(("2.", "3.0.")):
-        raise InputError(f"Paddle {version} cannot write pdmodel reliably; export with Paddle 2.6.2 or 3.0.0")
-    if format in ("json", "pdmodel") and format != written:
-        raise InputError(
-            f"Paddle {version} writes {written} here, got --format {format}; "
-            + ("use Paddle 3.0 or later" if format == "json" else "set FLAGS_enable_pir_api=0")
-        )
-    return written
+    writes_json = not paddle.__version__.startswith("2.")
+    if format == "json" and not writes_json:
+        raise InputError(f"Paddle {paddle.__version__} cannot write json programs; use Paddle 3 or --format pdmodel")
+    return "json" if writes_json and format != "pdmodel" else "pdmodel"
 
 
 def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]]]) -> List[int]:
@@ -263,19 +258,6 @@ def _document(
     }
 
 
-def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[int], prefix: str) -> None:
-    """Trace ``network`` and write its program and weights."""
-    batch, _, height, width = (None if n == FREE else n for n in shape)
-    if raw_input:
-        resizes = network.camera_input.size is not None
-        spec = InputSpec([batch, None, None, 3] if resizes else [batch, height, width, 3], "uint8", INPUT_NAME)
-    else:
-        spec = InputSpec([batch, 3, height, width], "float32", INPUT_NAME)
-    # full_graph: part of a program cannot be exported, and the other way fails to trace on Python 3.11 in Paddle 2.6.
-    static = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
-    paddle.jit.save(static, prefix)
-
-
 def _num_classes(model: nn.Layer, shape: Sequence[int]) -> int:
     height, width = (max(_min_size(model), g) if n == FREE else n for n, g in zip(shape[2:], GOLDEN_SIZE))
     with paddle.no_grad():
@@ -309,14 +291,32 @@ def _golden_size(draft: contract.Contract) -> List[int]:
     return [max(height, GOLDEN_SIZE[0]), max(width, GOLDEN_SIZE[1])]
 
 
-def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[int], prefix: str) -> None:
-    """Trace ``network`` and write its program and weights."""
+def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[int], path: str) -> None:
+    """Trace ``network`` and write its program, in the form that the extension of ``path`` says, and its weights."""
     batch, _, height, width = (None if n == FREE else n for n in shape)
     if raw_input:
         resizes = network.camera_input.size is not None
         spec = InputSpec([batch, None, None, 3] if resizes else [batch, height, width, 3], "uint8", INPUT_NAME)
     else:
         spec = InputSpec([batch, 3, height, width], "float32", INPUT_NAME)
+    prefix, extension = os.path.splitext(path)
+    if extension == ".json":
+        _trace(network, spec, prefix)
+        return
+    try:
+        with old_program():
+            _trace(network, spec, prefix)
+    except (TypeError, ValueError) as e:
+        if paddle.__version__.startswith("2."):
+            raise
+        reason = [line.strip() for line in str(e).splitlines() if "(InvalidArgument)" in line or "must be" in line]
+        raise InputError(
+            f"Paddle {paddle.__version__} cannot write {type(network.network).__name__} as pdmodel "
+            f"({(reason or [type(e).__name__])[-1]}); export it with Paddle 2.6.2 or 3.0.0"
+        ) from e
+
+
+def _trace(network: ExportedNetwork, spec: InputSpec, prefix: str) -> None:
     # full_graph: part of a program cannot be exported, and the other way fails to trace on Python 3.11 in Paddle 2.6.
     static = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
     paddle.jit.save(static, prefix)

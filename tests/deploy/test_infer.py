@@ -10,7 +10,9 @@ import numpy as np
 import paddle
 import pytest
 from rtseg_inference import InputError, Predictor, cli, fastest, media
-from tiny_network import FRAMES, assert_same_mask, dygraph_logits
+from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
+
+from paddle_rtseg.deploy.exporter import export_model
 
 
 @pytest.fixture
@@ -154,11 +156,19 @@ def test_bad_input_is_one_sentence(exported, arguments, message, tmp_path, monke
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_openvino_on_json_is_refused(exported):
-    if paddle.__version__.startswith("3.") and exported["argmax"].endswith("pdmodel"):
-        pytest.skip("this Paddle runs OpenVINO")
-    with pytest.raises(InputError, match="needs Paddle 3 and a model in pdmodel form"):
+def test_openvino(exported, model, frame, tmp_path, monkeypatch):
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
+    folder = export_model(model, str(tmp_path / "model"), PREPROCESSING, output_op="logits", format="pdmodel")
+    if paddle.__version__.startswith("2."):
+        with pytest.raises(InputError, match="OpenVINO inside Paddle needs Paddle 3"):
+            Predictor(folder, backend="openvino")
+        return
+    with pytest.raises(InputError, match=r"needs Paddle 3 and a model in pdmodel form, got model\.json"):
         Predictor(exported["argmax"], backend="openvino")
+    predictor = Predictor(folder, backend="openvino")
+    assert predictor.verify().passed
+    for image in (frame, frame[:100, :131]):
+        assert_same_mask(predictor.predict(image).mask, dygraph_logits(model, [image])[0])
 
 
 def test_a_backend_that_dies_is_named_and_dropped(exported, monkeypatch):

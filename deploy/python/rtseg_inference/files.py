@@ -62,3 +62,8 @@ def make_folder(path: str) -> str:
     except OSError as e:
         raise InputError(f"expected a folder that can be written, got {path!r} ({e.strerror}); choose another") from e
     return path
+
+
+def cache_root() -> str:
+    """Where compiled networks are kept: ``$RTSEG_CACHE``, or ``~/.cache/rtseg_inference``."""
+    return os.environ.get("RTSEG_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "rtseg_inference")

@@ -1,6 +1,5 @@
 """Paddle Inference, set up for one device, backend and precision, with the traps of each Paddle release avoided."""
 
-import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from . import environment, tensorrt
 from .contract import Contract
 from .errors import InputError
+from .files import cache_root
 
 BACKENDS = {"cpu": ("native", "onednn", "openvino"), "gpu": ("native", "tensorrt")}
 PRECISIONS = {
@@ -60,7 +60,7 @@ class Runtime:
 
         if contract.program_format == "json" and paddle.__version__.startswith("2."):
             raise InputError(
-                f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export the model with this Paddle"
+                f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export with --format pdmodel"
             )
         self._paddle, self._inference = paddle, inference
         #: input shapes that may be run
@@ -117,9 +117,9 @@ class Runtime:
             # On json the call is accepted and changes nothing.
             raise InputError(
                 "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
-                f"{self.contract.model} with Paddle {self._paddle.__version__}; export with Paddle 2.6"
+                f"{self.contract.model} with Paddle {self._paddle.__version__}; export with --format pdmodel"
             )
-        config.set_optim_cache_dir(tempfile.gettempdir())
+        config.set_optim_cache_dir(cache_root())
         config.enable_openvino_engine(self._precision_type())
         return config
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from .contract import Contract
 from .errors import InputError
+from .files import cache_root, make_folder
 
-CACHE_VARIABLE = "RTSEG_CACHE"
 GPU_MEMORY_MB = 256  # to begin with; Paddle takes more when it needs more
 
 
@@ -45,7 +45,7 @@ def create_predictor(contract: Contract, precision: str):
             "paddlepaddle-gpu built with it, or use --backend native"
         )
     folder = cache_folder(contract, precision, _machine(paddle, version))
-    os.makedirs(folder, exist_ok=True)
+    make_folder(folder)
     if contract.program_format == "json":
         return _converted(contract, precision, folder, paddle, inference)
     return _with_subgraphs(contract, precision, folder, paddle, inference)
@@ -54,7 +54,7 @@ def create_predictor(contract: Contract, precision: str):
 def cache_folder(contract: Contract, precision: str, machine: Dict[str, Any]) -> str:
     """Where the engines of this model, machine, precision and range of shapes are kept.
 
-    Below ``$RTSEG_CACHE`` or ``~/.cache/rtseg_inference``. Whatever an engine depends on is in the name.
+    Whatever an engine depends on is in the name.
     """
     key = {
         "model": contract.sha256[contract.model],
@@ -64,8 +64,7 @@ def cache_folder(contract: Contract, precision: str, machine: Dict[str, Any]) ->
         **machine,
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    root = os.environ.get(CACHE_VARIABLE) or os.path.join(os.path.expanduser("~"), ".cache", "rtseg_inference")
-    return os.path.join(root, digest[:32])
+    return os.path.join(cache_root(), digest[:32])
 
 
 def _machine(paddle, tensorrt_version) -> Dict[str, Any]:
