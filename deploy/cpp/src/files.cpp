@@ -63,9 +63,11 @@ std::vector<ImageFile> find_images(const std::string& path) {
 cv::Mat read_image(const std::string& path, int flags) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError("cannot read the image '" + path + "' (" + std::strerror(errno) + ")");
-  const std::vector<char> data{std::istreambuf_iterator<char>(file), {}};
+  const std::string data{std::istreambuf_iterator<char>(file), {}};
+  // Where the end of a JPEG is missing, OpenCV fills the image up with grey and says nothing.
+  const bool cut_short = data.rfind("\xff\xd8", 0) == 0 && data.find("\xff\xd9") == std::string::npos;
   cv::Mat image;
-  if (!data.empty()) image = cv::imdecode(data, flags);
+  if (!data.empty() && !cut_short) image = cv::imdecode(std::vector<char>(data.begin(), data.end()), flags);
   if (image.empty())
     throw InputError("'" + path + "' is not an image that can be decoded (" + std::to_string(data.size()) +
                      " bytes); is it cut short?");
