@@ -18,12 +18,13 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from ..errors import InputError
+from ..weights import load_weights, read_state
 from .base import SegmentationModel
 from .layers import DropPath, resize, spatial_size
 
-# Section 4.1 of the paper.      channels at 1/4      inside the heads
-SLIM = {"base_channels": 32, "head_channels": 64}
-BASE = {"base_channels": 64, "head_channels": 128}
+# As PaddleSeg's configs have them; on ADE20K Slim too is without the second injection.
+SLIM = {"base_channels": 32, "head_channels": 64, "use_injection": (True, True)}
+BASE = {"base_channels": 64, "head_channels": 128, "use_injection": (True, False)}
 
 
 @manager.MODELS.add_component
@@ -39,7 +40,7 @@ def RTFormer_Base(num_classes: int, **overrides) -> "RTFormer":
 
 
 class RTFormer(SegmentationModel):
-    """RTFormer (figure 3 of the paper).
+    """RTFormer: stem, three convolutional stages, two stages of :class:`RTFormerBlock`, pyramid and head.
 
     Args:
         num_classes: number of classes.
@@ -84,8 +85,12 @@ class RTFormer(SegmentationModel):
         super().__init__()
         c = base_channels
         self.conv1 = nn.Sequential(
-            *[conv(in_channels, c, 3, stride=2, bias=True), nn.BatchNorm2D(c), nn.ReLU()],
-            *[conv(c, c, 3, stride=2, bias=True), nn.BatchNorm2D(c), nn.ReLU()],
+            conv(in_channels, c, 3, stride=2, bias=True),
+            nn.BatchNorm2D(c),
+            nn.ReLU(),
+            conv(c, c, 3, stride=2, bias=True),
+            nn.BatchNorm2D(c),
+            nn.ReLU(),
         )
         self.layer1 = residual_stage(c, c, layer_nums[0])
         self.layer2 = residual_stage(c, 2 * c, layer_nums[1], stride=2)
@@ -112,9 +117,7 @@ class RTFormer(SegmentationModel):
             self._load(pretrained)
 
     def _load(self, path: str) -> None:
-        """Load weights strictly, but for what a network of another purpose has more or less of."""
-        from ..weights import load_weights, read_state
-
+        """Load weights strictly, but for the parts that a network of another purpose has more or fewer of."""
         state, own = read_state(path), self.state_dict()
         optional = {"seghead_extra"}
         if not any(name.startswith("seghead.") for name in state):  # trained on ImageNet: another head
@@ -143,9 +146,9 @@ class RTFormer(SegmentationModel):
 
 
 class RTFormerBlock(nn.Layer):
-    """Attention and MLP on both resolutions (figure 2b): first the low one, which then lends the high one its keys.
+    """Attention and MLP on both resolutions: first the low one, which then lends the high one its keys and values.
 
-    The low resolution is halved where its channels change.
+    The paper's "RTFormer block". The low resolution is halved where its channels change.
     """
 
     def __init__(
@@ -200,10 +203,10 @@ class RTFormerBlock(nn.Layer):
 
 
 class GPUFriendlyAttention(nn.Layer):
-    """Attention to learned keys and values (section 3.1): two 1 x 1 convolutions around a double normalisation.
+    """Attention to learned keys and values: two 1 x 1 convolutions around the "grouped double normalization".
 
-    The number of learned keys equals ``out_channels``; heads are groups in the second normalisation only, so that
-    the products stay large.
+    The paper's "GPU-Friendly Attention". There are ``out_channels`` keys; heads are groups of them in the second
+    normalisation and nothing else, so that the products stay large.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_heads: int, stride: int):
@@ -237,7 +240,7 @@ class GPUFriendlyAttention(nn.Layer):
 
 
 class CrossResolutionAttention(nn.Layer):
-    """Attention of the high resolution's pixels to keys and values pooled from the low one (section 3.2)."""
+    """Attention of the high resolution's pixels to keys and values pooled from the low one, in a single head."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -292,7 +295,7 @@ class AdaptiveMaxPool(nn.Layer):
 
 
 class MLP(nn.Layer):
-    """Two 3 x 3 convolutions with GELU between, the form of feed-forward network that section 3.2 chooses."""
+    """The paper's "feed forward network": two 3 x 3 convolutions with GELU between, no wider inside than out."""
 
     def __init__(self, channels: int, drop_rate: float):
         super().__init__()

@@ -49,7 +49,7 @@ def assert_close(actual, expected, relative=1e-6):
 )
 def test_variants_have_paddlesegs_parameters(build, arguments, parameters):
     reference = PaddleSegRTFormer(num_classes=19, use_aux_head=False, **arguments)
-    ours = build(num_classes=19, use_aux_head=False, use_injection=arguments.get("use_injection", [True, True]))
+    ours = build(num_classes=19, use_aux_head=False)
     expected = {name: (tuple(p.shape), p.stop_gradient) for name, p in reference.named_parameters()}
     assert {name: (tuple(p.shape), p.stop_gradient) for name, p in ours.named_parameters()} == expected
     assert set(ours.state_dict()) == set(reference.state_dict())
