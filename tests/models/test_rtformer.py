@@ -9,7 +9,15 @@ from zoo_cases import TINY_RTFORMER
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.layers import DropPath
-from paddle_rtseg.models.rtformer import AdaptiveMaxPool, RTFormer, RTFormer_Base, RTFormer_Slim
+from paddle_rtseg.models.macs import count_macs
+from paddle_rtseg.models.rtformer import (
+    AdaptiveMaxPool,
+    CrossResolutionAttention,
+    GPUFriendlyAttention,
+    RTFormer,
+    RTFormer_Base,
+    RTFormer_Slim,
+)
 
 SLIM = {"base_channels": 32, "head_channels": 64}
 BASE = {"base_channels": 64, "head_channels": 128, "use_injection": [True, False]}
@@ -195,6 +203,18 @@ def test_training_through_a_graph_gives_the_same_gradients(float64):
     for name, expected in gradients[0].items():
         tolerance = 1e-5 * max(float(expected.abs().max()), 1e-3)
         np.testing.assert_allclose(gradients[1][name].numpy(), expected.numpy(), rtol=0, atol=tolerance, err_msg=name)
+
+
+def test_products_of_attention_are_counted():
+    convolutions = paddle.nn.Sequential(
+        paddle.nn.BatchNorm2D(16), paddle.nn.Conv2D(16, 32, 1, 2), paddle.nn.Conv2D(32, 32, 1)
+    )
+    attention = GPUFriendlyAttention(16, 32, num_heads=4, stride=2)
+    assert count_macs(attention, (6, 10), 16) == count_macs(convolutions, (6, 10), 16)
+
+    x, keys = paddle.zeros([1, 8, 6, 10]), paddle.zeros([1, 8, 9])
+    attention = CrossResolutionAttention(8)
+    assert attention.macs((x, keys, keys), attention(x, keys, keys)) == 2 * 8 * 6 * 10 * 9  # scores, sums of values
 
 
 def test_drop_path_drops_whole_samples_and_keeps_the_mean():
