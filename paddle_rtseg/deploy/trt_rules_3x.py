@@ -1,9 +1,8 @@
 """What Paddle 3's converter (``paddle.tensorrt.convert``) says of each operator.
 
 An operator goes into TensorRT if Paddle's marker pass marks it and a converter is registered for it and for the
-TensorRT version; a version out of a converter's range stops the whole conversion. Both were read in Paddle's source
-(``trt_op_marker_pass.cc`` and ``python/paddle/tensorrt/impls`` of 2025) and never run: the wheels for the CPU have
-neither. An operator that is missing here may have been added since.
+TensorRT version. Both were read in Paddle's source (``trt_op_marker_pass.cc`` and ``python/paddle/tensorrt/impls`` of
+2025) and never run: the wheels for the CPU have neither. An operator that is missing here may have been added since.
 """
 
 from typing import Callable, Dict, List, Optional, Tuple
@@ -34,6 +33,9 @@ _FOR_8_ONLY = names(
     split_with_num stack stanh strided_slice sum swish tanh_shrink temporal_shift thresholded_relu tile topk where"""
 )
 
+# Paddle marks some operators that its converters then refuse.
+_STOPS = "the conversion stops unless disable_ops names it"
+
 _FLOAT = ("float16", "float32", "float64")
 _NUMBERS = (*_FLOAT, "int32", "int64")
 
@@ -57,10 +59,10 @@ def judge(op: Operator, tensorrt: Tuple[int, int]) -> Verdict:
 def _range(name: str, tensorrt: Tuple[int, int]) -> Optional[str]:
     """Why not, if there is no converter for this TensorRT."""
     if name in _FOR_8_ONLY:
-        return None if tensorrt[0] == 8 else "Paddle registers its converter for TensorRT 8 only"
+        return None if tensorrt[0] == 8 else f"its converter is registered for TensorRT 8 only; {_STOPS}"
     if name in _FROM:
         least = _FROM[name]
-        return None if tensorrt >= least else f"Paddle registers its converter from TensorRT {least[0]}.{least[1]} on"
+        return None if tensorrt >= least else f"its converter is registered from TensorRT {least[0]}.{least[1]} on"
     return None if name in _FOR_8_AND_LATER else "it has no converter"
 
 
@@ -114,7 +116,7 @@ def _condition(*names: str) -> Callable[[Condition], Condition]:
 def _convolution(op):
     if "transpose" in op.type and list(op.attrs["dilations"][:2]) != [1, 1]:
         return "it is transposed and dilated"
-    return None if op.input("1").constant else "its filter is computed at run time; the converter takes parameters only"
+    return None if op.input("1").constant else f"its filter is computed at run time; {_STOPS}"
 
 
 @_condition("pool2d")

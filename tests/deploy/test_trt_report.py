@@ -23,7 +23,8 @@ with open(os.path.join(FIXTURES, "trt_verdicts.json")) as f:
     JUDGES = json.load(f)
 OLD_PADDLE = paddle.__version__.startswith("2.")
 pytestmark = [  # Paddle's own, about how it builds graphs
-    pytest.mark.filterwarnings("ignore:The behavior of expression"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Tensor do not have .place."),
     pytest.mark.filterwarnings("ignore:The Attr"),
     pytest.mark.filterwarnings("ignore:no variable in your model"),
 ]
@@ -197,7 +198,9 @@ def test_paddlesegs_rtformer(tmp_path):
     network = zoo.create_model("RTFormer", num_classes=2, base_channels=8, head_channels=8, use_injection=[True, True])
     result = report(export(First(network), tmp_path / "model", (1, 3, 128, 128)))
     if OLD_PADDLE:
-        assert counted(result) == {"plugin conv2d": 4, "rejected max_pool2d_with_index": 2}
+        judges = dict(JUDGES["models"]["PaddleSeg_RTFormer_512"])
+        assert judges.pop("operators") == 258
+        assert counted(result) == judges == {"plugin conv2d": 4, "rejected max_pool2d_with_index": 2}
     else:
         assert counted(result) == {"rejected pd_op.conv2d": 4, "rejected pd_op.max_pool2d_with_index": 2}
     assert all("rtformer.py:" in op.source for op, _ in result.rejected)
@@ -233,6 +236,21 @@ def test_nothing_of_ours_is_rejected(name, size, tmp_path):
     result = report(export(First(network), tmp_path / "model", (None, 3, size, size)))
     assert counted(result) == {}
     assert len(result.subgraphs) == 1
+
+
+def test_the_judges_rejected_nothing_of_ours_at_full_size():
+    ours = {name: entry for name, entry in JUDGES["models"].items() if not name.startswith("PaddleSeg")}
+    assert {name.partition("_")[0] for name in ours} == {"RTFormer", "SegFormerPP", "LRFormerSeg"}
+    assert all(set(entry) == {"operators"} for entry in ours.values())
+
+
+def test_tensorrt_10(tmp_path):
+    """Most converters of Paddle 3 are registered for TensorRT 8 only."""
+    if OLD_PADDLE:
+        pytest.skip("Paddle 2.6 does not write json")
+    path = export(Case(CASES["bmm"]), tmp_path / "model", (None, 8, 12, 16))
+    assert counted(report(path, tensorrt="8.6")) == {}
+    assert "rejected pd_op.bmm" in counted(report(path, tensorrt="10.5"))
 
 
 def graph(*sources):
