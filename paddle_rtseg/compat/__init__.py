@@ -180,6 +180,15 @@ PATCHES = (
         names={"CheckedLoader": CheckedLoader},
     ),
     Patch(
+        name="compiled training",
+        mends="--to_static_training was made for whole graphs; Paddle has since compiled piece by piece, where a model "
+        "that asks for the place of a tensor fails",
+        paddleseg="all, develop too",
+        paddle=(2, 6),
+        where=_TRAIN,
+        changes=[("paddle.jit.to_static(model)", "paddle.jit.to_static(model, full_graph=True)")],
+    ),
+    Patch(
         name="whole checkpoints",
         mends="train() writes checkpoints in place: one that is killed, or meets a full disk, leaves a broken one",
         paddleseg="all, develop too",

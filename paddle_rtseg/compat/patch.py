@@ -90,7 +90,9 @@ def _rewrite(function: types.FunctionType, changes: Sequence[Tuple[str, str]]) -
         source = source.replace(old, new)
     # Tracebacks and `inspect` find the source that really runs under a name of its own in linecache, at the lines
     # where PaddleSeg has it.
-    filename = f"<{function.__module__}.{function.__qualname__}, mended by paddle_rtseg>"
+    filename = (
+        f"<{function.__module__}.{function.__qualname__} mended by paddle_rtseg>"  # a comma would confuse Paddle 2.6
+    )
     lines_before = function.__code__.co_firstlineno - 1
     lines = ["\n"] * lines_before + source.splitlines(keepends=True)
     linecache.cache[filename] = (len(source), None, lines, filename)

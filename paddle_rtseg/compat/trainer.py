@@ -18,7 +18,11 @@ def start_profiler(state: str, tracer_option: str) -> None:
 
     global _profiler
     targets = [target for target in profiler.ProfilerTarget if target.name == state] or None  # None: whatever there is
-    _profiler = profiler.Profiler(targets=targets, record_shapes=tracer_option != "Default")
+    _profiler = profiler.Profiler(
+        targets=targets,
+        record_shapes=tracer_option != "Default",
+        on_trace_ready=lambda finished: None,  # else it writes to ./profiler_log besides
+    )
     _profiler.start()
 
 

@@ -71,10 +71,15 @@ def main(args: argparse.Namespace) -> None:
     utils.set_seed(args.seed)
     utils.set_cv2_num_threads(args.num_workers)
 
+    compiled = bool(args.to_static_training or config.to_static_training)
+    if compiled and args.precision == "bf16":
+        raise InputError("--precision bf16 cannot train a compiled graph; leave out --to_static_training")
+
     builder = Builder(config)
     with reporting("the config's model or datasets do not fit together"):
         model = utils.convert_sync_batchnorm(builder.model, device)
-        onednn.accelerate(model, "bf16" if args.precision == "bf16" else "fp32")
+        if not compiled:  # a compiled graph has no place for oneDNN's own calls
+            onednn.accelerate(model, "bf16" if args.precision == "bf16" else "fp32")
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if args.do_eval else None
     train_dataset.file_list *= args.repeats
@@ -97,7 +102,7 @@ def main(args: argparse.Namespace) -> None:
         iters=config.iters,
         batch_size=config.batch_size,
         test_config=config.test_config,
-        to_static_training=args.to_static_training or config.to_static_training,
+        to_static_training=compiled,
         precision="fp16" if args.precision == "fp16" else "fp32",
         **{name: getattr(args, name) for name in _PASSED_ON},
         **optional,

@@ -88,6 +88,7 @@ def test_areas(without):
 
 def test_profiler(without, monkeypatch, tiny_images, tmp_path):
     monkeypatch.setattr(train_profiler, "_profiler_step_id", 0)
+    monkeypatch.chdir(tmp_path)
     options = f"batch_range=[1,2];state=CPU;profile_path={tmp_path}/profile.json;exit_on_finished=false"
     with without("profiler"), pytest.raises(AttributeError):
         tiny_training.run(tiny_images, tmp_path, iters=3, profiler_options=options)
@@ -95,6 +96,7 @@ def test_profiler(without, monkeypatch, tiny_images, tmp_path):
     tiny_training.run(tiny_images, tmp_path, iters=3, profiler_options=options)
     events = json.loads((tmp_path / "profile.json").read_text())["traceEvents"]
     assert any("conv2d" in event.get("name", "") for event in events)
+    assert sorted(os.listdir(tmp_path)) == ["iter_2", "iter_3", "profile.json"]
 
 
 @pytest.mark.skipif(paddle_version() < (3, 0), reason="Paddle 2 writes .pdmodel")

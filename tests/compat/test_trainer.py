@@ -62,6 +62,26 @@ def test_fewer_images_than_a_batch(without, run, monkeypatch):
         run(1, batch_size=9)
 
 
+class PlacedNet(tiny_training.PixelNet):
+    """Asks for the place of a tensor, as a model may that has a faster way on the CPU."""
+
+    def forward(self, x):
+        x = self.head(x)
+        if paddle.in_dynamic_mode() and x.place.is_cpu_place() and not x.stop_gradient:
+            return [x, x]
+        return [x, x * 1]
+
+
+def test_compiled_training(without, run, tmp_path):
+    settings = {"network": PlacedNet, "to_static_training": True}
+    with without("compiled training"), pytest.raises((UnboundLocalError, RuntimeError)):
+        run(2, **settings)
+    run(2, **settings)
+    compiled = state(tmp_path / "iter_2/model.pdparams")
+    run(2, network=PlacedNet)
+    assert_equal_states(compiled, state(tmp_path / "iter_2/model.pdparams"))
+
+
 def test_nothing_left_to_do(without, run, tmp_path):
     run(2)
     resume = str(tmp_path / "iter_2")

@@ -53,11 +53,11 @@ class PixelNet(nn.Layer):
         return [self.head(x), self.aux(x)] if self.training else [self.head(x)]
 
 
-def run(root: str, save_dir: str, iters: int, evaluate: bool = False, **settings) -> nn.Layer:
+def run(root, save_dir, iters, evaluate=False, network=PixelNet, **settings) -> nn.Layer:
     """Train on all eight images at a time, so that an iteration does not depend on their order; return the network."""
     paddle.seed(1)
     with paddle.utils.unique_name.guard():  # optimizers find their state by names that are counted in each process
-        model = PixelNet()
+        model = network()
         schedule = paddle.optimizer.lr.PolynomialDecay(0.05, decay_steps=100, end_lr=0.0, power=0.9)
         train(
             model,
