@@ -1,0 +1,184 @@
+"""The check of a dataset finds what was put wrong, and counts as NumPy does."""
+
+import os
+import pathlib
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+from paddleseg.cvlibs import manager
+from paddleseg.datasets import ADE20K
+from paddleseg.transforms import Compose
+from PIL import Image
+
+from paddle_rtseg.data.check import check_dataset, read_pair
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.tools import check_dataset as tool
+
+MINI = pathlib.Path(__file__).parent / "camvid_mini"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A copy of the frames that a test may spoil."""
+    return pathlib.Path(shutil.copytree(MINI, tmp_path / "camvid"))
+
+
+def camvid(root, mode="test"):
+    return manager.DATASETS["CamVid"](transforms=[], dataset_root=str(root), mode=mode)
+
+
+def labels(root, mode="test"):
+    return np.stack([np.asarray(Image.open(path)) for _, path in camvid(root, mode).file_list])
+
+
+def first(root, kind):
+    """Path of the first test frame's image or label."""
+    return camvid(root).file_list[0][["images", "labels"].index(kind)]
+
+
+def change_label(root, change):
+    path = first(root, "labels")
+    cv2.imwrite(path, change(cv2.imread(path, cv2.IMREAD_UNCHANGED)))
+
+
+def cut(path):
+    os.truncate(path, os.path.getsize(path) * 2 // 3)
+
+
+def scribble(path):
+    with open(path, "wb") as f:
+        f.write(b"this is no image")
+
+
+def test_nothing_wrong():
+    report = check_dataset(camvid(MINI))
+    expected = labels(MINI)
+    assert report.defects == [] and report.absent == []
+    np.testing.assert_array_equal(report.pixels, [(expected == i).sum() for i in range(11)])
+    np.testing.assert_array_equal(report.images, [(expected == i).any((1, 2)).sum() for i in range(11)])
+    assert report.ignored == (expected == 255).sum()
+
+
+@pytest.mark.parametrize("kind", ["images", "labels"])
+@pytest.mark.parametrize(
+    "spoil, words", [(os.remove, "No such file"), (cut, "cut short"), (scribble, "cannot be decoded")]
+)
+def test_bad_file(root, kind, spoil, words):
+    path = first(root, kind)
+    spoil(path)
+    report = check_dataset(camvid(root))
+    assert len(report.defects) == 1
+    assert words in report.defects[0] and path in report.defects[0]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda label: label[:100], "480 x 360 pixels, got 480 x 100"),
+        (lambda label: np.dstack([label] * 3), "one class id for each pixel"),
+        (lambda label: np.where(label == 255, 11, label), "0 to 10 or 255"),
+    ],
+)
+def test_bad_label(root, change, words):
+    change_label(root, change)
+    (defect,) = check_dataset(camvid(root)).defects
+    assert words in defect and first(root, "labels") in defect
+
+
+def test_values_out_of_range_are_listed_and_the_rest_is_counted(root):
+    change_label(root, lambda label: np.where(label == 3, 77, np.where(label == 5, 12, label)).astype(np.uint8))
+    report = check_dataset(camvid(root))
+    assert "got 12, 77" in report.defects[0]
+    np.testing.assert_array_equal(report.pixels, [(labels(root) == i).sum() for i in range(11)])
+
+
+def test_classes_that_never_occur(root):
+    for _, path in camvid(root).file_list:
+        label = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(path, np.where((label == 2) | (label == 10), 255, label))
+    report = check_dataset(camvid(root))
+    assert report.absent == [2, 10] and report.defects == []
+
+
+def test_palette_image_is_read_by_its_ids(root):
+    path = first(root, "labels")
+    before = labels(root)
+    image = Image.open(path).convert("P")
+    image.putdata(before[0].ravel().tolist())
+    image.putpalette(list(range(255, -1, -1)) * 3)
+    image.save(path)
+    np.testing.assert_array_equal(labels(root), before)
+    assert check_dataset(camvid(root)).defects == []
+
+
+def test_labels_are_those_of_the_dataset_not_of_the_files(tmp_path):
+    """ADE20K's files count from 1, and 0 is what it ignores."""
+    dataset = ADE20K.__new__(ADE20K)
+    dataset.transforms, dataset.mode, dataset.edge = Compose([]), "train", False
+    dataset.num_classes, dataset.ignore_index = 150, 255
+    dataset.file_list = [[str(tmp_path / "image.png"), str(tmp_path / "label.png")]]
+    cv2.imwrite(dataset.file_list[0][0], np.zeros((2, 3, 3), np.uint8))
+    cv2.imwrite(dataset.file_list[0][1], np.array([[0, 1, 150], [150, 150, 1]], np.uint8))
+    report = check_dataset(dataset)
+    assert report.defects == []
+    assert (report.pixels[0], report.pixels[149], report.ignored) == (2, 3, 1)
+
+
+def test_read_pair_is_untouched_by_transforms():
+    mirrored = manager.TRANSFORMS["RandomHorizontalFlip"](prob=1.0)
+    dataset = manager.DATASETS["CamVid"](transforms=[mirrored], dataset_root=str(MINI), mode="train")
+    image, label = read_pair(dataset, 0)
+    np.testing.assert_array_equal(label, np.asarray(Image.open(dataset.file_list[0][1])))
+    np.testing.assert_array_equal(image, cv2.imread(dataset.file_list[0][0]))
+
+
+def run(config, tmp_path, *arguments):
+    path = tmp_path / "config.yml"
+    path.write_text(yaml.safe_dump(config))
+    return tool.main(tool.parser().parse_args(["--config", str(path), *arguments]))
+
+
+def config_of(root, **modes):
+    """A whole config, as PaddleSeg wants it, of which the check uses the datasets."""
+    dataset = {"type": "CamVid", "dataset_root": str(root), "transforms": [{"type": "Normalize"}]}
+    return {
+        "batch_size": 1,
+        "iters": 1,
+        "model": {"type": "RTFormer_Slim"},
+        "optimizer": {"type": "AdamW"},
+        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.1},
+        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 1]},
+        **{f"{part}_dataset": {**dataset, "mode": mode} for part, mode in modes.items()},
+    }
+
+
+def test_command_prints_a_table(tmp_path, capsys):
+    assert not run(config_of(MINI, train="train", val="test"), tmp_path)
+    printed = capsys.readouterr().out
+    share = (labels(MINI) == 3).sum() / (labels(MINI) != 255).sum()
+    assert "8 pairs, 0 with a defect" in printed and "4 pairs, 0 with a defect" in printed
+    assert f"3             Road          {share:.3%}       4" in printed
+
+
+def test_command_fails_on_a_defect_and_limits_what_it_prints(root, tmp_path, capsys):
+    for path, _ in camvid(root).file_list:
+        os.remove(path)
+    assert run(config_of(root, train="train", val="test"), tmp_path, "--limit", "3") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("No such file") == 3 and "... and 1 more" in printed
+
+
+def test_command_fails_where_training_would_never_see_a_class(root, tmp_path, capsys):
+    (root / "val.txt").write_text((root / "train.txt").read_text().partition("\n")[0])
+    assert run(config_of(root, train="val", val="test"), tmp_path) == 1
+    assert "never occurs" in capsys.readouterr().out
+    assert not run(config_of(root, train="test", val="val"), tmp_path)
+    assert "never occurs" in capsys.readouterr().out
+
+
+def test_command_says_what_is_missing(tmp_path):
+    with pytest.raises(InputError, match=r"train\.txt"):
+        run(config_of(tmp_path / "nothing", train="train"), tmp_path)
