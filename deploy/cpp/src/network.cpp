@@ -172,6 +172,10 @@ struct Network::Implementation {
 Network::Network(const Contract& contract, const Configuration& configuration)
     : implementation_(std::make_unique<Implementation>()) {
   check(configuration);
+  std::string version = paddle_infer::GetVersion();  // "version: 2.6.2", then lines on the build
+  version = version.substr(0, version.find('\n')).substr(version.find(' ') + 1);
+  if (contract.is_json() && version.rfind("2.", 0) == 0)
+    throw InputError(contract.model + " needs Paddle 3, this is " + version + "; export the model with this Paddle");
   implementation_->input_name = contract.input_name;
   implementation_->description = configuration.text();
   try {
