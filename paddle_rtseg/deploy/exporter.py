@@ -117,7 +117,7 @@ def export_model(
 
 
 def _program_format(format: Optional[str]) -> str:
-    """ "json" or "pdmodel": what is asked for, or what this Paddle writes by itself."""
+    """What is asked for, or what this Paddle writes by itself: "json" or "pdmodel"."""
     if format not in (*FORMATS, None):
         raise InputError(f"expected the format to be one of {', '.join(FORMATS)}, got {format!r}")
     writes_json = not paddle.__version__.startswith("2.")
@@ -285,10 +285,9 @@ def _golden_size(draft: contract.Contract) -> List[int]:
     """Height and width of an image that the exported network takes."""
     if draft.pad:
         return [3 * draft.pad["height"] // 4, 3 * draft.pad["width"] // 4]
-    height, width = draft.shape.min[1:3] if draft.raw_input else draft.shape.min[2:4]
-    if draft.shape.min == draft.shape.max or draft.shape.max[-2 if not draft.raw_input else 1] != FREE:
-        return [height, width]
-    return [max(height, GOLDEN_SIZE[0]), max(width, GOLDEN_SIZE[1])]
+    first = 1 if draft.raw_input else 2  # the axis of the height
+    bounds = zip(draft.shape.min[first:], draft.shape.max[first:], GOLDEN_SIZE)
+    return [max(low, usual) if high == FREE else high for low, high, usual in bounds]
 
 
 def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[int], path: str) -> None:
@@ -309,10 +308,10 @@ def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[in
     except (TypeError, ValueError) as e:
         if paddle.__version__.startswith("2."):
             raise
-        reason = [line.strip() for line in str(e).splitlines() if "(InvalidArgument)" in line or "must be" in line]
+        reason = [line.strip() for line in str(e).splitlines() if line.strip()]  # the last line says what it was
         raise InputError(
             f"Paddle {paddle.__version__} cannot write {type(network.network).__name__} as pdmodel "
-            f"({(reason or [type(e).__name__])[-1]}); export it with Paddle 2.6.2 or 3.0.0"
+            f"({reason[-1] if reason else type(e).__name__}); export it with Paddle 2.6.2 or 3.0.0"
         ) from e
 
 
@@ -340,4 +339,7 @@ def _check(folder: str, name: str) -> None:
     """Run what was written, without any optional accelerator, and compare."""
     verification = Predictor(folder, backend="native").verify()
     if not verification.passed:
-        raise RuntimeError(f"the exported {name} does not compute what the model does: {verification}")
+        raise InputError(
+            f"the exported {name} does not compute what the model does ({verification}), so it is not kept; export it "
+            "with another --format or another release of Paddle"
+        )

@@ -130,7 +130,7 @@ def test_nothing_is_left_of_an_export_that_fails_its_check(model, tmp_path, monk
 
     write = exporter._write_program
     monkeypatch.setattr(exporter, "_write_program", other_weights)
-    with pytest.raises(RuntimeError, match="does not compute what the model does"):
+    with pytest.raises(InputError, match="does not compute what the model does"):
         export_model(model, str(tmp_path / "new"), PREPROCESSING)
     assert os.listdir(tmp_path / "new") == []
 
