@@ -168,6 +168,10 @@ class Bipartite(NamedTuple):
     def tokens_kept(self, height: int, width: int) -> int:
         return sum(_bipartite_counts(height, width, self.ratio, self.cell))
 
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates per channel: similarities of all tokens with the destinations, and the means."""
+        return 2 * height * width * _bipartite_counts(height, width, self.ratio, self.cell)[0]
+
     def fits(self, height: int, width: int) -> bool:
         """Whether the map is large enough."""
         return self.cell[0] <= height and self.cell[1] <= width
@@ -184,6 +188,10 @@ class Pooling(NamedTuple):
     def tokens_kept(self, height: int, width: int) -> int:
         return -(-height // self.stride[0]) * -(-width // self.stride[1])
 
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates per channel."""
+        return height * width
+
     def fits(self, height: int, width: int) -> bool:
         """Whether the map is large enough."""
         return self.stride[0] <= height and self.stride[1] <= width
@@ -199,6 +207,10 @@ class SequencePooling(NamedTuple):
 
     def tokens_kept(self, height: int, width: int) -> int:
         return -(-height * width // self.stride)
+
+    def macs(self, height: int, width: int) -> int:
+        """Multiply-accumulates per channel."""
+        return height * width
 
     def fits(self, height: int, width: int) -> bool:
         """Whether the map is large enough."""
