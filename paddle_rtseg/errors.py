@@ -1,9 +1,5 @@
-"""The one exception of this package for what its user can put right."""
+"""The one exception of this package for what its user can put right; the stand-alone predictor has the same."""
 
+from rtseg_inference.errors import InputError
 
-class InputError(ValueError):
-    """What was given cannot be used.
-
-    The message is one sentence that says what was expected, what came and how to put it right. The commands
-    print it without a traceback and exit with status 2; in Python it is an ordinary ``ValueError``.
-    """
+__all__ = ["InputError"]

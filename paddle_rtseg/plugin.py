@@ -82,9 +82,9 @@ def _registering(exec_module):
             import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
 
             if sys.argv[:1] == ["-m"]:  # `python -m paddleseg.X` imports the package before the command can run
-                from . import runtime
+                from rtseg_inference import environment
 
-                runtime.configure()
+                environment.configure()
         exec_module(module)
         register()
 

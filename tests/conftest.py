@@ -3,7 +3,6 @@
 import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
 
 import cv2  # noqa: F401  likewise
+from rtseg_inference import environment
 
-from paddle_rtseg import runtime
-
-runtime.configure()  # before any test imports paddle
+environment.configure()  # before any test imports paddle

@@ -4,8 +4,9 @@ import argparse
 import sys
 from typing import Callable, Optional
 
+from rtseg_inference.environment import configure
+
 from ..errors import InputError
-from ..runtime import configure
 
 
 def run(parser: Callable[[], argparse.ArgumentParser], main: Callable[[argparse.Namespace], Optional[int]]) -> None:

@@ -15,8 +15,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
+    from rtseg_inference import environment
+
     import paddle_rtseg
-    from paddle_rtseg import runtime
 
     groups = {
         "Versions": {
@@ -25,7 +26,7 @@ def main(args: argparse.Namespace) -> None:
             "platform": platform.platform(),
             **{name: version(name) for name in ("numpy", "cv2", "paddle", "paddleseg", "safetensors")},
         },
-        "CPU": {"processor": processor(), "usable cores": runtime.usable_cores(), **runtime.current()},
+        "CPU": {"processor": processor(), "usable cores": environment.usable_cores(), **environment.current()},
         "Paddle": features(),
         "Plug-in": plugin(),
     }

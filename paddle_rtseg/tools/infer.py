@@ -7,18 +7,13 @@ import argparse
 
 from rtseg_inference import cli
 
-from paddle_rtseg.errors import InputError
-
 
 def parser() -> argparse.ArgumentParser:
     return cli.parser("python -m paddle_rtseg.infer")
 
 
 def main(args: argparse.Namespace) -> int:
-    try:
-        return cli.main(args)
-    except cli.InputError as e:
-        raise InputError(str(e)) from e
+    return cli.main(args)
 
 
 if __name__ == "__main__":

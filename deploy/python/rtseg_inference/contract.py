@@ -4,7 +4,6 @@ The file holds two sections. ``Deploy`` is PaddleSeg's own, so that PaddleSeg's 
 ``rtseg`` is ours and says everything that a runtime needs. ``deploy/README.md`` documents each key.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Tuple
@@ -12,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 import yaml
 
 from .errors import InputError
+from .files import sha256
 
 FILE_NAME = "deploy.yaml"
 SCHEMA = 1
@@ -206,15 +206,6 @@ def parse(document: Any, folder: str) -> Contract:
             "colours, expected as many of each; export the model again"
         )
     return contract
-
-
-def sha256(path: str) -> str:
-    """SHA-256 of a file's contents, in hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as f:
-        for block in iter(lambda: f.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 class _Reader:

@@ -1,7 +1,10 @@
-"""Reading images, and writing files whole or not at all."""
+"""Reading images, writing files whole or not at all, and knowing what was written."""
 
+import contextlib
+import hashlib
 import os
 import tempfile
+from typing import Iterator
 
 import cv2
 import numpy as np
@@ -37,16 +40,34 @@ def write_image(path: str, image: np.ndarray) -> None:
     written, data = cv2.imencode(os.path.splitext(path)[1], image)
     if not written:
         raise InputError(f"OpenCV cannot write an image of {image.dtype} {image.shape} to {path!r}; use .png")
-    folder = make_folder(os.path.dirname(path) or ".")
-    temporary = os.path.join(folder, f".partial-{os.getpid()}-{os.path.basename(path)}")
     try:
-        with open(temporary, "wb") as f:
+        with atomic_path(path) as temporary, open(temporary, "wb") as f:
             f.write(data)
-        os.replace(temporary, path)
     except OSError as e:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
         raise InputError(f"cannot write {path!r} ({e.strerror})") from e
+
+
+@contextlib.contextmanager
+def atomic_path(path: str) -> Iterator[str]:
+    """Yield a temporary path beside ``path``; on success it takes the name ``path``, on failure nothing is left.
+
+    The temporary name keeps the extension, since many writers choose the format by it.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder, name = os.path.split(os.path.abspath(path))
+    make_folder(folder)
+    handle, temporary = tempfile.mkstemp(prefix=".partial-", suffix="-" + name, dir=folder)
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
 
 
 def make_folder(path: str) -> str:
@@ -67,3 +88,18 @@ def make_folder(path: str) -> str:
 def cache_root() -> str:
     """Where compiled networks are kept: ``$RTSEG_CACHE``, or ``~/.cache/rtseg_inference``."""
     return os.environ.get("RTSEG_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "rtseg_inference")
+
+
+def sha256(path: str) -> str:
+    """SHA-256 of a file's contents, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as f:
+        for block in iter(lambda: f.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -53,8 +53,8 @@ class Runtime:
 
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration = contract, configuration
-        self._threads = configuration.threads or environment.available_cores()
-        environment.prepare(self._threads)
+        self._threads = configuration.threads or environment.usable_cores()
+        environment.configure(self._threads)
         import paddle
         from paddle import inference
 

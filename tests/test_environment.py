@@ -4,18 +4,17 @@ import subprocess
 import sys
 
 import pytest
-
-from paddle_rtseg import runtime
+from rtseg_inference import environment
 
 
 @pytest.fixture
 def amd_with_8_cores(monkeypatch):
-    monkeypatch.setattr(runtime, "is_amd", lambda: True)
-    monkeypatch.setattr(runtime, "usable_cores", lambda: 8)
+    monkeypatch.setattr(environment, "is_amd", lambda: True)
+    monkeypatch.setattr(environment, "usable_cores", lambda: 8)
 
 
 def test_all_cores_and_the_fast_path_of_mkl(amd_with_8_cores):
-    assert runtime.settings({}) == {
+    assert environment.settings(environ={}) == {
         "OMP_NUM_THREADS": "8",
         "FLAGS_paddle_num_threads": "8",
         "MKL_DEBUG_CPU_TYPE": "5",
@@ -23,22 +22,22 @@ def test_all_cores_and_the_fast_path_of_mkl(amd_with_8_cores):
 
 
 def test_the_users_environment_wins(amd_with_8_cores):
-    assert runtime.settings({"OMP_NUM_THREADS": "3", "MKL_DEBUG_CPU_TYPE": "4"}) == {
+    assert environment.settings(environ={"OMP_NUM_THREADS": "3", "MKL_DEBUG_CPU_TYPE": "4"}) == {
         "OMP_NUM_THREADS": "3",
         "FLAGS_paddle_num_threads": "3",
         "MKL_DEBUG_CPU_TYPE": "4",
     }
-    assert runtime.settings({"FLAGS_paddle_num_threads": "1"})["FLAGS_paddle_num_threads"] == "1"
+    assert environment.settings(environ={"FLAGS_paddle_num_threads": "1"})["FLAGS_paddle_num_threads"] == "1"
 
 
 def test_processes_on_one_machine_share_its_cores(amd_with_8_cores):
-    assert runtime.settings({"PADDLE_LOCAL_SIZE": "4"})["OMP_NUM_THREADS"] == "2"
-    assert runtime.settings({"PADDLE_LOCAL_SIZE": "16"})["OMP_NUM_THREADS"] == "1"
+    assert environment.settings(environ={"PADDLE_LOCAL_SIZE": "4"})["OMP_NUM_THREADS"] == "2"
+    assert environment.settings(environ={"PADDLE_LOCAL_SIZE": "16"})["OMP_NUM_THREADS"] == "1"
 
 
 def test_intel_needs_no_mkl_setting(monkeypatch):
-    monkeypatch.setattr(runtime, "is_amd", lambda: False)
-    assert "MKL_DEBUG_CPU_TYPE" not in runtime.settings({})
+    monkeypatch.setattr(environment, "is_amd", lambda: False)
+    assert "MKL_DEBUG_CPU_TYPE" not in environment.settings(environ={})
 
 
 def test_a_command_sets_them_before_paddle_is_imported():
