@@ -73,7 +73,7 @@ class DropPath(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         if self.rate == 0.0 or not self.training:
             return x
-        keep = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1), dtype="float32") >= self.rate
+        keep = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1)) >= self.rate
         return x * (keep.astype(x.dtype) / (1.0 - self.rate))
 
 
