@@ -142,6 +142,31 @@ def test_input_scale_drops_rows_and_columns():
             MixTransformer(**TINY, input_scale=scale)
 
 
+@pytest.mark.parametrize("mode", [None, "hq", "2x2"])
+@pytest.mark.parametrize("piece", [1, 100, 2**20])
+def test_attention_in_pieces_gives_the_same_features(mode, piece):
+    model = randomised(MixTransformer(**TINY, token_merging=mode))
+    x = images(2, 3, 97, 130)
+    with paddle.no_grad():
+        whole = model(x)
+        model.attention_piece = piece
+        assert difference(model(x), whole) < 1e-5
+
+
+def test_attention_in_pieces_holds_no_more_scores_than_asked(monkeypatch):
+    products, matmul = [], paddle.matmul
+
+    def recorded(*arguments, **options):
+        products.append(matmul(*arguments, **options))
+        return products[-1]
+
+    monkeypatch.setattr(paddle, "matmul", recorded)
+    q, k = images(3, 50, 8), images(3, 20, 8)
+    mix_transformer.attend(q, k, k, piece=200)
+    assert max(p.shape[1] * p.shape[2] for p in products) == 200
+    assert len(products) == 2 * 5
+
+
 def test_norm_eps_sets_every_norm_and_the_default_is_paddlesegs():
     def epsilons(model):
         return {name: m._epsilon for name, m in model.named_sublayers() if isinstance(m, paddle.nn.LayerNorm)}
