@@ -142,10 +142,12 @@ def _defect(path: str) -> Optional[str]:
         return "no such folder"
     if _number(path) < 0:
         return "not named iter_N"
-    for name in _FILES:
+    for name in (*_FILES, "ema_model.pdparams"):
         file = os.path.join(path, name)
         if not os.path.isfile(file):
-            return f"{name} is missing"
+            if name in _FILES:
+                return f"{name} is missing"
+            continue
         try:
             with open(file, "rb") as f:
                 for _ in pickletools.genops(f):  # reads a pickle to its end without executing it

@@ -113,6 +113,14 @@ def test_damaged_checkpoint_is_refused(save_dir, name, damage):
     assert checkpoints.latest_whole_checkpoint(str(save_dir)) == str(save_dir / "iter_2")
 
 
+def test_damaged_average_is_refused(save_dir):
+    shutil.copy(save_dir / "iter_10" / "model.pdparams", save_dir / "iter_10" / "ema_model.pdparams")
+    checkpoints.check_whole(str(save_dir / "iter_10"))
+    cut(save_dir / "iter_10" / "ema_model.pdparams")
+    with pytest.raises(InputError, match=r"ema_model\.pdparams is cut short"):
+        checkpoints.check_whole(str(save_dir / "iter_10"))
+
+
 def test_what_is_no_checkpoint_is_refused(save_dir):
     with pytest.raises(InputError, match="no such folder"):
         checkpoints.check_whole(str(save_dir / "iter_3"))

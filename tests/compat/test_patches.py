@@ -1,5 +1,6 @@
 """How patches are applied; and what they mend in evaluation, the profiler and deploy.yaml."""
 
+import argparse
 import inspect
 import json
 import os
@@ -110,3 +111,36 @@ def test_deploy_yaml_is_read_as_the_files_are(without, tmp_path):
     assert config.model == str(tmp_path / "model.json")
     (tmp_path / "model.pdmodel").write_text("")
     assert config.model == str(tmp_path / "model.pdmodel")
+
+
+@pytest.mark.skipif(paddle_version() < (3, 0), reason="Paddle 2 writes .pdmodel")
+def test_deploy_yaml_is_written_as_the_files_are(without, tiny_images, tmp_path):
+    export = pytest.importorskip("paddleseg.core.export", reason="only PaddleSeg's develop branch has it").export
+    dataset = {"type": "Dataset", "dataset_root": tiny_images, "num_classes": 4, "transforms": [{"type": "Normalize"}]}
+    config = {
+        "batch_size": 1,
+        "iters": 1,
+        "train_dataset": {**dataset, "mode": "train", "train_path": f"{tiny_images}/list.txt"},
+        "val_dataset": {**dataset, "mode": "val", "val_path": f"{tiny_images}/list.txt"},
+        "model": {"type": "RTFormer_Slim", "base_channels": 8, "head_channels": 8, "spp_channels": 8},
+        "optimizer": {"type": "SGD"},
+        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.1},
+        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 1]},
+    }
+    (tmp_path / "config.yml").write_text(yaml.dump(config))
+    arguments = argparse.Namespace(
+        config=str(tmp_path / "config.yml"),
+        model_path=None,
+        save_dir=str(tmp_path),
+        output_op="argmax",
+        input_shape=[1, 3, 64, 64],
+        for_fd=False,
+    )
+
+    def written():
+        export(arguments)
+        return yaml.safe_load((tmp_path / "deploy.yaml").read_text())["Deploy"]["model"]
+
+    with without("deploy.yaml, written"):
+        assert written() == "model.pdmodel"
+    assert written() == "model.json" and (tmp_path / "model.json").exists()

@@ -31,7 +31,7 @@ def config(tiny_images, tmp_path_factory):
         "iters": 2,
         "train_dataset": {**dataset, "mode": "train", "train_path": f"{tiny_images}/list.txt"},
         "val_dataset": {**dataset, "mode": "val", "val_path": f"{tiny_images}/list.txt"},
-        "model": {"type": "RTFormer_Slim", "base_channels": 8, "head_channels": 8, "spp_channels": 8},
+        "model": {"type": "RTFormer_Slim", "layer_nums": [1, 1, 1], "base_channels": 8, "head_channels": 8},
         "optimizer": {"type": "AdamW"},
         "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01, "end_lr": 0, "power": 0.9},
         "loss": {"types": losses, "coef": [1, 0.4]},
