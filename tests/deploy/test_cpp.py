@@ -146,6 +146,7 @@ MODELS = {
     "batch of two": {"output_op": "logits", "input_shape": (2, 3, None, None)},
     "resized": {"output_op": "logits", "resize": {"rule": "long", "size": 200, "interpolation": "linear"}},
     "resized argmax": {"output_op": "argmax", "resize": {"rule": "exact", "height": 128, "width": 160}},
+    "pdmodel": {"output_op": "logits", "format": "pdmodel"},
     "padded": {"output_op": "logits", "pad": {"height": 400, "width": 512, "value": 127.5}},
 }
 
@@ -177,6 +178,15 @@ def test_verify(rtseg_infer, exported, backend):
     status, out, err = run(rtseg_infer, "--model", exported["logits"], "--backend", backend, "--verify")
     assert status == 0, err
     assert f"using cpu {backend} fp32 (relative error " in out and "100.00% of the pixels agree" in out
+
+
+def test_openvino(rtseg_infer, tmp_path):
+    model = export_model(
+        tiny(), str(tmp_path / "model"), Preprocessing(**MEAN_STD), output_op="logits", format="pdmodel"
+    )
+    status, out, err = run(rtseg_infer, "--model", model, "--backend", "openvino")
+    assert status == 0, err
+    assert "using cpu openvino fp32" in out
 
 
 def test_a_wrong_answer_is_not_used(rtseg_infer, exported, tmp_path):
@@ -236,6 +246,7 @@ def test_a_damaged_folder(damage, message, rtseg_infer, exported, tmp_path):
         (["--device", "gpu"], "built without CUDA"),
         (["--device", "gpu", "--backend", "tensorrt"], "TensorRT was asked for"),
         (["--backend", "tensorrt"], "native, onednn, openvino"),
+        (["--backend", "openvino"], "a model in pdmodel form, got model.json"),
         (["--precision", "fp16"], "fp32, bf16"),
         (["--threads", "two"], "--threads of 0 or more"),
         (["--batch_size", "0"], "--batch_size of 1 or more"),
