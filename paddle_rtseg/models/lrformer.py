@@ -52,6 +52,7 @@ VARIANTS = {  #      dims                  depths         drop path, head width
 # fmt: on
 HEADS = (2, 4, 10, 16)
 MLP_RATIOS = (8, 8, 4, 4)
+MAX_SCORES = 2**22  # attention scores of one image that are held at once; half a square image's in the head
 
 
 def pooling_matrix(bins: int, length: int) -> np.ndarray:
@@ -152,16 +153,25 @@ class LowResolutionAttention(nn.Layer):
 
     def forward(self, query: paddle.Tensor, key_value: paddle.Tensor) -> paddle.Tensor:
         """(B, N, C) queries and (B, M, C) keys/values -> (B, N, C)."""
-        dim = query.shape[2]
-        q = self.q(query) * (dim // self.num_heads) ** -0.5
-        k, v = paddle.split(self.kv(self.norm(key_value)).reshape([-1, key_value.shape[1], 2, dim]), 2, axis=2)
-        q, k, v = (self._split_heads(t, n) for t, n in ((q, query.shape[1]), (k, k.shape[1]), (v, v.shape[1])))
-        x = paddle.matmul(F.softmax(paddle.matmul(q, k, transpose_y=True)), v)  # (B, heads, N, C / heads)
-        return self.proj(x.transpose([0, 2, 1, 3]).reshape([-1, query.shape[1], dim]))
+        tokens, dim = query.shape[1:]
+        width = dim // self.num_heads
+        q = self._split_heads(self.q(query) * width**-0.5)
+        kv = self.kv(self.norm(key_value)).reshape([-1, key_value.shape[1], 2, dim])
+        k, v = (self._split_heads(part) for part in paddle.split(kv, 2, axis=2))
+        # Three-dimensional products, since Paddle's oneDNN passes err on four-dimensional ones; a part of the queries
+        # at a time, since the scores of an elongated image grow with the square of its proportions.
+        rows = max(1, MAX_SCORES // (self.num_heads * k.shape[1]))
+        parts = [q] if rows >= tokens else [q[:, start : start + rows] for start in range(0, tokens, rows)]
+        parts = [paddle.matmul(F.softmax(paddle.matmul(part, k, transpose_y=True)), v) for part in parts]
+        x = parts[0] if len(parts) == 1 else paddle.concat(parts, axis=1)  # (B * heads, N, width)
+        x = x.reshape([-1, self.num_heads, tokens, width]).transpose([0, 2, 1, 3])
+        return self.proj(x.reshape([-1, tokens, dim]))
 
-    def _split_heads(self, x: paddle.Tensor, tokens: int) -> paddle.Tensor:
-        """(B, N, ..., C) -> (B, heads, N, C / heads)."""
-        return x.reshape([-1, tokens, self.num_heads, x.shape[-1] // self.num_heads]).transpose([0, 2, 1, 3])
+    def _split_heads(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, N, C) or (B, N, 1, C) -> (B * heads, N, C / heads)."""
+        tokens, width = x.shape[1], x.shape[-1] // self.num_heads
+        x = x.reshape([-1, tokens, self.num_heads, width]).transpose([0, 2, 1, 3])
+        return x.reshape([-1, tokens, width])
 
     def macs(self, inputs: Sequence[paddle.Tensor], output: paddle.Tensor) -> int:
         """Work of the two attention products, for ``macs.count_macs``."""

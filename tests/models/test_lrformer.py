@@ -14,6 +14,7 @@ from paddleseg.models import SegFormer
 from paddle_rtseg import create_model
 from paddle_rtseg.config import load_config
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.models import lrformer
 from paddle_rtseg.models.layers import bilinear_matrix
 from paddle_rtseg.models.lrformer import Grids, LRFormer, LRFormerSeg, grid_size, pooling_matrix
 from paddle_rtseg.models.macs import count_macs
@@ -216,6 +217,13 @@ def test_grids_equal_paddles_operators():
     np.testing.assert_allclose(key_value.numpy(), paddle.concat(tokens[1:], axis=1).numpy(), atol=1e-5)
     back = F.interpolate(expected[0], [12, 20], mode="bilinear", align_corners=False)
     np.testing.assert_allclose(grids.enlarge(query, 12, 20).numpy(), back.numpy(), atol=1e-5)
+
+
+def test_attention_in_parts_equals_attention_at_once(model, monkeypatch):
+    x = images(2, 3, 64, 96)
+    whole = logits(model, x)
+    monkeypatch.setattr(lrformer, "MAX_SCORES", 2**16)  # 5 of the 1536 queries in the head at a time
+    np.testing.assert_allclose(logits(model, x), whole, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("size, enlarged", [((33, 47), (64, 64)), ((64, 130), (64, 160)), ((32, 70), (32, 96))])
