@@ -60,7 +60,7 @@ def fastest(
             notes[name] = str(e)
             continue
         except Exception as e:  # whatever a backend dies of, the others may work
-            notes[name] = _first_line(e)
+            notes[name] = first_line(e)
             continue
         notes[name] = str(verification)
         if verification.passed:
@@ -90,7 +90,7 @@ def _least_times(predictors: Dict[str, Predictor], image: Optional[np.ndarray]) 
     return times
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind in
     brackets, such as ``(Unimplemented)``."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -1,0 +1,88 @@
+"""Time networks against each other, in turns: ``python -m paddle_rtseg.benchmark --models RTFormer_Slim RTFormer``."""
+
+import argparse
+from typing import Tuple
+
+from paddle_rtseg.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(
+        prog="python -m paddle_rtseg.benchmark",
+        description="Time networks against each other: random weights, one process, in turns, medians.",
+    )
+    p.add_argument(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="MODEL[:KEY=VALUE,...]",
+        help="whatever PaddleSeg's manager knows, such as RTFormer_Slim, RTFormer:base_channels=32 or "
+        "SegFormerPP:backbone.type=MiT_B2,backbone.token_merging=hq; the ratios are to the first",
+    )
+    p.add_argument("--sizes", nargs="+", default=["512x1024"], metavar="HxW", help="sizes in pixels (512x1024)")
+    p.add_argument(
+        "--backends",
+        nargs="+",
+        default=["onednn"],
+        metavar="MODE",
+        help="of dygraph, training, native, onednn, openvino (default onednn)",
+    )
+    p.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the exported forms")
+    p.add_argument("--num_classes", type=int, default=19)
+    p.add_argument("--turns", type=int, default=11, help="measurements of each (default 11)")
+    p.add_argument("--threads", type=int, default=0, help="of the exported forms (default: all cores)")
+    p.add_argument("--save", metavar="FILE.md", help="also write the table to a file")
+    p.add_argument("--plot", metavar="FILE.png", help="write milliseconds against multiply-accumulates")
+    return p
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.turns < 2 or args.threads < 0:
+        raise InputError("expected --turns of 2 or more and --threads of 0 or more")
+    sizes = [size(text) for text in args.sizes]
+
+    import sys
+
+    import paddle
+    from rtseg_inference import environment
+
+    from paddle_rtseg import benchmarking
+    from paddle_rtseg.files import atomic_path
+    from paddle_rtseg.tools.env import processor
+
+    rows = benchmarking.benchmark(
+        args.models,
+        sizes,
+        args.backends,
+        args.precision,
+        args.num_classes,
+        args.turns,
+        args.threads,
+        report=lambda line: print(line, file=sys.stderr),
+    )
+    settings = ", ".join(f"{name}={value}" for name, value in environment.current().items())
+    table = (
+        f"{processor()}, {environment.usable_cores()} cores, Paddle {paddle.__version__}, {args.precision}, "
+        f"medians of {args.turns} turns, {settings}\n\n" + benchmarking.as_markdown(rows)
+    )
+    print(table)
+    if args.save:
+        with atomic_path(args.save) as path, open(path, "w", encoding="utf-8") as f:
+            f.write(table)
+    if args.plot:
+        with atomic_path(args.plot) as path:
+            benchmarking.plot(rows, path)
+
+
+def size(text: str) -> Tuple[int, int]:
+    """``512x1024`` -> (512, 1024)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"expected a size HxW such as 512x1024, got {text!r}; write height and width in pixels")
+    return int(parts[0]), int(parts[1])
+
+
+if __name__ == "__main__":
+    from paddle_rtseg.tools.command import run
+
+    run(parser, main)
