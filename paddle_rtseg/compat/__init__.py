@@ -36,7 +36,7 @@ PATCHES = (
     Patch(
         name="cross-entropy weight over all pixels",
         mends="CrossEntropyLoss with weight and avg_non_ignore=False takes the one-hot of ignored pixels: ValueError",
-        paddleseg="2.8.0 and 2.9.x; develop averages over all pixels alike, and so does this",
+        paddleseg="2.9.0 and older; newer ones weigh all pixels alike in the average, and so does this",
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
         changes=[
             (
