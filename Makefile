@@ -18,8 +18,8 @@ demo: $(VENV)/ready
 	@echo "Look at $(DEMO)/side_by_side.png: image, label and prediction of each frame."
 
 test: lint $(VENV26)/ready
-	$(VENV)/bin/python -m pytest
-	$(VENV26)/bin/pytest -m "not slow_on_old_paddle"
+	$(VENV)/bin/python -m pytest -rs
+	$(VENV26)/bin/pytest -rs -m "not slow_on_old_paddle"
 
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .

@@ -11,7 +11,6 @@ import paddle
 import yaml
 from paddle import nn
 from paddle.static import InputSpec
-from rtseg_inference import InputError as InferenceError
 from rtseg_inference import Predictor, contract
 from rtseg_inference.files import read_image, write_image
 from rtseg_inference.predictor import to_mask
@@ -20,6 +19,7 @@ from rtseg_inference.preprocess import Preprocessor
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder, sha256
+from ..models.base import SegmentationModel
 from .golden import street_scene
 from .graph import OUTPUT_OPS, CameraInput, ExportedNetwork
 from .legacy import old_program
@@ -107,8 +107,6 @@ def export_model(
         # deploy.yaml comes last: before, the folder is none of a model's, or one whose sums do not match.
         for file in sorted(os.listdir(partial), key=lambda file: file == contract.FILE_NAME):
             os.replace(os.path.join(partial, file), os.path.join(save_dir, file))
-    except InferenceError as e:
-        raise InputError(str(e)) from e
     finally:
         shutil.rmtree(partial)
         if was_training:
@@ -305,6 +303,8 @@ def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[in
     try:
         with old_program():
             _trace(network, spec, prefix)
+    except InputError:
+        raise
     except (TypeError, ValueError) as e:
         if paddle.__version__.startswith("2."):
             raise
@@ -318,7 +318,16 @@ def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[in
 def _trace(network: ExportedNetwork, spec: InputSpec, prefix: str) -> None:
     # full_graph: part of a program cannot be exported, and the other way fails to trace on Python 3.11 in Paddle 2.6.
     static = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
-    paddle.jit.save(static, prefix)
+    try:
+        paddle.jit.save(static, prefix)
+    except Exception as e:
+        free = any(n in (None, FREE) for n in spec.shape)
+        if isinstance(network.network, SegmentationModel) or not free:
+            raise
+        raise InputError(
+            f"{type(network.network).__name__} cannot be exported with a free batch, height or width; fix them, for "
+            "example with --input_shape 1 3 512 1024"
+        ) from e
 
 
 def _write_document(document: Dict[str, Any], folder: str) -> None:

@@ -11,6 +11,7 @@ from paddle import nn
 from rtseg_inference import Predictor, fastest
 from tiny_network import PREPROCESSING, Tiny, assert_same_mask, dygraph_logits, tiny
 
+from paddle_rtseg import create_model
 from paddle_rtseg.deploy import exporter
 from paddle_rtseg.deploy.exporter import export_model
 from paddle_rtseg.deploy.preprocessing import Preprocessing
@@ -244,3 +245,10 @@ def test_a_wrong_backend_is_never_used(frame, tmp_path):
     assert [t.milliseconds is None for t in trials if "onednn" in t.name] == [True]
     assert predictor.configuration.backend == "native"
     assert_same_mask(predictor.predict(frame).mask, dygraph_logits(model, [frame])[0])
+
+
+def test_a_network_that_cannot_keep_its_batch_free(tmp_path):
+    network = create_model("RTFormer", num_classes=3, base_channels=8, spp_channels=8, head_channels=8)
+    with pytest.raises(InputError, match="RTFormer cannot be exported with a free batch"):
+        export_model(network, str(tmp_path / "model"), Preprocessing())
+    assert os.listdir(tmp_path / "model") == []

@@ -1,0 +1,61 @@
+"""The benchmark takes turns, and its table says what was measured."""
+
+import pytest
+
+from paddle_rtseg import benchmarking
+from paddle_rtseg.benchmarking import Row
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.models.macs import count_macs
+from paddle_rtseg.tools import benchmark as command
+
+SMALL = "base_channels=8,spp_channels=8,head_channels=8,use_aux_head=False"
+
+
+def test_model_with_arguments_of_its_parts():
+    text = "SegFormerPP:head_channels=64,backbone.type=MiT_B0,backbone.token_merging=hq"
+    arguments = {"head_channels": 64, "backbone": {"type": "MiT_B0", "token_merging": "hq"}}
+    assert benchmarking.parse_model(text) == ("SegFormerPP", arguments)
+    assert benchmarking.parse_model("RTFormer_Slim") == ("RTFormer_Slim", {})
+    with pytest.raises(InputError, match="got 'head_channels'"):
+        benchmarking.parse_model("SegFormerPP:head_channels")
+
+
+def test_variants_take_turns_and_the_first_turn_does_not_count():
+    calls = []
+    times = benchmarking.measure({name: lambda name=name: calls.append(name) for name in "ab"}, turns=3)
+    assert "".join(calls) == "abababab"
+    assert {name: len(taken) for name, taken in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.slow_on_old_paddle
+def test_rows_of_a_run():
+    models = [f"RTFormer_Slim:{SMALL}", f"RTFormer:{SMALL}"]
+    rows = benchmarking.benchmark(models, [(64, 64)], ["dygraph", "native"], num_classes=3, turns=2)
+    assert [(row.model, row.mode) for row in rows] == [(m, mode) for m in models for mode in ("dygraph", "native")]
+    network = benchmarking.create_model("RTFormer_Slim", num_classes=3, **benchmarking.parse_model(models[0])[1])
+    assert rows[0].giga_macs == count_macs(network, (64, 64)) / 1e9
+    assert all(row.milliseconds > 0 and not row.note for row in rows)
+    table = benchmarking.as_markdown(rows).splitlines()
+    assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |")
+
+
+def test_what_could_not_run_is_said(tmp_path):
+    rows = [
+        Row("fast", (8, 8), "onednn", 1.0, 2.0, 10.0, 1.0),
+        Row("slow", (8, 8), "onednn", 1.0, 2.0, 20.0, 1.0),
+        Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "no such operator"),
+    ]
+    table = benchmarking.as_markdown(rows)
+    assert "| slow | 8x8 | onednn | 1.00 | 2.0 | 20.0 | 1.0 | 10.00 | 0.50 |" in table
+    assert "did not run: no such operator" in table
+
+
+@pytest.mark.parametrize("text", ["512", "512x", "0x3", "axb"])
+def test_sizes_are_height_and_width(text):
+    with pytest.raises(InputError, match="such as 512x1024"):
+        command.size(text)
+
+
+def test_unknown_mode():
+    with pytest.raises(InputError, match="got 'fast'"):
+        benchmarking.benchmark(["RTFormer_Slim"], [(64, 64)], ["fast"])
