@@ -118,6 +118,31 @@ def test_video_that_ends_early(exported, tmp_path, capsys):
     assert f"ends early: {count} frames" in capsys.readouterr().err
 
 
+def test_no_video_is_left_of_a_run_that_failed(exported, tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "drive.avi", 8)
+    write, calls = media.VideoFile.write, []
+
+    def full_disk(video, image):
+        calls.append(image)
+        if len(calls) == 3:
+            raise InputError("the disk is full")
+        write(video, image)
+
+    monkeypatch.setattr(media.VideoFile, "write", full_disk)
+    assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out", "--write", "overlays") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert written(tmp_path / "out") == []
+
+
+def test_a_bar_on_terminals(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress = cli.Progress(4)
+    for _ in range(4):
+        progress.step()
+    shown = capsys.readouterr().err
+    assert "[#######......................." in shown and "4/4" in shown and shown.count("\n") == 0
+
+
 def test_stops_after_as_many_frames_as_asked(exported, tmp_path):
     make_video(tmp_path / "drive.avi", 8)
     assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out", "--max_frames", "3") == 0

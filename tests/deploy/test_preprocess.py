@@ -5,12 +5,10 @@ import numpy as np
 import paddleseg.transforms as T
 import pytest
 from paddleseg.cvlibs import manager
-from rtseg_inference import InputError as InferenceError
-from rtseg_inference import contract
+from rtseg_inference import InputError, contract
 from rtseg_inference.preprocess import Preprocessor
 
 from paddle_rtseg.deploy.preprocessing import from_transforms
-from paddle_rtseg.errors import InputError
 
 NORMALIZE = {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 CHAINS = {
@@ -54,18 +52,18 @@ def test_equals_paddleseg(name, exported, frame):
 def test_a_batch_of_one_size_and_not_of_two(exported, frame):
     prepare = preprocessor(exported["argmax"], CHAINS["normalize"])
     assert prepare([frame, frame[::-1]]).shape == (2, 3, 360, 480)
-    with pytest.raises(InferenceError, match="one size"):
+    with pytest.raises(InputError, match="one size"):
         prepare([frame, frame[:64]])
     resizing = preprocessor(exported["argmax"], CHAINS["exact"])
     assert resizing([frame, frame[:64]]).shape == (2, 3, 250, 333)
 
 
 def test_refuses_what_is_no_image_and_what_does_not_fit(exported, frame):
-    with pytest.raises(InferenceError, match="8-bit BGR"):
+    with pytest.raises(InputError, match="8-bit BGR"):
         preprocessor(exported["argmax"], CHAINS["normalize"])([frame.astype(np.float32)])
-    with pytest.raises(InferenceError, match="1x3x16x480"):
+    with pytest.raises(InputError, match="1x3x16x480"):
         preprocessor(exported["argmax"], CHAINS["normalize"])([frame[:16]])
-    with pytest.raises(InferenceError, match="at most 384 x 512"):
+    with pytest.raises(InputError, match="at most 384 x 512"):
         preprocessor(exported["argmax"], CHAINS["pad"])([cv2.resize(frame, None, fx=2, fy=2)])
 
 

@@ -192,7 +192,7 @@ def parse(document: Any, folder: str) -> Contract:
                 precision: Tolerance(
                     *(float(get(f"rtseg.golden.tolerance.{precision}.{k}", (int, float))) for k in TOLERANCES)
                 )
-                for precision in get("rtseg.golden.tolerance", dict)
+                for precision in ("fp32", "fp16", "bf16")
             },
         ),
         tensorrt=get("rtseg.tensorrt", dict),

@@ -142,10 +142,13 @@ class Writer:
         try:
             while self._pending:
                 self._pending.popleft().result()
+        except BaseException as e:
+            error = e
+            raise
         finally:
             self._pool.shutdown()
             if self._video:
-                self._video.close()
+                self._video.close(keep=error is None)
 
     def _write(self, name: str, result: Result) -> None:
         if "masks" in self.kinds:
@@ -162,7 +165,7 @@ class Writer:
 
 
 class VideoFile:
-    """An MP4 that takes its name when it is closed."""
+    """An MP4 that takes its name when it is closed, or is removed."""
 
     def __init__(self, path: str, fps: float, size: Sequence[int]):
         self.path, self.size = path, tuple(size)
@@ -176,9 +179,12 @@ class VideoFile:
     def write(self, image: np.ndarray) -> None:
         self._writer.write(image)
 
-    def close(self) -> None:
+    def close(self, keep: bool) -> None:
         self._writer.release()
-        os.replace(self._temporary, self.path)
+        if keep:
+            os.replace(self._temporary, self.path)
+        else:
+            os.unlink(self._temporary)
 
 
 def prefetched(frames: Iterator[Frame]) -> Iterator[Frame]:

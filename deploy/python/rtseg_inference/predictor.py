@@ -78,7 +78,7 @@ class Predictor:
         backend: on the CPU "onednn" (the default), "native" or "openvino"; on the GPU "native" (the default) or
             "tensorrt".
         precision: "fp32", "fp16" or "bf16", as far as the backend computes in it.
-        threads: processor threads; 0 for every core that the process may use.
+        threads: processor threads; 0 for ``OMP_NUM_THREADS``, or every core that the process may use.
 
     Raises:
         InputError: the folder is damaged, or this machine cannot run the model in this way.

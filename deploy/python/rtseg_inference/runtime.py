@@ -28,7 +28,7 @@ class Configuration:
     device: str = "cpu"
     backend: str = "onednn"
     precision: str = "fp32"
-    threads: int = 0  #: 0: every core that the process may use
+    threads: int = 0  #: 0: ``OMP_NUM_THREADS``, or every core that the process may use
 
     def __post_init__(self) -> None:
         if self.device not in BACKENDS:
@@ -53,7 +53,7 @@ class Runtime:
 
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration = contract, configuration
-        self._threads = configuration.threads or environment.usable_cores()
+        self._threads = configuration.threads or int(environment.settings()["OMP_NUM_THREADS"])
         environment.configure(self._threads)
         import paddle
         from paddle import inference
