@@ -25,6 +25,8 @@ from .layers import Constants
 Size = Sequence[Union[int, paddle.Tensor]]  # height and width; tensors in a graph exported with these free
 Merging = Tuple[Callable[[paddle.Tensor], paddle.Tensor], Callable[[paddle.Tensor], paddle.Tensor]]
 
+_EPS = 1e-12  # a token of zeros has no direction; it must not become NaN
+
 
 def keep_all(tokens: paddle.Tensor) -> paddle.Tensor:
     """The merge, and the unmerge, that does nothing."""
@@ -264,9 +266,6 @@ def parse_schedule(schedule: Union[str, Sequence[dict], None]) -> List[StageMerg
 def _full_precision():
     """No automatic casts inside; Paddle 2.6 has none while it traces a graph, and refuses to be asked."""
     return paddle.amp.auto_cast(enable=False) if paddle.in_dynamic_mode() else contextlib.nullcontext()
-
-
-_EPS = 1e-12  # a token of zeros has no direction; it must not become NaN
 
 
 class _Tables:
