@@ -1,8 +1,8 @@
 """Where images come from and where results go: files, folders, videos and cameras."""
 
+import contextlib
 import os
-import tempfile
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Deque, Iterator, List, Optional, Sequence
@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from .errors import InputError
-from .files import make_folder, read_image, write_image
+from .files import atomic_path, make_folder, read_image, write_image
 from .predictor import Result
 
 IMAGE_EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
@@ -148,7 +148,7 @@ class Writer:
         finally:
             self._pool.shutdown()
             if self._video:
-                self._video.close(keep=error is None)
+                self._video.close(error)
 
     def _write(self, name: str, result: Result) -> None:
         if "masks" in self.kinds:
@@ -168,23 +168,21 @@ class VideoFile:
     """An MP4 that takes its name when it is closed, or is removed."""
 
     def __init__(self, path: str, fps: float, size: Sequence[int]):
-        self.path, self.size = path, tuple(size)
-        handle, self._temporary = tempfile.mkstemp(".mp4", ".partial-", make_folder(os.path.dirname(path)))
-        os.close(handle)
-        self._writer = cv2.VideoWriter(self._temporary, cv2.VideoWriter_fourcc(*"mp4v"), fps, self.size[::-1])
+        self._file = contextlib.ExitStack()
+        temporary = self._file.enter_context(atomic_path(path))
+        self._writer = cv2.VideoWriter(temporary, cv2.VideoWriter_fourcc(*"mp4v"), fps, tuple(size[::-1]))
         if not self._writer.isOpened():
-            os.unlink(self._temporary)
-            raise InputError("this OpenCV cannot write MP4 videos; write masks only, with --write masks")
+            error = InputError("this OpenCV cannot write MP4 videos; write masks only, with --write masks")
+            self.close(error)
+            raise error
 
     def write(self, image: np.ndarray) -> None:
         self._writer.write(image)
 
-    def close(self, keep: bool) -> None:
+    def close(self, error: Optional[BaseException] = None) -> None:
+        """Finish the file, or remove it because of ``error``."""
         self._writer.release()
-        if keep:
-            os.replace(self._temporary, self.path)
-        else:
-            os.unlink(self._temporary)
+        self._file.__exit__(type(error) if error else None, error, None)
 
 
 def prefetched(frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -202,4 +200,5 @@ def prefetched(frames: Iterator[Frame]) -> Iterator[Frame]:
 def unique_names(paths: Sequence[str]) -> List[str]:
     """Paths without their extensions, except where two would then be the same."""
     stems = [os.path.splitext(p)[0] for p in paths]
-    return [stem if stems.count(stem) == 1 else path for stem, path in zip(stems, paths)]
+    count = Counter(stems)
+    return [stem if count[stem] == 1 else path for stem, path in zip(stems, paths)]
