@@ -30,6 +30,7 @@ def test_paddleseg_knows_the_models_although_nobody_named_this_package(tmp_path)
 @pytest.mark.parametrize("order", ["paddleseg, paddle_rtseg", "paddle_rtseg, paddleseg"])
 def test_switched_off_it_waits_for_an_import_by_hand(tmp_path, order):
     code = (
+        "import zlib\n"  # Paddle 2.6 may crash without; switched on, the plug-in does it
         "from paddleseg.cvlibs import manager\n"
         "print('RTFormer_Slim' in manager.MODELS.components_dict)\n"
         f"import {order}\n"

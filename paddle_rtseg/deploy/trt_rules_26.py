@@ -19,12 +19,13 @@ NEVER_FOLDED = {"matmul", "matmul_v2", "mul", "quantize_linear", "dequantize_lin
 
 # Operators that the judge of converters knows and that have no condition.
 _ALWAYS = names(
-    """abs acos acosh asin asinh assign atan atanh batch_norm bmm cast ceil celu cos cosh cumsum dropout elu equal erf
-    exp expand_as_v2 expand_v2 flatten_contiguous_range flip floor gather_nd gelu hard_sigmoid hard_swish index_select
-    leaky_relu log logical_not logsigmoid lookup_table_v2 matmul matmul_v2 matrix_multiply mish mul not_equal one_hot_v2
-    prelu range reciprocal reduce_all reduce_any relu relu6 reshape2 roll round rsqrt selu shape sigmoid sign silu sin
-    sinh size slice softmax softplus softsign sqrt square stack stanh strided_slice sum swish take_along_axis tan tanh
-    tanh_shrink thresholded_relu tile transpose transpose2 unbind where"""
+    """abs acos acosh asin asinh assign atan atanh batch_norm bmm cast ceil celu cos cosh cumsum dropout elu equal
+    erf exp expand_as_v2 expand_v2 flatten_contiguous_range flip floor gather_nd gelu hard_sigmoid hard_swish
+    index_select leaky_relu log logical_not logsigmoid lookup_table_v2 matmul matmul_v2 matrix_multiply mish mul
+    not_equal one_hot_v2 prelu range reciprocal reduce_all reduce_any relu relu6 reshape2 roll round rsqrt selu
+    shape share_data sigmoid sign silu sin sinh size slice softmax softplus softsign sqrt square stack stanh
+    strided_slice sum swish take_along_axis tan tanh tanh_shrink thresholded_relu tile transpose transpose2 unbind
+    where"""
 )
 
 # Operators that the judge of generic plugins takes, whatever their attributes.

@@ -1,6 +1,6 @@
 """Ask Paddle 2.6.2's own TensorRT judges, and write down what they answer: tests/fixtures/trt_verdicts.json.
 
-Needs an environment of its own with ``paddlepaddle-gpu==2.6.2`` and ``numpy<2``, but no GPU:
+Needs an environment of its own with ``paddlepaddle-gpu==2.6.2``, ``numpy<2``, OpenCV and PyYAML, but no GPU:
 
     python tests/deploy/make_trt_verdicts.py [NAME=PREFIX ...]
 
@@ -23,7 +23,8 @@ from paddle.base import core
 from paddle.base.framework import IrGraph, Program
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "..")]
+ROOT = os.path.join(HERE, "..", "..")
+sys.path[:0] = [HERE, ROOT, os.path.join(ROOT, "deploy", "python")]
 from trt_cases import CASES, build  # noqa: E402
 
 from paddle_rtseg.deploy.trt_program import TensorAttribute, parse_pdmodel  # noqa: E402

@@ -211,6 +211,7 @@ CASES: Dict[str, Callable] = {
     ),
     "bitwise of integers": lambda x, i: [paddle.bitwise_and(i, i), paddle.bitwise_or(i, i), paddle.bitwise_not(i)],
     "bitwise_not of uint8": lambda x, i: paddle.bitwise_not(i.astype("uint8")),
+    "detach": lambda x, i: x.detach(),
     "cast": lambda x, i: [x.astype("int32"), i.astype("float32"), x.astype("float16"), x.astype("bool")],
     "scale by a tensor": lambda x, i: paddle.scale(x, scale=x.mean()),
     "scale of uint8": lambda x, i: paddle.scale(i.astype("uint8"), 2.0),
