@@ -118,9 +118,12 @@ def _program_format(format: Optional[str]) -> str:
     """What is asked for, or what this Paddle writes by itself: "json" or "pdmodel"."""
     if format not in (*FORMATS, None):
         raise InputError(f"expected the format to be one of {', '.join(FORMATS)}, got {format!r}")
-    writes_json = not paddle.__version__.startswith("2.")
+    writes_json = not paddle.__version__.startswith("2.") and paddle.framework.use_pir_api()
     if format == "json" and not writes_json:
-        raise InputError(f"Paddle {paddle.__version__} cannot write json programs; use Paddle 3 or --format pdmodel")
+        raise InputError(
+            f"Paddle {paddle.__version__} cannot write json programs here; use Paddle 3 without "
+            "FLAGS_enable_pir_api=0, or --format pdmodel"
+        )
     return "json" if writes_json and format != "pdmodel" else "pdmodel"
 
 
