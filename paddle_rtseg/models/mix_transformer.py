@@ -49,8 +49,8 @@ class MixTransformer(nn.Layer):
         norm_eps: epsilon of every LayerNorm. None means PaddleSeg's: 1e-5 after patch embeddings and spatial
             reductions, 1e-6 elsewhere. mmseg's weights, SegFormer++'s among them, want 1e-6; Hugging Face's 1e-5.
         attention_piece: how many attention scores per image may be held at once; None for all. The results are equal.
-            2**20 stays in a CPU's cache, which saves a third of attention's time and most of its memory; a GPU is
-            faster with None. Has no effect in a graph exported with free height and width.
+            2**20 stays in a CPU's cache, which saves a third of attention's time and most of its memory; None suits
+            GPUs, which want few large products. No effect in a graph exported with free height and width.
         input_scale: 1, or 1/k to use every k-th row and column of the image; 0.5 is the paper's "downsampling".
         num_heads: attention heads of the four stages.
         sr_ratios: by how much keys and values are reduced, in height and in width, in the four stages.
@@ -60,7 +60,7 @@ class MixTransformer(nn.Layer):
         pretrained: path, or URL#sha256=HEX, of backbone weights; an ImageNet classifier in it is left out.
 
     Raises:
-        InputError: a schedule that is not one, or weights that do not fit.
+        InputError: not four stages, a schedule that is not one, or weights that do not fit.
     """
 
     def __init__(
@@ -79,6 +79,11 @@ class MixTransformer(nn.Layer):
         pretrained: Optional[str] = None,
     ):
         super().__init__()
+        if {len(embed_dims), len(depths), len(num_heads), len(sr_ratios)} != {4}:
+            raise InputError(
+                f"expected embed_dims, depths, num_heads and sr_ratios of four stages, got {embed_dims}, {depths}, "
+                f"{num_heads} and {sr_ratios}; correct them"
+            )
         self.feat_channels = list(embed_dims)
         self.sr_ratios = list(sr_ratios)
         self.input_stride = round(1 / input_scale) if 0 < input_scale <= 1 else 0

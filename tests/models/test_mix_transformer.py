@@ -194,3 +194,8 @@ def test_pretrained_leaves_an_imagenet_classifier_out(tmp_path):
 def test_channels_that_the_heads_do_not_divide():
     with pytest.raises(InputError, match="expected channels that 5 heads divide, got 42"):
         MixTransformer((8, 16, 42, 64), (1, 1, 1, 1))
+
+
+def test_stages_that_are_not_four():
+    with pytest.raises(InputError, match="of four stages, got"):
+        MixTransformer((8, 16, 40), (1, 1, 1, 1))
