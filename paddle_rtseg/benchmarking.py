@@ -5,6 +5,7 @@ is the ratio of two medians of one run.
 """
 
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -50,7 +51,7 @@ def parse_model(text: str) -> Tuple[str, Dict[str, Any]]:
     """
     name, _, rest = text.partition(":")
     arguments: Dict[str, Any] = {}
-    for item in filter(None, rest.split(",")):
+    for item in filter(None, re.split(r",(?![^\[]*\])", rest)):  # a comma inside brackets parts the items of a list
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"expected MODEL:KEY=VALUE,..., got {item!r} in {text!r}; give the key a value")
@@ -93,14 +94,14 @@ def benchmark(
     for mode in modes:
         if mode not in MODES:
             raise InputError(f"expected a mode among {', '.join(MODES)}, got {mode!r}; choose one of these")
+    parsed = [parse_model(text) for text in models]
     rows = []
     for size in sizes:
         with tempfile.TemporaryDirectory() as folder:
             runs: Dict[Tuple[str, str], Callable[[], Any]] = {}
             facts: Dict[str, Tuple[float, float]] = {}
             notes: Dict[Tuple[str, str], str] = {}
-            for i, text in enumerate(models):
-                name, arguments = parse_model(text)
+            for i, (text, (name, arguments)) in enumerate(zip(models, parsed)):
                 network = create_model(name, num_classes=num_classes, **arguments)
                 network.eval()
                 parameters = sum(p.size for p in network.parameters()) / 1e6

@@ -16,6 +16,8 @@ def test_model_with_arguments_of_its_parts():
     arguments = {"head_channels": 64, "backbone": {"type": "MiT_B0", "token_merging": "hq"}}
     assert benchmarking.parse_model(text) == ("SegFormerPP", arguments)
     assert benchmarking.parse_model("RTFormer_Slim") == ("RTFormer_Slim", {})
+    listed = benchmarking.parse_model("RTFormer:use_injection=[True,False],cross_size=8")
+    assert listed == ("RTFormer", {"use_injection": [True, False], "cross_size": 8})
     with pytest.raises(InputError, match="got 'head_channels'"):
         benchmarking.parse_model("SegFormerPP:head_channels")
 
