@@ -122,8 +122,9 @@ def average_pooling(size: Size, stride: Tuple[int, int]) -> Merging:
             f"expected a stride within the map of {height} x {width} tokens, got {stride[0]} x {stride[1]}; enlarge "
             "the image or lower the stride"
         )
+    if all(isinstance(side, int) and side % step == 0 for side, step in zip(size, stride)):
+        return _whole_windows(height, width, stride)
     small = [-(-side // step) for side, step in zip(size, stride)]
-    divides = all(isinstance(side, int) and side % step == 0 for side, step in zip(size, stride))
 
     def merge(x: paddle.Tensor) -> paddle.Tensor:
         return map_to_tokens(F.avg_pool2d(tokens_to_map(x, size), stride, stride, ceil_mode=True, exclusive=True))
@@ -131,7 +132,27 @@ def average_pooling(size: Size, stride: Tuple[int, int]) -> Merging:
     def unmerge(x: paddle.Tensor) -> paddle.Tensor:
         # By a whole factor: Paddle's oneDNN rounds other factors differently.
         x = F.interpolate(tokens_to_map(x, small), scale_factor=list(stride), mode="nearest")
-        return map_to_tokens(x if divides else x[:, :, :height, :width])
+        return map_to_tokens(x[:, :, :height, :width])
+
+    return merge, unmerge
+
+
+def _whole_windows(height: int, width: int, stride: Tuple[int, int]) -> Merging:
+    """:func:`average_pooling` where the stride divides the map: whole rows are added and copied, nothing transposed."""
+    rows, columns = stride
+
+    def merge(x: paddle.Tensor) -> paddle.Tensor:
+        channels = x.shape[-1]
+        x = x.reshape([-1, rows, width * channels])  # (B * h, rows, W * C)
+        x = sum(x[:, i] for i in range(rows)).reshape([-1, columns, channels])  # (B * h * w, columns, C)
+        x = sum(x[:, j] for j in range(columns)) / (rows * columns)
+        return x.reshape([-1, height // rows * (width // columns), channels])
+
+    def unmerge(x: paddle.Tensor) -> paddle.Tensor:
+        channels = x.shape[-1]
+        x = paddle.concat([x.reshape([-1, channels])] * columns, axis=-1)  # (B * h * w, columns * C)
+        x = paddle.concat([x.reshape([-1, width * channels])] * rows, axis=-1)  # (B * h, rows * W * C)
+        return x.reshape([-1, height * width, channels])
 
     return merge, unmerge
 
