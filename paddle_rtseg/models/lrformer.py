@@ -12,6 +12,8 @@ Deviations from it:
 - Adaptive average pooling is two products with constant matrices. The result is the same, but pooling whose bins do
   not divide the map is wrong in several runtimes, and slow. The matrices depend on the image's size, so an exported
   graph has a fixed height and width (the batch stays free).
+- The queries are taken a part at a time where there are many. The tokens of an elongated image grow with its
+  proportions, and at once their scores would fill any memory: 16 GB for 32 x 512 pixels.
 """
 
 from functools import partial
@@ -32,7 +34,7 @@ STRIDE = 32  # of the last stage: image sides are brought to a multiple of it
 
 
 class Variant(NamedTuple):
-    """A row of the paper's table 1, and the width of LRHead that goes with it."""
+    """One of the published backbones, and the width of the LRHead that goes with it."""
 
     dims: Sequence[int]
     depths: Sequence[int]
@@ -141,7 +143,7 @@ class Grids(nn.Layer):
 
 
 class LowResolutionAttention(nn.Layer):
-    """Multi-head attention from query tokens to the tokens of the pooled pyramid (section 3.2)."""
+    """Multi-head attention from query tokens to the tokens of the pooled pyramid."""
 
     def __init__(self, dim: int, num_heads: int):
         super().__init__()
@@ -158,8 +160,7 @@ class LowResolutionAttention(nn.Layer):
         q = self._split_heads(self.q(query) * width**-0.5)
         kv = self.kv(self.norm(key_value)).reshape([-1, key_value.shape[1], 2, dim])
         k, v = (self._split_heads(part) for part in paddle.split(kv, 2, axis=2))
-        # Three-dimensional products, since Paddle's oneDNN passes err on four-dimensional ones; a part of the queries
-        # at a time, since the scores of an elongated image grow with the square of its proportions.
+        # Three-dimensional products, since Paddle's oneDNN passes err on four-dimensional ones.
         rows = max(1, MAX_SCORES // (self.num_heads * k.shape[1]))
         parts = [q] if rows >= tokens else [q[:, start : start + rows] for start in range(0, tokens, rows)]
         parts = [paddle.matmul(F.softmax(paddle.matmul(part, k, transpose_y=True)), v) for part in parts]
@@ -200,7 +201,7 @@ class ConvMlp(nn.Layer):
 
 
 class Block(nn.Layer):
-    """Positional convolution, low-resolution attention, MLP: each added to its input (figure 3).
+    """Positional convolution, low-resolution attention, MLP: each added to its input.
 
     Args:
         dim: channels C.
@@ -363,7 +364,7 @@ class ConvBNReLU(nn.Layer):
 
 
 class LRHead(nn.Layer):
-    """The published head: stages 2 to 4 at 1/8 of the image, fused by two low-resolution blocks (section 3.4)."""
+    """The published head: stages 2 to 4 at 1/8 of the image, fused by two low-resolution blocks."""
 
     def __init__(self, feat_channels: Sequence[int], channels: int, num_classes: int):
         super().__init__()

@@ -198,7 +198,7 @@ def test_bilinear_matrix_is_resizing(length, source):
 
 
 def test_grids_of_a_map():
-    # Short sides of 16 and 11, 8, 6, 4 (section 3.2): 512 x 512 has 256 and 237 tokens, 1024 x 2048 512 and 474.
+    # Short sides of 16 and 11, 8, 6, 4: 512 x 512 has 256 and 237 tokens, 1024 x 2048 512 and 474.
     for shape, tokens in (((128, 128), (256, 237)), ((16, 16), (256, 237)), ((32, 64), (512, 474))):
         query, *key_value = [np.prod(grid_size(side, *shape)) for side in (16, 11, 8, 6, 4)]
         assert (query, sum(key_value)) == tokens
