@@ -1,5 +1,6 @@
 """A run that is killed, or meets a full disk, leaves its last checkpoint whole; and what is not whole is refused."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -49,28 +50,31 @@ def test_killed_run_without_the_patch_leaves_a_broken_checkpoint(tiny_images, tm
         checkpoints.check_whole(str(tmp_path / "iter_4"))
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def full_disk():
-    """No file can grow beyond 4 kB."""
+    """No file of this process can grow beyond 4 kB; not a fixture, since the log of the tests may be one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_full_disk_leaves_the_file_before(save_dir, full_disk):
+def test_full_disk_leaves_the_file_before(save_dir):
     path = save_dir / "iter_10" / "model.pdparams"
     before = path.read_bytes()
-    with pytest.raises(InputError, match=r"model.pdparams .*make room.*--resume_model .*iter_10"):
+    match = r"model.pdparams .*make room.*--resume_model .*iter_10"
+    with pytest.raises(InputError, match=match), full_disk():
         checkpoints.save({"n": np.zeros(10000)}, str(path))
     assert path.read_bytes() == before
     assert sorted(os.listdir(save_dir / "iter_10")) == sorted(FILES)
 
 
-def test_full_disk_leaves_no_half_a_checkpoint(save_dir, full_disk):
+def test_full_disk_leaves_no_half_a_checkpoint(save_dir):
     partial = checkpoints.begin(str(save_dir / "iter_12"))
     checkpoints.save({"n": np.zeros(10)}, os.path.join(partial, "model.pdparams"))
-    with pytest.raises(InputError, match=r"--resume_model .*iter_10"):
+    with pytest.raises(InputError, match=r"--resume_model .*iter_10"), full_disk():
         checkpoints.save({"n": np.zeros(10000)}, os.path.join(partial, "model.pdopt"))
     assert sorted(os.listdir(save_dir)) == ["iter_10", "iter_2"]
 
