@@ -1,5 +1,7 @@
 """Weights in and out of files, and strictly into a model."""
 
+import gzip
+import io
 import pickle
 import re
 import struct
@@ -125,7 +127,8 @@ def _read(file: BinaryIO) -> State:
     start = file.read(9)
     file.seek(0)
     if start[:2] == b"\x1f\x8b":
-        with tarfile.open(fileobj=file) as archive:
+        unpacked = io.BytesIO(gzip.decompress(file.read()))  # to its end, where gzip's checksum is
+        with tarfile.open(fileobj=unpacked) as archive:
             inside = [m for m in archive.getmembers() if m.isfile() and m.name.endswith(".pdparams")]
             if len(inside) != 1:
                 raise InputError(f"expected an archive with one .pdparams file, got {len(inside)}; unpack it")

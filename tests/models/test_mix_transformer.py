@@ -96,7 +96,7 @@ def test_a_whole_paddleseg_checkpoint_loads_into_a_merging_backbone(tmp_path):
         expected = theirs(x)
         assert difference(ours(x), expected) > 1e-3
         ours.backbone.set_token_merging(None)
-        assert difference(ours(x), expected) < 1e-5
+        assert difference(ours(x), expected) < 1e-4
 
 
 def test_merging_is_switched_on_and_off_on_a_built_model():
