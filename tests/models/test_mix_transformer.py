@@ -67,7 +67,7 @@ def test_features_equal_paddlesegs(height, width):
     x = images(2, 3, height, width)
     with paddle.no_grad():
         assert ours.feat_channels == theirs.feat_channels
-        assert difference(ours(x), theirs(x)) < 1e-5
+        assert difference(ours(x), theirs(x)) < 1e-4
 
 
 def test_gradients_equal_paddlesegs():
@@ -150,7 +150,7 @@ def test_attention_in_pieces_gives_the_same_features(mode, piece):
     with paddle.no_grad():
         whole = model(x)
         model.attention_piece = piece
-        assert difference(model(x), whole) < 1e-5
+        assert difference(model(x), whole) < 1e-4
 
 
 def test_attention_in_pieces_holds_no_more_scores_than_asked(monkeypatch):
