@@ -49,8 +49,9 @@ class MixTransformer(nn.Layer):
         norm_eps: epsilon of every LayerNorm. None means PaddleSeg's: 1e-5 after patch embeddings and spatial
             reductions, 1e-6 elsewhere. mmseg's weights, SegFormer++'s among them, want 1e-6; Hugging Face's 1e-5.
         attention_piece: how many attention scores per image may be held at once; None for all. The results are equal.
-            2**20 stays in a CPU's cache, which saves a third of attention's time and most of its memory; None suits
-            GPUs, which want few large products. No effect in a graph exported with free height and width.
+            The default's 16 MiB stay in a CPU's cache, which makes MiT-B2 a fifth faster at 1024 x 1024 and saves
+            most of attention's memory, and leave a GPU large products. No effect in a graph exported with free height
+            and width.
         input_scale: 1, or 1/k to use every k-th row and column of the image; 0.5 is the paper's "downsampling".
         num_heads: attention heads of the four stages.
         sr_ratios: by how much keys and values are reduced, in height and in width, in the four stages.
@@ -69,7 +70,7 @@ class MixTransformer(nn.Layer):
         depths: Sequence[int],
         token_merging: Union[str, Sequence[dict], None] = None,
         norm_eps: Optional[float] = None,
-        attention_piece: Optional[int] = None,
+        attention_piece: Optional[int] = 2**22,
         input_scale: float = 1.0,
         num_heads: Sequence[int] = (1, 2, 5, 8),
         sr_ratios: Sequence[int] = (8, 4, 2, 1),
