@@ -4,6 +4,7 @@ Machines are noisy and differ; so every turn times each variant once, one after 
 is the ratio of two medians of one run.
 """
 
+import gc
 import os
 import re
 import statistics
@@ -11,6 +12,7 @@ import tempfile
 import time
 from ast import literal_eval
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import paddle
@@ -18,6 +20,7 @@ from rtseg_inference import Predictor
 from rtseg_inference.runtime import BACKENDS
 from rtseg_inference.selection import first_line
 
+from .deploy import other_runtimes
 from .deploy.exporter import export_model
 from .deploy.golden import street_scene
 from .deploy.preprocessing import Preprocessing
@@ -25,8 +28,11 @@ from .errors import InputError
 from .models.macs import count_macs
 from .zoo import create_model
 
-#: What a network can be timed in: layer by layer, a step of training, or exported on one of the CPU's backends.
-MODES = ("dygraph", "training", *BACKENDS["cpu"])
+#: What a network can be timed in: layer by layer, a step of training, the token merging in it alone, or exported on one
+#: of Paddle Inference's CPU backends or in another runtime.
+MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"], *other_runtimes.RUNTIMES)
+#: The form that a mode needs, where it is not the one that Paddle writes by itself.
+FORMATS = {"openvino": "pdmodel", **dict.fromkeys(other_runtimes.RUNTIMES, "onnx")}
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Row:
     milliseconds: Optional[float]  #: median for one image; None if it could not run
     spread: Optional[float]  #: distance of the quartiles, milliseconds
     note: str = ""  #: why it could not run
+    megabytes: Optional[float] = None  #: what a training step allocates at most beyond what was there before it
 
 
 def parse_model(text: str) -> Tuple[str, Dict[str, Any]]:
@@ -77,7 +84,8 @@ def benchmark(
 
     The exported forms are timed from an 8-bit image to the mask at its size; where a model offers its logits before the
     last upsampling, as all of this package do, these are exported and finished on the host. ``dygraph`` times the
-    forward pass, ``training`` forward, backward and the gradients' clearing, with cross entropy on every output.
+    forward pass, ``training`` forward, backward and the gradients' clearing, with cross entropy on every output, and
+    ``matching`` the token merging of all blocks, there and back, layer by layer and without the network around it.
 
     Args:
         models: see :func:`parse_model`; whatever PaddleSeg's manager knows, PaddleSeg's own included.
@@ -113,6 +121,7 @@ def benchmark(
                         runs[text, mode] = _runner(network, size, mode, precision, threads, target, num_classes)
                     except (InputError, RuntimeError, TypeError) as e:  # not every network can be exported
                         notes[text, mode] = first_line(e)
+            memory = {name: peak_memory(run) for name, run in runs.items() if name[1] == "training"}
             times = measure(runs, turns)
         for text in models:
             for mode in modes:
@@ -120,7 +129,8 @@ def benchmark(
                 median = statistics.median(taken) if taken else None
                 quartiles = statistics.quantiles(taken, n=4) if taken else None
                 spread = quartiles[2] - quartiles[0] if quartiles else None
-                rows.append(Row(text, size, mode, *facts[text], median, spread, notes.get((text, mode), "")))
+                note = notes.get((text, mode), "")
+                rows.append(Row(text, size, mode, *facts[text], median, spread, note, memory.get((text, mode))))
     return rows
 
 
@@ -136,26 +146,41 @@ def measure(runs: Dict[Any, Callable[[], Any]], turns: int) -> Dict[Any, List[fl
     return times
 
 
+def peak_memory(run: Callable[[], Any]) -> Optional[float]:
+    """Megabytes (2**20 bytes) that Paddle allocates on the CPU at most during a call, beyond what it held before.
+
+    None where Paddle cannot tell, as 2.6.
+    """
+    core = paddle.base.core
+    if not hasattr(core, "host_memory_stat_reset_peak_value"):
+        return None
+    gc.collect()
+    core.host_memory_stat_reset_peak_value("Allocated", 0)
+    before = core.host_memory_stat_current_value("Allocated", 0)
+    run()
+    return (core.host_memory_stat_peak_value("Allocated", 0) - before) / 2**20
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table; the ratio is the first model's time over the row's, at that size and mode."""
     first = {}
     for row in rows:
         first.setdefault((row.size, row.mode), row.milliseconds)
     lines = [
-        "| model | size | mode | M parameters | GMACs | ms | ± | ms / GMAC | ratio |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | size | mode | M parameters | GMACs | ms | ± | ms / GMAC | ratio | MB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         facts = f"| {row.model} | {row.size[0]}x{row.size[1]} | {row.mode} "
         facts += f"| {row.million_parameters:.2f} | {row.giga_macs:.1f} "
         if row.milliseconds is None:
-            lines.append(f"{facts}| did not run: {row.note} | | | |")
+            lines.append(f"{facts}| did not run: {row.note} | | | | |")
             continue
         base = first[row.size, row.mode]
         ratio = f"{base / row.milliseconds:.2f}" if base else ""
-        lines.append(
-            f"{facts}| {row.milliseconds:.1f} | {row.spread:.1f} | {row.milliseconds / row.giga_macs:.2f} | {ratio} |"
-        )
+        memory = "" if row.megabytes is None else f"{row.megabytes:.0f}"
+        figures = f"{row.milliseconds:.1f} | {row.spread:.1f} | {row.milliseconds / row.giga_macs:.2f}"
+        lines.append(f"{facts}| {figures} | {ratio} | {memory} |")
     return "\n".join(lines) + "\n"
 
 
@@ -183,18 +208,52 @@ def plot(rows: Sequence[Row], path: str) -> None:
 def _runner(network, size, mode, precision, threads, folder, num_classes) -> Callable[[], Any]:
     """A function without arguments that does once what is to be timed."""
     image = street_scene(*size)
+    if mode == "matching":
+        return _matching(network, size)
     if mode in ("dygraph", "training"):
         x = paddle.to_tensor((image.astype("float32") / 127.5 - 1).transpose(2, 0, 1)[None])  # (1, 3, H, W)
         return (lambda: _forward(network, x)) if mode == "dygraph" else (lambda: _step(network, x, num_classes))
+    form = FORMATS.get(mode)
+    folder = f"{folder}_{form}"
     if not os.path.exists(folder):
         op = "logits" if hasattr(network, "low_resolution_logits") else "argmax"
         network.eval()
-        export_model(network, folder, Preprocessing(), input_shape=[1, 3, *size], output_op=op)
-    predictor = Predictor(folder, "cpu", mode, precision, threads)
+        export_model(network, folder, Preprocessing(), input_shape=[1, 3, *size], output_op=op, format=form)
+    if mode in other_runtimes.RUNTIMES:
+        predictor = Predictor(folder, "cpu", "onednn", precision, threads)  # for all that is around the network
+        program = predictor.contract.path(predictor.contract.model)
+        run = other_runtimes.load(mode, os.path.splitext(program)[0] + ".onnx", precision, predictor.runtime.threads)
+        predictor.runtime = SimpleNamespace(run=run)
+    else:
+        predictor = Predictor(folder, "cpu", mode, precision, threads)
     verification = predictor.verify()
     if not verification.passed:
         raise InputError(f"its output is not the golden one: {verification}")
     return lambda: predictor.predict(image)
+
+
+def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], Any]:
+    """Merging and unmerging of random tokens, as often as the network does for one image of ``size``."""
+    backbone = getattr(network, "backbone", network)
+    if not any(method for stage in getattr(backbone, "merging", ()) for method in stage):
+        raise InputError("it merges no tokens")
+    tasks = []
+    height, width = (-(-side // (2 * backbone.input_stride)) for side in size)
+    for i, (dim, stage, reduction) in enumerate(zip(backbone.feat_channels, backbone.merging, backbone.sr_ratios), 1):
+        height, width = -(-height // 2), -(-width // 2)
+        for method, step in ((stage.query, 1), (stage.key_value, reduction)):
+            if method:
+                tokens = height // step, width // step
+                blocks = len(getattr(backbone, f"block{i}"))
+                tasks += [(method, paddle.randn([1, tokens[0] * tokens[1], dim]), tokens)] * blocks
+
+    @paddle.no_grad()
+    def run() -> None:
+        for method, x, tokens in tasks:
+            merge, unmerge = method(x, tokens, backbone.constants)
+            unmerge(merge(x))
+
+    return run
 
 
 def _forward(network: paddle.nn.Layer, x: paddle.Tensor) -> None:

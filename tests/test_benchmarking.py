@@ -1,5 +1,6 @@
 """The benchmark takes turns, and its table says what was measured."""
 
+import paddle
 import pytest
 
 from paddle_rtseg import benchmarking
@@ -38,7 +39,7 @@ def test_rows_of_a_run():
     assert rows[0].giga_macs == count_macs(network, (64, 64)) / 1e9
     assert all(row.milliseconds > 0 and not row.note for row in rows)
     table = benchmarking.as_markdown(rows).splitlines()
-    assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |")
+    assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |  |")
 
 
 def test_what_could_not_run_is_said(tmp_path):
@@ -48,8 +49,33 @@ def test_what_could_not_run_is_said(tmp_path):
         Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "no such operator"),
     ]
     table = benchmarking.as_markdown(rows)
-    assert "| slow | 8x8 | onednn | 1.00 | 2.0 | 20.0 | 1.0 | 10.00 | 0.50 |" in table
+    assert "| slow | 8x8 | onednn | 1.00 | 2.0 | 20.0 | 1.0 | 10.00 | 0.50 |  |" in table
     assert "did not run: no such operator" in table
+
+
+def test_memory_of_a_step_is_what_it_allocates_beyond_what_was_there():
+    if not hasattr(paddle.base.core, "host_memory_stat_reset_peak_value"):
+        pytest.skip("this Paddle does not reset its peak of allocated memory")
+    held = paddle.ones([2**20])  # 4 MB, there before
+    assert benchmarking.peak_memory(lambda: (held + 1) * 2) == pytest.approx(8, abs=0.1)
+
+
+def test_matching_is_timed_where_tokens_are_merged():
+    backbone = (
+        "backbone.type=MiT_B0,backbone.embed_dims=[8,8,8,8],backbone.depths=[1,1,1,1],backbone.num_heads=[1,1,1,1]"
+    )
+    models = [f"SegFormerPP:{backbone},head_channels=8" + more for more in ("", ",backbone.token_merging=hq")]
+    plain, merging = benchmarking.benchmark(models, [(128, 160)], ["matching"], num_classes=3, turns=2)
+    assert plain.milliseconds is None and plain.note == "it merges no tokens"
+    assert merging.milliseconds > 0
+
+
+@pytest.mark.parametrize("runtime", benchmarking.other_runtimes.RUNTIMES)
+def test_other_runtimes_compute_the_golden_output(runtime):
+    pytest.importorskip("paddle2onnx", reason="needs the packages of the extra onnx")
+    pytest.importorskip({"openvino_runtime": "openvino"}.get(runtime, runtime))
+    rows = benchmarking.benchmark([f"RTFormer_Slim:{SMALL}"], [(64, 64)], [runtime], num_classes=3, turns=2)
+    assert rows[0].milliseconds > 0, rows[0].note
 
 
 @pytest.mark.parametrize("text", ["512", "512x", "0x3", "axb"])

@@ -25,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         default=["onednn"],
         metavar="MODE",
-        help="of dygraph, training, native, onednn, openvino (default onednn)",
+        help="of dygraph, training, matching, native, onednn, openvino, onnxruntime, openvino_runtime (default onednn)",
     )
     p.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the exported forms")
     p.add_argument("--num_classes", type=int, default=19)

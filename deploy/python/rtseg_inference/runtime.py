@@ -53,8 +53,8 @@ class Runtime:
 
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration = contract, configuration
-        self._threads = configuration.threads or int(environment.settings()["OMP_NUM_THREADS"])
-        environment.configure(self._threads)
+        self.threads = configuration.threads or int(environment.settings()["OMP_NUM_THREADS"])
+        environment.configure(self.threads)
         import paddle
         from paddle import inference
 
@@ -89,7 +89,7 @@ class Runtime:
         backends = {"native": self._native_cpu, "onednn": self._onednn, "openvino": self._openvino}
         config = backends[self.configuration.backend]()
         config.disable_gpu()
-        config.set_cpu_math_library_num_threads(self._threads)
+        config.set_cpu_math_library_num_threads(self.threads)
         return self._inference.create_predictor(config)
 
     def _native_cpu(self):
