@@ -29,3 +29,12 @@ def exported(model, tmp_path_factory):
 def frame():
     """A street image, (360, 480, 3) uint8 BGR."""
     return cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[0]))
+
+
+@pytest.fixture
+def no_ipp():
+    """cv2.resize as every build of OpenCV computes it: without Intel's IPP, which only some have."""
+    before = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(False)
+    yield
+    cv2.ipp.setUseIPP(before)

@@ -6,7 +6,8 @@ import paddleseg.transforms as T
 import pytest
 from paddleseg.cvlibs import manager
 from rtseg_inference import InputError, contract
-from rtseg_inference.preprocess import Preprocessor
+from rtseg_inference.preprocess import INTERPOLATION, Preprocessor
+from rtseg_inference.resizing import resize
 
 from paddle_rtseg.deploy.preprocessing import from_transforms
 
@@ -41,12 +42,30 @@ def preprocessor(model_folder, transforms):
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_equals_paddleseg(name, exported, frame):
+def test_equals_paddleseg(name, exported, frame, no_ipp):
     components = [manager.TRANSFORMS[t["type"]](**{k: v for k, v in t.items() if k != "type"}) for t in CHAINS[name]]
     expected = T.Compose(components)({"img": frame.astype("float32")})["img"]
     found = preprocessor(exported["argmax"], CHAINS[name])([frame])
     assert found.dtype == expected.dtype == np.float32
     assert np.array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("name", INTERPOLATION)
+def test_a_resize_is_the_same_with_ipp_and_without(name, frame):
+    def resized(with_ipp):
+        cv2.ipp.setUseIPP(with_ipp)
+        found = resize(frame.astype(np.float32), (157, 333), INTERPOLATION[name])
+        assert cv2.ipp.useIPP() is (with_ipp and has_ipp)
+        with pytest.raises(cv2.error):
+            resize(frame, (0, 333), INTERPOLATION[name])
+        assert cv2.ipp.useIPP() is (with_ipp and has_ipp)
+        return found
+
+    has_ipp = cv2.ipp.useIPP()
+    try:
+        assert np.array_equal(resized(False), resized(True))
+    finally:
+        cv2.ipp.setUseIPP(has_ipp)
 
 
 def test_a_batch_of_one_size_and_not_of_two(exported, frame):

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .geometry import Geometry
+from .resizing import resize
 
 
 def id_type(num_classes: int) -> type:
@@ -50,11 +51,11 @@ def restore(plane: np.ndarray, sizes: Geometry, out: Optional[np.ndarray] = None
     """
     if plane.shape != sizes.network:
         direct = sizes.network == sizes.image
-        plane = cv2.resize(plane, sizes.network[::-1], out if direct else None, interpolation=cv2.INTER_LINEAR)
+        plane = resize(plane, sizes.network, cv2.INTER_LINEAR, out if direct else None)
     height, width = sizes.content
     plane = plane[:height, :width]
     if plane.shape != sizes.image:
-        plane = cv2.resize(plane, sizes.image[::-1], out, interpolation=cv2.INTER_LINEAR)
+        plane = resize(plane, sizes.image, cv2.INTER_LINEAR, out)
     return plane
 
 
@@ -62,7 +63,7 @@ def restore_ids(ids: np.ndarray, sizes: Geometry) -> np.ndarray:
     """(h, w) class ids at the network's input -> (H, W) at the image's size, the nearest one for each pixel."""
     height, width = sizes.content
     ids = ids[:height, :width]
-    return ids if ids.shape == sizes.image else cv2.resize(ids, sizes.image[::-1], interpolation=cv2.INTER_NEAREST)
+    return ids if ids.shape == sizes.image else resize(ids, sizes.image, cv2.INTER_NEAREST)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from .contract import Contract, ShapeRange
 from .errors import InputError
 from .geometry import geometry
+from .resizing import resize
 
 INTERPOLATION = {
     "nearest": cv2.INTER_NEAREST,
@@ -20,8 +21,9 @@ INTERPOLATION = {
 class Preprocessor:
     """Turns 8-bit BGR images into one batch.
 
-    The result is that of PaddleSeg's transforms, bit for bit. These resize float32 pixels, and so does this; pixels
-    that are not resized take one of 256 values per channel, and normalising them is a look-up in a table.
+    The result is that of PaddleSeg's transforms, bit for bit where OpenCV resizes without IPP (see :mod:`.resizing`).
+    These resize float32 pixels, and so does this; pixels that are not resized take one of 256 values per channel, and
+    normalising them is a look-up in a table.
     """
 
     def __init__(self, contract: Contract, shape: Optional[ShapeRange] = None):
@@ -68,7 +70,7 @@ class Preprocessor:
         as_stored = (height, width) == image.shape[:2]
         if not as_stored:
             method = INTERPOLATION[self.contract.resize.get("interpolation", "linear")]
-            image = cv2.resize(image.astype(np.float32), (width, height), interpolation=method)
+            image = resize(image.astype(np.float32), (height, width), method)
         for channel, ((mean, std), table, plane) in enumerate(zip(self.channels, self.tables, out)):
             if self.contract.pad:
                 plane[...] = self._normalise(np.float32(self.contract.pad["value"]), mean, std)
