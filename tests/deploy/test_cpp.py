@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from rtseg_inference import Predictor, contract, postprocess
+from rtseg_inference import Predictor, contract, postprocess, tensorrt
 from rtseg_inference.geometry import Geometry
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
@@ -125,6 +125,25 @@ def test_postprocessing_is_python_s(host_check, tmp_path, classes, size):
     found = cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
     expected = postprocess.argmax(logits, Geometry(size, size, size))
     assert found.dtype == expected.dtype and np.array_equal(found, expected)
+
+
+def test_no_engine_is_an_error_that_names_what_stayed_outside(host_check, tmp_path):
+    folder = tmp_path / "model"
+    export_model(tiny(), str(folder), Preprocessing(**MEAN_STD), format="pdmodel")
+    (tmp_path / "log").write_text("I1 analysis_predictor.cc:1] ir_analysis_pass\n")
+    status, _, err = run(host_check, "engine", tmp_path / "log", folder / "model.pdmodel")
+    found = contract.read_contract(str(folder))
+    assert status == 2
+    assert err == f"error: {tensorrt._no_engine(found, tensorrt._operators(found))}\n"
+    assert "conv2d" in err and "feed" not in err
+
+    program = (folder / "model.pdmodel").read_bytes()
+    (folder / "model.pdmodel").write_bytes(program[: len(program) // 2])
+    status, _, err = run(host_check, "engine", tmp_path / "log", folder / "model.pdmodel")
+    assert status == 2 and "is not a program in pdmodel form" in err
+
+    (tmp_path / "log").write_text("I1 tensorrt_subgraph_pass.cc:1] ---  detect a sub-graph with 9 nodes\n")
+    assert run(host_check, "engine", tmp_path / "log", folder / "model.pdmodel") == (0, "", "")
 
 
 MODELS = {

@@ -33,6 +33,12 @@ def test_subgraphs_are_counted_by_paddles_log():
     assert tensorrt.subgraph_sizes("I1 no subgraphs") == []
 
 
+def test_no_engine_is_an_error_that_names_what_stayed_outside(exported):
+    found = contract.read_contract(exported["logits"])
+    message = str(tensorrt._no_engine(found, ["feed", "conv2d", "relu", "conv2d", "fetch"]))
+    assert "all 3 operators stayed outside (conv2d, relu)" in message and "paddle_rtseg.trt_report" in message
+
+
 def test_what_native_code_writes_is_caught_and_shown_on_failure(capfd):
     with tensorrt.native_stderr() as log:
         os.write(2, b"a line\n")

@@ -12,6 +12,7 @@
 
 #include "error.hpp"
 #include "files.hpp"
+#include "program.hpp"
 #include "sha256.hpp"
 
 namespace rtseg {
@@ -166,10 +167,7 @@ std::shared_ptr<paddle_infer::Predictor> create_tensorrt_predictor(const Contrac
 
   CaughtLog log;
   auto predictor = paddle_infer::CreatePredictor(config);
-  if (log.text().find("detect a sub-graph with") == std::string::npos)
-    throw InputError("TensorRT was asked for but no engine was built for " + contract.model +
-                     ": all operators stayed outside; ask python -m paddle_rtseg.trt_report which it rejects, or use "
-                     "--backend native");
+  require_engine(log.text(), contract.path(contract.model));
   return predictor;
 }
 

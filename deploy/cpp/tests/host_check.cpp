@@ -2,11 +2,13 @@
 //   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
+//   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, by Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
@@ -18,6 +20,7 @@
 #include "npy.hpp"
 #include "postprocess.hpp"
 #include "preprocess.hpp"
+#include "program.hpp"
 
 namespace {
 
@@ -118,6 +121,11 @@ int run(const std::vector<std::string>& args) {
     Array array{batch.shape, batch.values};
     if (array.values.empty()) array.values.assign(batch.raw.begin(), batch.raw.end());
     rtseg::write_npy(args[2], array);
+    return 0;
+  }
+  if (command == "engine" && args.size() == 3) {
+    std::ifstream log(args[1]);
+    rtseg::require_engine({std::istreambuf_iterator<char>(log), {}}, args[2]);
     return 0;
   }
   if ((command == "argmax" && args.size() == 5) || (command == "time" && args.size() == 4)) {

@@ -48,7 +48,7 @@ def create_predictor(contract: Contract, precision: str):
     make_folder(folder)
     if contract.program_format == "json":
         return _converted(contract, precision, folder, paddle, inference)
-    return _with_subgraphs(contract, precision, folder, paddle, inference)
+    return _with_subgraphs(contract, precision, folder, inference)
 
 
 def cache_folder(contract: Contract, precision: str, machine: Dict[str, Any]) -> str:
@@ -76,7 +76,7 @@ def _machine(paddle, tensorrt_version) -> Dict[str, Any]:
     }
 
 
-def _with_subgraphs(contract: Contract, precision: str, folder: str, paddle, inference):
+def _with_subgraphs(contract: Contract, precision: str, folder: str, inference):
     """Paddle 2.6 and 3.0, pdmodel: engines in place of subgraphs."""
     shapes = os.path.join(folder, "shapes.pbtxt")
     if not os.path.isfile(shapes):
@@ -109,13 +109,7 @@ def _with_subgraphs(contract: Contract, precision: str, folder: str, paddle, inf
     with native_stderr() as log:
         predictor = inference.create_predictor(config)
     if not subgraph_sizes(log()):
-        paddle.enable_static()
-        try:
-            with open(contract.path(contract.model), "rb") as f:
-                operators = [op.type for op in paddle.static.Program.parse_from_string(f.read()).global_block().ops]
-        finally:
-            paddle.disable_static()
-        raise _no_engine(contract, operators)
+        raise _no_engine(contract, _operators(contract))
     return predictor
 
 
@@ -168,8 +162,18 @@ def _batches(contract: Contract) -> List[np.ndarray]:
     return [np.zeros(ends, contract.input_dtype) for ends in (shape.min, shape.opt, shape.max)]
 
 
+def _operators(contract: Contract) -> List[str]:
+    """Types of the operators of a model in pdmodel form."""
+    from paddle.base.proto import framework_pb2  # Paddle 3's own Program is that of json
+
+    with open(contract.path(contract.model), "rb") as f:
+        program = framework_pb2.ProgramDesc.FromString(f.read())
+    return [op.type for block in program.blocks for op in block.ops]
+
+
 def _no_engine(contract: Contract, operators: List[str]) -> InputError:
-    kinds = ", ".join(sorted({op for op in operators if op not in ("feed", "fetch")}))
+    operators = [op for op in operators if op not in ("feed", "fetch")]
+    kinds = ", ".join(sorted(set(operators)))
     return InputError(
         f"TensorRT was asked for but no engine was built for {contract.model}: all {len(operators)} operators stayed "
         f"outside ({kinds}); ask python -m paddle_rtseg.trt_report which it rejects, or use --backend native"
