@@ -15,6 +15,7 @@ from typing import List
 
 from .. import checkpoints
 from ..data.loading import CheckedLoader
+from ..data.sampling import ResumableSampler
 from . import trainer
 from .patch import Patch
 
@@ -267,6 +268,36 @@ PATCHES = (
         where=_TRAIN,
         changes=[("save_models = deque()", "save_models = deque(earlier_checkpoints(save_dir, resume_model))")],
         names={"earlier_checkpoints": checkpoints.earlier},
+    ),
+    Patch(
+        name="samples and random numbers, resumed",
+        mends="a resumed train() begins its first pass through the data anew, with the random numbers of the start",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[
+            ("paddle.io.DistributedBatchSampler(", "ResumableSampler(start_iter, "),
+            ("            iter += 1\n", "            iter += 1; batch_sampler.seed_layers(iter)\n"),
+        ],
+        names={"ResumableSampler": ResumableSampler},
+    ),
+    Patch(
+        name="one network evaluated",
+        mends="on the CPU each process has BatchNorm statistics of its own: the mIoU is that of no checkpoint",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("= evaluate(", "= evaluate_alike(")],
+        names={"evaluate_alike": trainer.evaluate_alike},
+    ),
+    Patch(
+        name="several processes with protobuf 7",
+        mends="Paddle 2.6 asks protobuf for a label that protobuf 7 does not have: AttributeError before the first step",
+        paddleseg="any; the mistake is Paddle's, mended in 3.3",
+        paddle=(2, 0),
+        where="paddle.distributed.fleet.base.distributed_strategy:get_msg_dict",
+        changes=[("f.label == google.protobuf.descriptor.FieldDescriptor.LABEL_REPEATED", "is_repeated(f)")],
+        names={"is_repeated": trainer.is_repeated},
     ),
     Patch(
         name="deploy.yaml, written",

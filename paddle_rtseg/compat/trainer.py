@@ -1,4 +1,4 @@
-"""What mended functions of PaddleSeg call: the profiler, the checks before the first step, the exported program."""
+"""What mended functions call: the profiler, the checks before the first step, evaluation, the exported program."""
 
 import os
 
@@ -45,8 +45,19 @@ def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
     """Batches in an epoch.
 
     Raises:
-        InputError: there is no batch, or no iteration left to do.
+        InputError: there is no batch, or no iteration left to do, or the processes have not resumed the same one.
     """
+    if batch_sampler.nranks > 1:
+        import paddle
+
+        starts = []
+        paddle.distributed.all_gather(starts, paddle.to_tensor([start_iter]))
+        starts = [int(start) for start in starts]
+        if len(set(starts)) > 1:
+            raise InputError(
+                f"expected all processes to resume from the same iteration, got {starts}; "
+                "put --save_dir where all machines find it"
+            )
     if len(batch_sampler) == 0:
         raise InputError(
             f"expected at least one batch of {batch_sampler.batch_size} training images, got "
@@ -58,6 +69,26 @@ def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
             "raise --iters"
         )
     return len(batch_sampler)
+
+
+def evaluate_alike(model, *args, **kwargs):
+    """PaddleSeg's ``evaluate``, of the first process's network in all processes.
+
+    They share the parameters, but not the BatchNorm statistics unless the layers synchronise them.
+    """
+    import paddle
+    from paddleseg.core import evaluate
+
+    if paddle.distributed.get_world_size() > 1:
+        for tensor in model.state_dict().values():
+            if tensor.stop_gradient:  # statistics; Paddle counts them among the parameters
+                paddle.distributed.broadcast(tensor, src=0)
+    return evaluate(model, *args, **kwargs)
+
+
+def is_repeated(field) -> bool:
+    """Whether a protobuf field is a list, for any protobuf."""
+    return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
 
 
 def program_file(*parts: str) -> str:

@@ -6,7 +6,7 @@ mIoU, or on a GPU nothing at all. Here all of them end in an exception, and what
 """
 
 import traceback
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 import paddle
@@ -14,6 +14,7 @@ from paddle.io.dataloader.collate import default_collate_fn
 
 from ..errors import InputError
 from .check import range_defect, read_pair
+from .sampling import Draw
 
 #: Keys that a batch which could not be read has in the place of "img": a sentence for the user, or a traceback.
 _DEFECT, _ERROR = "defect", "error"
@@ -53,7 +54,10 @@ class _Checked(paddle.io.Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> Dict[str, Any]:
+    def __getitem__(self, index: Union[int, Draw]) -> Dict[str, Any]:
+        if isinstance(index, Draw):
+            index.seed_transforms()
+            index = index.index
         try:
             sample = self.dataset[index]
         except Exception:

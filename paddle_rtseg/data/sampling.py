@@ -1,0 +1,52 @@
+"""The order of training samples and the random numbers of a run, as functions of its seed and of the iteration.
+
+A resumed run of PaddleSeg begins its first pass anew and draws the random numbers that the run began with. Here it
+goes on where the run before it stopped: with the same seed it is the run that was never stopped. What is drawn for a
+sample does not depend on the number of processes either.
+"""
+
+import itertools
+import random
+from typing import Iterator, List, NamedTuple
+
+import numpy as np
+import paddle
+
+
+class Draw(NamedTuple):
+    """A sample to load, and the seed of what its transforms draw."""
+
+    index: int
+    seed: int
+
+    def seed_transforms(self) -> None:
+        random.seed(self.seed)
+        np.random.seed(self.seed)
+
+
+class ResumableSampler(paddle.io.DistributedBatchSampler):
+    """Batches of :class:`Draw`, from the one on that follows ``start_iter`` iterations.
+
+    Args:
+        start_iter: iterations that the resumed run has behind it.
+        dataset, arguments: as for ``paddle.io.DistributedBatchSampler``.
+    """
+
+    def __init__(self, start_iter: int, dataset, **arguments):
+        super().__init__(dataset, **arguments)
+        self._run = np.random.randint(2**31)  # the same for the same --seed
+        self.epoch, self._behind = divmod(start_iter, max(1, len(self)))
+
+    def __iter__(self) -> Iterator[List[Draw]]:
+        epoch, behind, self._behind = self.epoch, self._behind, 0
+        for batch in itertools.islice(super().__iter__(), behind, None):
+            yield [Draw(index, _mix(self._run, epoch, index)) for index in batch]
+
+    def seed_layers(self, iteration: int) -> None:
+        """Seed what the network draws in this iteration: differently in each process, which sees other samples."""
+        paddle.seed(_mix(self._run, iteration, self.local_rank))
+
+
+def _mix(*numbers: int) -> int:
+    """A seed below 2**32 that has nothing to do with those of neighbouring numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
