@@ -292,7 +292,7 @@ PATCHES = (
     ),
     Patch(
         name="several processes with protobuf 7",
-        mends="Paddle 2.6 asks protobuf for a label that protobuf 7 does not have: AttributeError before the first step",
+        mends="Paddle 2.6 asks protobuf for a label that version 7 does not have: AttributeError before the first step",
         paddleseg="any; the mistake is Paddle's, mended in 3.3",
         paddle=(2, 0),
         where="paddle.distributed.fleet.base.distributed_strategy:get_msg_dict",

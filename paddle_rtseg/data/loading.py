@@ -6,7 +6,7 @@ mIoU, or on a GPU nothing at all. Here all of them end in an exception, and what
 """
 
 import traceback
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import paddle
@@ -54,10 +54,9 @@ class _Checked(paddle.io.Dataset):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: Union[int, Draw]) -> Dict[str, Any]:
+    def __getitem__(self, index: int) -> Dict[str, Any]:
         if isinstance(index, Draw):
             index.seed_transforms()
-            index = index.index
         try:
             sample = self.dataset[index]
         except Exception:

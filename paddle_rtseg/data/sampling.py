@@ -7,16 +7,15 @@ sample does not depend on the number of processes either.
 
 import itertools
 import random
-from typing import Iterator, List, NamedTuple
+from typing import Iterator, List
 
 import numpy as np
 import paddle
 
 
-class Draw(NamedTuple):
-    """A sample to load, and the seed of what its transforms draw."""
+class Draw(int):
+    """The index of a sample, which any loader understands, with the seed of what its transforms are to draw."""
 
-    index: int
     seed: int
 
     def seed_transforms(self) -> None:
@@ -40,7 +39,10 @@ class ResumableSampler(paddle.io.DistributedBatchSampler):
     def __iter__(self) -> Iterator[List[Draw]]:
         epoch, behind, self._behind = self.epoch, self._behind, 0
         for batch in itertools.islice(super().__iter__(), behind, None):
-            yield [Draw(index, _mix(self._run, epoch, index)) for index in batch]
+            draws = [Draw(index) for index in batch]
+            for draw in draws:
+                draw.seed = _mix(self._run, epoch, draw)
+            yield draws
 
     def seed_layers(self, iteration: int) -> None:
         """Seed what the network draws in this iteration: differently in each process, which sees other samples."""

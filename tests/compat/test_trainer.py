@@ -91,12 +91,16 @@ def test_nothing_left_to_do(without, run, tmp_path):
         run(2, resume_model=resume)
 
 
-def test_resumed_run_equals_one_that_was_not_stopped(run, tmp_path):
-    run(4)
-    whole = [state(tmp_path / "iter_4" / name) for name in ("model.pdparams",)]
-    shutil.rmtree(tmp_path / "iter_4")
-    run(4, resume_model=str(tmp_path / "iter_2"))
-    assert_equal_states(state(tmp_path / "iter_4/model.pdparams"), whole[0])
+def test_resumed_run_equals_one_that_was_not_stopped(without, run, tmp_path):
+    settings = {"batch_size": 3, "save_interval": 3}  # two batches in a pass: the stop is in the middle of the second
+    run(5, **settings)
+    whole = state(tmp_path / "iter_5/model.pdparams")
+    with without("samples and random numbers, resumed"):
+        run(5, resume_model=str(tmp_path / "iter_3"), **settings)
+    with pytest.raises(AssertionError):
+        assert_equal_states(state(tmp_path / "iter_5/model.pdparams"), whole)
+    run(5, resume_model=str(tmp_path / "iter_3"), **settings)
+    assert_equal_states(state(tmp_path / "iter_5/model.pdparams"), whole)
 
 
 def test_ema_is_resumed(without, run, tmp_path):
