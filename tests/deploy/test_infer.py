@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import paddle
 import pytest
-from rtseg_inference import InputError, Predictor, cli, fastest, media
+from rtseg_inference import InputError, Predictor, cli, contract, fastest, media
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
 from paddle_rtseg.deploy.exporter import export_model
@@ -206,6 +206,20 @@ def test_a_backend_that_dies_is_named_and_dropped(exported, monkeypatch):
     assert "cpu onednn fp32: dropped ((Unimplemented) no kernel for it)" in map(str, trials)
 
 
+def test_what_paddle_cannot_run_or_load_is_one_sentence(exported, tmp_path):
+    predictor = Predictor(exported["logits"], backend="native")
+    with pytest.raises(InputError, match=r"Paddle cannot run .* on 1x4x64x64 as cpu native fp32: .*InvalidArg"):
+        predictor.runtime.run(np.zeros((1, 4, 64, 64), np.float32))
+
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    os.truncate(folder / predictor.contract.params, 100)
+    text = (folder / "deploy.yaml").read_text()
+    changed = contract.sha256(str(folder / predictor.contract.params))
+    (folder / "deploy.yaml").write_text(text.replace(predictor.contract.sha256[predictor.contract.params], changed))
+    with pytest.raises(InputError, match=r"Paddle cannot load .* as cpu native fp32: "):
+        Predictor(str(folder), backend="native")
+
+
 def test_the_predictor_needs_nothing_of_this_project(exported, frame, tmp_path):
     """Copied to another place, it runs without paddle_rtseg and without PaddleSeg."""
     source = os.path.dirname(os.path.abspath(media.__file__))
@@ -227,10 +241,11 @@ def test_the_predictor_needs_nothing_of_this_project(exported, frame, tmp_path):
     assert np.array_equal(mask, Predictor(exported["logits"]).predict(frame).mask)
 
 
-def test_memory_does_not_grow_with_new_sizes(exported, frame):
+@pytest.mark.parametrize("backend", ["native", "onednn"])
+def test_memory_does_not_grow_with_new_sizes(backend, exported, frame):
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("no /proc")
-    predictor = Predictor(exported["logits"])
+    predictor = Predictor(exported["logits"], backend=backend)
 
     def resident_mb(rounds):
         for k in range(rounds):

@@ -11,6 +11,7 @@ from trt_cases import CASES, build
 
 from paddle_rtseg import zoo
 from paddle_rtseg.deploy import trt_rules_26
+from paddle_rtseg.deploy.exporter import FP32_OPS
 from paddle_rtseg.deploy.source_lines import describe, keep_source_lines
 from paddle_rtseg.deploy.trt_program import Operator, Tensor, TensorAttribute
 from paddle_rtseg.deploy.trt_rules import cut, report
@@ -236,6 +237,19 @@ def test_nothing_of_ours_is_rejected(name, size, tmp_path):
     result = report(export(First(network), tmp_path / "model", (None, 3, size, size)))
     assert counted(result) == {}
     assert len(result.subgraphs) == 1
+
+
+@pytest.mark.parametrize("name", ["RTFormer_Slim", "SegFormerPP", "LRFormerSeg"])
+def test_operators_kept_in_fp32_are_in_the_graph_under_that_name(name, tmp_path):
+    """LayerNorm's sums of squares overflow in fp16; the name that is asked to stay out must be the exported one's."""
+    network = zoo.create_model(name, num_classes=3, **OURS[name])
+    kinds = {
+        op.type for op in report(export(First(network), tmp_path / "model", (None, 3, 128, 128))).program.operators
+    }
+    normalises = any(isinstance(layer, paddle.nn.LayerNorm) for layer in network.sublayers())
+    assert normalises is (name != "RTFormer_Slim")
+    prefix = "" if OLD_PADDLE else "pd_op."
+    assert all((prefix + op in kinds) is normalises for op in FP32_OPS)
 
 
 def test_the_judges_rejected_nothing_of_ours_at_full_size():

@@ -127,14 +127,14 @@ std::shared_ptr<paddle_infer::Predictor> create_predictor(const Contract& contra
   return paddle_infer::CreatePredictor(config);
 }
 
-/// Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind of error in
-/// brackets, such as "(Unimplemented)".
+/// Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind of error, such as
+/// "(Unimplemented)" or, in programs in json form, "UnimplementedError:".
 std::string telling_line(const std::string& text) {
   std::istringstream lines(text);
   std::string first;
   for (std::string line; std::getline(lines, line);) {
     line.erase(0, line.find_first_not_of(" \t"));
-    if (line.find("Error: (") != std::string::npos || line.rfind('(', 0) == 0) return line.substr(0, 200);
+    if (line.find("Error: ") != std::string::npos || line.rfind('(', 0) == 0) return line.substr(0, 200);
     if (first.empty()) first = line;
   }
   return first.substr(0, 200);

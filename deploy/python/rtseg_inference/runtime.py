@@ -70,11 +70,27 @@ class Runtime:
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        """Run the network on (B, ...) in the layout and dtype of the contract; gives its output."""
+        """Run the network on (B, ...) in the layout and dtype of the contract; gives its output.
+
+        Raises:
+            InputError: Paddle cannot; the message holds its reason.
+        """
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(batch)
-        self._predictor.run()
+        try:
+            self._predictor.run()
+        except Exception as e:
+            raise self._failed(f"run {self.contract.model} on {'x'.join(map(str, batch.shape))}", e) from e
         return self._output.copy_to_cpu()
+
+    def _create(self, config):
+        try:
+            return self._inference.create_predictor(config)
+        except Exception as e:
+            raise self._failed(f"load {self.contract.model}", e) from e
+
+    def _failed(self, what: str, error: Exception) -> InputError:
+        return InputError(f"Paddle cannot {what} as {self.configuration}: {first_line(error)}")
 
     def _base_config(self):
         contract = self.contract
@@ -90,7 +106,7 @@ class Runtime:
         config = backends[self.configuration.backend]()
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(self.threads)
-        return self._inference.create_predictor(config)
+        return self._create(config)
 
     def _native_cpu(self):
         config = self._base_config()
@@ -132,8 +148,16 @@ class Runtime:
             return tensorrt.create_predictor(self.contract, self.configuration.precision)
         config = self._base_config()
         config.enable_use_gpu(tensorrt.GPU_MEMORY_MB, 0, self._precision_type())
-        return self._inference.create_predictor(config)
+        return self._create(config)
 
     def _precision_type(self):
         kinds = self._inference.PrecisionType
         return {"fp32": kinds.Float32, "fp16": kinds.Half, "bf16": kinds.Bfloat16}[self.configuration.precision]
+
+
+def first_line(error: Exception) -> str:
+    """Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind, such as
+    ``(Unimplemented)`` or, in programs in json form, ``UnimplementedError:``."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "Error: " in line or line.startswith("(")]
+    return (telling or lines or [type(error).__name__])[0][:200]

@@ -10,7 +10,7 @@ from .contract import read_contract
 from .errors import InputError
 from .files import read_image
 from .predictor import Predictor
-from .runtime import BACKENDS, PRECISIONS
+from .runtime import BACKENDS, PRECISIONS, first_line
 
 TURNS = 5
 
@@ -88,11 +88,3 @@ def _least_times(predictors: Dict[str, Predictor], image: Optional[np.ndarray]) 
             if turn > 0:  # the first is slower
                 times[name] = min(times[name], 1e3 * (time.perf_counter() - start))
     return times
-
-
-def first_line(error: Exception) -> str:
-    """Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind in
-    brackets, such as ``(Unimplemented)``."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Error: (" in line or line.startswith("(")]
-    return (telling or lines or [type(error).__name__])[0][:200]
