@@ -1,9 +1,13 @@
 """What has to be in the environment before Paddle is imported.
 
 Paddle runs on one thread unless told otherwise, and the MKL in its wheels (2019) takes a slow path on processors
-that are not Intel's; ``MKL_DEBUG_CPU_TYPE=5`` makes it use AVX2 there, which more than doubles matrix products.
+that are not Intel's; ``MKL_DEBUG_CPU_TYPE=5`` makes it use AVX2 there, which more than doubles matrix products. And
+glibc hands each large array back to the system when it is freed and takes it anew for the next layer, cleared page by
+page, which is up to a third of a network's time on large images.
 """
 
+import contextlib
+import ctypes
 import os
 import platform
 import warnings
@@ -31,9 +35,21 @@ def settings(threads: Optional[int] = None, environ: Mapping[str, str] = os.envi
 
 
 def configure(threads: Optional[int] = None) -> None:
-    """Put :func:`settings` into the environment. Has an effect only before ``import paddle``."""
+    """Put :func:`settings` into the environment, and keep freed memory. To be called before ``import paddle``."""
     os.environ.update(settings(threads))
+    if not any(name.startswith("MALLOC_") for name in os.environ):  # whoever sets these knows what they want
+        _keep_freed_memory()
     warnings.filterwarnings("ignore", message="No ccache found")  # of interest only to who compiles operators
+
+
+def _keep_freed_memory() -> None:
+    """The process then stays as large as it ever was; what it frees, it uses again."""
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # mallopt's parameters, in malloc.h
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 2**26)
 
 
 def current() -> Dict[str, str]:
