@@ -57,11 +57,17 @@ def losses(config_path, model_type, weights, folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setitem(train.__globals__, "loss_computation", computed)
+        patch.setattr(paddle.nn.functional, "interpolate", broadcast_single_pixels)
         model, dataset, optimizer, loss = builder.model, builder.train_dataset, builder.optimizer, builder.loss
         dataset.transforms.transforms.append(in_float64)
         set_seed(3)
         train(model, dataset, optimizer=optimizer, losses=loss, iters=ITERS, batch_size=2, save_dir=str(folder))
     return np.array(seen)
+
+
+def broadcast_single_pixels(x, size=None, *args, resize=paddle.nn.functional.interpolate, **kwargs):
+    """Paddle's resize, but exact for one pixel: the weights that Paddle gives it sum to 1 only in float32."""
+    return x.expand([*x.shape[:2], *size]) if x.shape[2:] == [1, 1] else resize(x, size, *args, **kwargs)
 
 
 def in_float64(data):
@@ -78,8 +84,8 @@ def float64():
 
 @pytest.mark.slow_on_old_paddle
 def test_first_hundred_iterations(config, tmp_path, monkeypatch, float64):
-    # Training amplifies rounding, here a thousandfold in forty iterations: in float32 the curves part after a dozen,
-    # as would two curves of one network that start a rounding error apart. In float64 they stay together for long.
+    # Training amplifies rounding, here ten thousandfold in forty iterations: PaddleSeg's network and itself, started
+    # from weights that differ by 1e-15, are 7e-11 apart by then, and 4e-10 after sixty. In float32 they part at once.
     weights = tmp_path / "start.pdparams"
     set_seed(1)
     paddle.save(Builder(load_config(str(config))).model.state_dict(), str(weights))
@@ -87,5 +93,5 @@ def test_first_hundred_iterations(config, tmp_path, monkeypatch, float64):
     ours = losses(config, "RTFormer_Slim", weights, tmp_path / "ours", monkeypatch)
     assert len(ours) == len(theirs) == ITERS
     assert theirs[-10:].mean() < 0.9 * theirs[:10].mean()  # something was learnt, so there is a curve to compare
-    np.testing.assert_allclose(ours[:40], theirs[:40], rtol=1e-4)
-    np.testing.assert_allclose(ours[-10:].mean(), theirs[-10:].mean(), rtol=0.05)
+    np.testing.assert_allclose(ours[:40], theirs[:40], rtol=1e-8)
+    np.testing.assert_allclose(ours[-10:].mean(), theirs[-10:].mean(), rtol=0.01)
