@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 import paddle
 from rtseg_inference import Predictor
 from rtseg_inference.runtime import BACKENDS
@@ -31,6 +32,7 @@ from .zoo import create_model
 #: What a network can be timed in: layer by layer, a step of training, the token merging in it alone, or exported on one
 #: of Paddle Inference's CPU backends or in another runtime.
 MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"], *other_runtimes.RUNTIMES)
+NOT_FORWARD = ("training", "matching")
 #: The form that a mode needs, where it is not the one that Paddle writes by itself.
 FORMATS = {"openvino": "pdmodel", **dict.fromkeys(other_runtimes.RUNTIMES, "onnx")}
 
@@ -161,26 +163,39 @@ def peak_memory(run: Callable[[], Any]) -> Optional[float]:
     return (core.host_memory_stat_peak_value("Allocated", 0) - before) / 2**20
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table; the ratio is the first model's time over the row's, at that size and mode."""
+def matrix_peak() -> float:
+    """GFLOP/s (two for a multiply-accumulate) of the fastest of ten float32 products of 2048 x 2048 matrices, by NumPy
+    on all cores: what can be had of this machine at best."""
+    a = np.random.default_rng(0).random((2048, 2048), np.float32)
+    seconds = min(measure({"product": lambda: a @ a}, turns=10)["product"]) / 1e3
+    return 2 * 2048**3 / seconds / 1e9
+
+
+def as_markdown(rows: Sequence[Row], peak: float) -> str:
+    """The rows as a Markdown table.
+
+    The ratio is the first model's time over the row's, at that size and mode; ``peak`` is :func:`matrix_peak`'s.
+    """
     first = {}
     for row in rows:
         first.setdefault((row.size, row.mode), row.milliseconds)
     lines = [
-        "| model | size | mode | M parameters | GMACs | ms | ± | ms / GMAC | ratio | MB |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| model | size | mode | M parameters | GMACs | ms | ± | ms / GMAC | of the peak | ratio | MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         facts = f"| {row.model} | {row.size[0]}x{row.size[1]} | {row.mode} "
         facts += f"| {row.million_parameters:.2f} | {row.giga_macs:.1f} "
         if row.milliseconds is None:
-            lines.append(f"{facts}| did not run: {row.note} | | | | |")
+            lines.append(f"{facts}| did not run: {row.note} | | | | | |")
             continue
         base = first[row.size, row.mode]
         ratio = f"{base / row.milliseconds:.2f}" if base else ""
         memory = "" if row.megabytes is None else f"{row.megabytes:.0f}"
         figures = f"{row.milliseconds:.1f} | {row.spread:.1f} | {row.milliseconds / row.giga_macs:.2f}"
-        lines.append(f"{facts}| {figures} | {ratio} | {memory} |")
+        # A training step has the gradients' products too, and matching is not what the MACs count.
+        share = f"{2e5 * row.giga_macs / row.milliseconds / peak:.0f} %" if row.mode not in NOT_FORWARD else ""
+        lines.append(f"{facts}| {figures} | {share} | {ratio} | {memory} |")
     return "\n".join(lines) + "\n"
 
 

@@ -38,7 +38,7 @@ def test_rows_of_a_run():
     network = benchmarking.create_model("RTFormer_Slim", num_classes=3, **benchmarking.parse_model(models[0])[1])
     assert rows[0].giga_macs == count_macs(network, (64, 64)) / 1e9
     assert all(row.milliseconds > 0 and not row.note for row in rows)
-    table = benchmarking.as_markdown(rows).splitlines()
+    table = benchmarking.as_markdown(rows, 100.0).splitlines()
     assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |  |")
 
 
@@ -48,8 +48,8 @@ def test_what_could_not_run_is_said(tmp_path):
         Row("slow", (8, 8), "onednn", 1.0, 2.0, 20.0, 1.0),
         Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "no such operator"),
     ]
-    table = benchmarking.as_markdown(rows)
-    assert "| slow | 8x8 | onednn | 1.00 | 2.0 | 20.0 | 1.0 | 10.00 | 0.50 |  |" in table
+    table = benchmarking.as_markdown(rows, peak=1000.0)  # GFLOP/s; 2 GMACs in 20 ms are 200
+    assert "| slow | 8x8 | onednn | 1.00 | 2.0 | 20.0 | 1.0 | 10.00 | 20 % | 0.50 |  |" in table
     assert "did not run: no such operator" in table
 
 

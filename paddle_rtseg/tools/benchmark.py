@@ -61,9 +61,11 @@ def main(args: argparse.Namespace) -> None:
         report=lambda line: print(line, file=sys.stderr),
     )
     settings = ", ".join(f"{name}={value}" for name, value in environment.current().items())
+    peak = benchmarking.matrix_peak()
     table = (
-        f"{processor()}, {environment.usable_cores()} cores, Paddle {paddle.__version__}, {args.precision}, "
-        f"medians of {args.turns} turns, {settings}\n\n" + benchmarking.as_markdown(rows)
+        f"{processor()}, {environment.usable_cores()} cores, {peak:.0f} GFLOP/s in matrix products at best, Paddle "
+        f"{paddle.__version__}, {args.precision}, medians of {args.turns} turns, {settings}\n\n"
+        + benchmarking.as_markdown(rows, peak)
     )
     print(table)
     if args.save:
