@@ -95,8 +95,9 @@ def config(tiny_images, tmp_path_factory):
 def runs(config, tmp_path_factory):
     """Folders of the training that was left alone, and of the one that was killed ten times."""
     folders = [tmp_path_factory.mktemp(name) for name in ("alone", "killed")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "FLAGS_paddle_num_threads": "1"}  # several may sum in any order
     for folder, kills in zip(folders, (0, KILLS)):
-        subprocess.run([sys.executable, __file__, config, str(folder), "1", str(kills)], check=True)
+        subprocess.run([sys.executable, __file__, config, str(folder), "1", str(kills)], check=True, env=env)
     return folders
 
 
