@@ -207,12 +207,11 @@ def plot(rows: Sequence[Row], path: str) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(9, 6))
-    for model, mode in dict.fromkeys((row.model, row.mode) for row in rows):
-        points = [r for r in rows if (r.model, r.mode) == (model, mode) and r.milliseconds is not None]
-        if points:
-            axes.plot(
-                *([r.giga_macs for r in points], [r.milliseconds for r in points]), "o-", label=f"{model}, {mode}"
-            )
+    timed = [row for row in rows if row.milliseconds is not None]
+    for i, (model, mode) in enumerate(dict.fromkeys((row.model, row.mode) for row in timed)):
+        points = sorted((r.giga_macs, r.milliseconds) for r in timed if (r.model, r.mode) == (model, mode))
+        style = "osv^D"[i // 10 % 5] + ("-" if i < 10 else "--")  # matplotlib has ten colours
+        axes.plot(*zip(*points), style, label=f"{model}, {mode}")
     axes.set(xscale="log", yscale="log", xlabel="GMACs of one image", ylabel="milliseconds, median")
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize="small")

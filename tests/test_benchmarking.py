@@ -1,5 +1,6 @@
 """The benchmark takes turns, and its table says what was measured."""
 
+import cv2
 import paddle
 import pytest
 
@@ -87,3 +88,9 @@ def test_sizes_are_height_and_width(text):
 def test_unknown_mode():
     with pytest.raises(InputError, match="got 'fast'"):
         benchmarking.benchmark(["RTFormer_Slim"], [(64, 64)], ["fast"])
+
+
+def test_plot_leaves_out_what_did_not_run(tmp_path):
+    rows = [Row(f"model {i}", (8, 8), "onednn", 1.0, 1.0 + i, 10.0 + i, 1.0) for i in range(12)]
+    benchmarking.plot([*rows, Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "why")], str(tmp_path / "plot.png"))
+    assert cv2.imread(str(tmp_path / "plot.png")).std() > 10
