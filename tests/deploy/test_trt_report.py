@@ -7,6 +7,7 @@ import random
 
 import paddle
 import pytest
+from tiny_network import OURS
 from trt_cases import CASES, build
 
 from paddle_rtseg import zoo
@@ -215,17 +216,6 @@ class First(paddle.nn.Layer):
 
     def forward(self, x):
         return self.network(x)[0]
-
-
-MIT = {"type": "MiT_B0", "embed_dims": [8, 16, 40, 64], "depths": [1, 1, 1, 1]}
-OURS = {
-    "RTFormer_Slim": {"base_channels": 8, "head_channels": 8, "spp_channels": 8},
-    "SegFormerPP": {"backbone": MIT},
-    "SegFormerPP hq": {"backbone": {**MIT, "token_merging": "hq"}},
-    "SegFormerPP fast": {"backbone": {**MIT, "token_merging": "fast"}},
-    "SegFormerPP 2x2": {"backbone": {**MIT, "token_merging": "2x2"}},
-    "LRFormerSeg": {"backbone": {"type": "LRFormer_T", "depths": [1, 1, 1, 1]}},
-}
 
 
 @pytest.mark.parametrize("name", OURS)
