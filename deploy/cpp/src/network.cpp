@@ -1,9 +1,11 @@
 #include "network.hpp"
 
+#include <malloc.h>
 #include <paddle_inference_api.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -161,6 +163,14 @@ void prepare_environment(int threads) {
       break;
     }
   }
+#ifdef __GLIBC__
+  // Freed arrays are used again instead of handed back to the system and taken anew, page by page.
+  if (!getenv("MALLOC_MMAP_MAX_") && !getenv("MALLOC_TRIM_THRESHOLD_") && !getenv("MALLOC_TOP_PAD_")) {
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, 1 << 26);
+  }
+#endif
 }
 
 struct Network::Implementation {
