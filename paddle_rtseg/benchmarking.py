@@ -32,6 +32,7 @@ from .zoo import create_model
 #: What a network can be timed in: layer by layer, a step of training, the token merging in it alone, or exported on one
 #: of Paddle Inference's CPU backends or in another runtime.
 MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"], *other_runtimes.RUNTIMES)
+REST = 0.25  # seconds
 NOT_FORWARD = ("training", "matching")
 #: The form that a mode needs, where it is not the one that Paddle writes by itself.
 FORMATS = {"openvino": "pdmodel", **dict.fromkeys(other_runtimes.RUNTIMES, "onnx")}
@@ -137,10 +138,14 @@ def benchmark(
 
 
 def measure(runs: Dict[Any, Callable[[], Any]], turns: int) -> Dict[Any, List[float]]:
-    """Milliseconds of each call, ``turns`` times in turns; a first turn is thrown away."""
+    """Milliseconds of each call, ``turns`` times in turns; a first turn is thrown away.
+
+    Before each there is a rest: threads of OpenMP go on spinning for 200 ms, at the cost of who comes next.
+    """
     times: Dict[Any, List[float]] = {name: [] for name in runs}
     for turn in range(turns + 1):
         for name, run in runs.items():
+            time.sleep(REST)
             start = time.perf_counter()
             run()
             if turn > 0:
