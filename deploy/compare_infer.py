@@ -30,7 +30,8 @@ def main() -> None:
     os.environ.update(OMP_NUM_THREADS=cores, FLAGS_paddle_num_threads=cores)
     spawn = multiprocessing.get_context("spawn")
     theirs, end = spawn.Pipe()
-    spawn.Process(target=serve, args=(end, args.infer, args.theirs, args.image), daemon=True).start()
+    spawn.Process(target=serve, args=(end, args.infer, args.theirs, args.image)).start()
+    end.close()  # whatever ends that process is then an end of file here, and the other way round
     environment.configure()
 
     from rtseg_inference.selection import fastest
@@ -53,10 +54,11 @@ def main() -> None:
     first = next(iter(times.values()))
     for name, milliseconds in times.items():
         print(f"{name}: {milliseconds:.1f} ms, {first / milliseconds:.2f} times as fast")
+    theirs.send(False)
 
 
 def serve(connection, infer: str, folder: str, image: str) -> None:
-    """Answer each message with the mask."""
+    """Answer each True with the mask, until False."""
     theirs = their_predictor(infer, folder)
     while connection.recv():
         connection.send(their_mask(theirs, image))
