@@ -6,6 +6,7 @@ import typing
 from typing import Any, Callable, Iterable, Iterator, List
 
 from .errors import InputError
+from .weights import released
 
 
 def create_model(name: str, **overrides: Any):
@@ -14,7 +15,8 @@ def create_model(name: str, **overrides: Any):
     Args:
         name: a registered name, such as "RTFormer_Slim"; see :func:`list_models`.
         overrides: the component's keyword arguments, such as ``num_classes=19``. A dict with a "type" is itself
-            built first, as in YAML: ``backbone=dict(type="MiT_B0", token_merging="hq")``.
+            built first, as in YAML: ``backbone=dict(type="MiT_B0", token_merging="hq")``. ``pretrained`` is a file
+            of weights, or the data that this package's weights were trained on: "camvid" for RTFormer_Slim.
 
     Returns:
         The ``paddle.nn.Layer``, with random weights unless ``pretrained`` is given.
@@ -24,6 +26,9 @@ def create_model(name: str, **overrides: Any):
     """
     component = find_component(name)
     check_arguments(component, overrides)
+    release = released.find(f"{name}_{overrides.get('pretrained')}".lower())
+    if release is not None:
+        overrides = {**release.arguments, **overrides, "pretrained": release.path}
     return component(**{key: _build(value) for key, value in overrides.items()})
 
 

@@ -6,7 +6,7 @@ import pickle
 import re
 import struct
 import tarfile
-from typing import BinaryIO, Dict, Iterable, Mapping, Sequence, Union
+from typing import BinaryIO, Dict, Iterable, Mapping, Optional, Sequence, Union
 
 import numpy as np
 import safetensors
@@ -56,8 +56,10 @@ def read_state(path: str) -> State:
         raise _damaged(path, e) from e
 
 
-def save_state(state: Mapping[str, np.ndarray], path: str) -> None:
+def save_state(state: Mapping[str, np.ndarray], path: str, metadata: Optional[Dict[str, str]] = None) -> None:
     """Write ``state`` as ``.safetensors`` or as ``.pdparams`` (which ``paddle.load`` reads), whole or not at all.
+
+    ``metadata`` goes into the head of a ``.safetensors``; a ``.pdparams`` has no room for it.
 
     Raises:
         InputError: another extension, or a folder that cannot be written.
@@ -65,7 +67,7 @@ def save_state(state: Mapping[str, np.ndarray], path: str) -> None:
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     if path.endswith(".safetensors"):
         with atomic_path(path) as temporary:
-            safetensors.numpy.save_file(arrays, temporary)
+            safetensors.numpy.save_file(arrays, temporary, metadata)
     elif path.endswith(".pdparams"):
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             pickle.dump(arrays, file, protocol=4)

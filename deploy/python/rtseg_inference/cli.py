@@ -21,9 +21,11 @@ ALL_WRITTEN, SOME_FAILED, CANNOT_START = 0, 1, 2
 AUTO = "auto"
 
 
-def parser(prog: str = "python -m rtseg_inference") -> argparse.ArgumentParser:
+def parser(
+    prog: str = "python -m rtseg_inference", model: str = "exported model, a folder with deploy.yaml"
+) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog=prog, description=__doc__)
-    p.add_argument("--model", required=True, metavar="FOLDER", help="exported model, with its deploy.yaml")
+    p.add_argument("--model", required=True, help=model)
     p.add_argument(
         "--input", help="image, folder, video, camera or camera:N; without it the configurations are only checked"
     )

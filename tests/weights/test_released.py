@@ -1,0 +1,107 @@
+"""Weights that come with the package: what they say of themselves, by name into a model, from an image to a mask."""
+
+import json
+import os
+import pathlib
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+from rtseg_inference.contract import read_contract
+
+import paddle_rtseg
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.tools import infer, release
+from paddle_rtseg.weights import read_state, released, save_state
+
+ROOT = pathlib.Path(__file__).parents[2]
+FRAMES = ROOT / "tests" / "data" / "camvid_mini"
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A tiny network as the release command packs it, and its weights in float32."""
+    model = ["model.base_channels=8", "model.head_channels=8", "model.spp_channels=8"]
+    paddle.seed(1)
+    sizes = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
+    network = paddle_rtseg.create_model("RTFormer_Slim", num_classes=11, **sizes)
+    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    save_state(state, str(tmp_path / "trained.pdparams"))
+    path = str(tmp_path / "rtformer_slim_tiny.safetensors")
+    config = str(ROOT / "configs" / "rtformer" / "rtformer_slim_camvid_demo.yml")
+    arguments = ["--config", config, "--model_path", str(tmp_path / "trained.pdparams"), "--save", path]
+    release.main(release.parser().parse_args([*arguments, "--note", "terms=none", "--opts", *model]))
+    return path, state
+
+
+def test_kernels_are_halved_and_vectors_kept(packed):
+    path, state = packed
+    halved = read_state(path)
+    assert halved.keys() == state.keys()
+    for name, array in state.items():
+        assert halved[name].dtype == (np.float16 if array.ndim > 1 else np.float32)
+        np.testing.assert_allclose(halved[name], array, rtol=2**-11, atol=2**-25)
+
+
+def test_metadata_rebuilds_the_network(packed, monkeypatch):
+    path, state = packed
+    monkeypatch.setitem(released.SHA256, "rtformer_slim_tiny", released.sha256(path))
+    monkeypatch.setattr(released, "FOLDER", os.path.dirname(path))
+    metadata = released.find("rtformer_slim_tiny").metadata
+    assert metadata["terms"] == "none" and metadata["dataset"] == "CamVid"
+    assert [t["type"] for t in json.loads(metadata["transforms"])] == ["Normalize"]
+    model = paddle_rtseg.create_model("RTFormer_Slim", pretrained="tiny")
+    np.testing.assert_allclose(model.conv1[0].weight.numpy(), state["conv1.0.weight"], rtol=2**-11, atol=2**-25)
+
+
+def test_note_without_a_key(packed, tmp_path):
+    arguments = ["--config", str(ROOT / "configs/rtformer/rtformer_slim_camvid_demo.yml"), "--model_path"]
+    arguments += [str(tmp_path / "trained.pdparams"), "--save", str(tmp_path / "x.safetensors"), "--note", "free"]
+    sizes = ["model.base_channels=8", "model.head_channels=8", "model.spp_channels=8"]
+    with pytest.raises(InputError, match="--note KEY=TEXT"):
+        release.main(release.parser().parse_args([*arguments, "--opts", *sizes]))
+    assert not (tmp_path / "x.safetensors").exists()
+
+
+@pytest.mark.parametrize("name", released.SHA256)
+def test_every_release_says_what_it_is(name):
+    metadata = released.find(name).metadata
+    assert {"model", "arguments", "dataset", "transforms", "config", "data", "terms", "miou"} <= metadata.keys()
+    assert (ROOT / "configs" / "rtformer" / metadata["config"]).is_file()
+    assert os.path.getsize(released.find(name).path) < 12e6
+
+
+def test_damaged_release(monkeypatch):
+    monkeypatch.setitem(released.SHA256, "rtformer_slim_camvid", "0" * 64)
+    with pytest.raises(InputError, match="install them again"):
+        paddle_rtseg.create_model("RTFormer_Slim", pretrained="camvid")
+
+
+def test_camvid_weights_by_name():
+    model = paddle_rtseg.create_model("RTFormer_Slim", pretrained="camvid")
+    expected = read_state(released.find("rtformer_slim_camvid").path)
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), expected[name].astype(np.float32))
+
+
+def test_infer_by_name_segments_streets(tmp_path, capsys):
+    """The four test frames among the shipped ones, from file to mask."""
+    names = [line.split()[0].split("/")[1][:-4] for line in (FRAMES / "test.txt").read_text().split("\n") if line]
+    right = total = 0
+    for turn, name in enumerate(names):
+        image, out = str(FRAMES / "images" / (name + ".jpg")), str(tmp_path / "out")
+        arguments = ["--model", "rtformer_slim_camvid", "--input", image, "--save_dir", out, "--backend", "onednn"]
+        assert infer.main(infer.parser().parse_args(arguments)) == 0
+        assert ("exporting rtformer_slim_camvid, once" in capsys.readouterr().out) == (turn == 0)
+        mask = cv2.imread(os.path.join(out, "masks", name + ".png"), cv2.IMREAD_UNCHANGED)
+        label = cv2.imread(str(FRAMES / "labels" / (name + ".png")), cv2.IMREAD_UNCHANGED)
+        right, total = right + (mask == label).sum(), total + (label != 255).sum()
+    assert right > 0.8 * total
+    (folder,) = (tmp_path / "cache").glob("rtformer_slim_camvid-*")
+    assert len(read_contract(str(folder)).palette) == 11
