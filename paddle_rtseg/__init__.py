@@ -3,6 +3,8 @@
 Importing this package is cheap: neither Paddle nor PaddleSeg is imported until something of theirs is used.
 """
 
+import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib and crashes whoever needs the system's later
+
 from . import plugin
 
 __version__ = "0.1.0"

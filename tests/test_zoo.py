@@ -1,5 +1,8 @@
 """The Python API: models by name."""
 
+import subprocess
+import sys
+
 import pytest
 from paddleseg.cvlibs import manager
 
@@ -43,3 +46,10 @@ def test_unknown_names(arguments, words):
 def test_unknown_attribute_of_the_package():
     with pytest.raises(AttributeError, match="create_modle"):
         paddle_rtseg.create_modle  # noqa: B018
+
+
+def test_paddle_may_be_imported_next():
+    """Paddle 2.6 dies of a segmentation fault where zlib is first imported after it."""
+    script = "import paddle_rtseg, paddle; print(paddle_rtseg.create_model('RTFormer_Slim', num_classes=2).training)"
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()[-4:]) == (0, "True"), ran.stderr[-500:]
