@@ -8,9 +8,10 @@ import argparse
 import functools
 import json
 import os
+import tempfile
 
 from rtseg_inference import cli
-from rtseg_inference.files import cache_root
+from rtseg_inference.files import cache_root, make_folder
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.weights import released
@@ -35,11 +36,22 @@ def exported(release: released.Release) -> str:
     folder = os.path.join(cache_root(), f"{release.name}-{release.sha256[:16]}-paddle{paddle.__version__}")
     if os.path.isdir(folder):  # it came into being whole
         return folder
+    print(f"exporting {release.name}, once")
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=make_folder(cache_root())) as partial:
+        made = _export(release, os.path.join(partial, release.name))
+        try:
+            os.rename(made, folder)
+        except OSError:
+            if not os.path.isdir(folder):  # unless another process was faster
+                raise
+    return folder
+
+
+def _export(release: released.Release, folder: str) -> str:
     from paddle_rtseg.deploy.exporter import export_model
     from paddle_rtseg.deploy.preprocessing import from_transforms
     from paddle_rtseg.zoo import create_model
 
-    print(f"exporting {release.name}, once")
     transforms = json.loads(release.metadata["transforms"])
     export = functools.partial(
         export_model,

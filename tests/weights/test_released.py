@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import pytest
 from rtseg_inference.contract import read_contract
+from rtseg_inference.files import cache_root
 
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
@@ -88,6 +89,20 @@ def test_camvid_weights_by_name():
     expected = read_state(released.find("rtformer_slim_camvid").path)
     for name, tensor in model.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), expected[name].astype(np.float32))
+
+
+def test_interrupted_first_export_leaves_nothing(monkeypatch):
+    def interrupted(network, folder, *args, **kwargs):
+        os.makedirs(folder)
+        raise KeyboardInterrupt
+
+    release = released.find("rtformer_slim_camvid")
+    with monkeypatch.context() as patch:
+        patch.setattr("paddle_rtseg.deploy.exporter.export_model", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            infer.exported(release)
+    assert os.listdir(cache_root()) == []
+    assert read_contract(infer.exported(release)).num_classes == 11
 
 
 def test_infer_by_name_segments_streets(tmp_path, capsys):
