@@ -3,7 +3,8 @@
 import contextlib
 import difflib
 import os
-from typing import Any, Iterator, Optional
+from ast import literal_eval
+from typing import Any, Iterator, Optional, Sequence
 
 import paddle
 import yaml
@@ -21,12 +22,13 @@ KEYS = (
 )
 
 
-def load_config(path: Optional[str], **overrides: Any) -> Config:
+def load_config(path: Optional[str], opts: Optional[Sequence[str]] = None, **overrides: Any) -> Config:
     """Read a PaddleSeg config and check it.
 
     Args:
         path: the YAML file.
-        overrides: what PaddleSeg's ``Config`` takes besides: learning_rate, batch_size, iters, opts.
+        opts: "key.key=value" for each value that is to be another, as YAML or Python write it.
+        overrides: what PaddleSeg's ``Config`` takes besides: learning_rate, batch_size, iters.
 
     Raises:
         InputError: no such file, not YAML, or a key, component or argument that nobody knows.
@@ -35,6 +37,9 @@ def load_config(path: Optional[str], **overrides: Any) -> Config:
         raise InputError("expected a config, got none; name one with --config FILE.yml")
     if not os.path.isfile(path):
         raise InputError(f"expected a config file, got {path!r}, which does not exist; check --config")
+    if opts is not None:
+        pairs = (item.partition("=") for item in opts)
+        overrides["opts"] = [key + equals + _as_python(value) for key, equals, value in pairs]
     try:
         config = Config(path, **{key: value for key, value in overrides.items() if value is not None})
     except InputError:
@@ -110,6 +115,20 @@ def reporting(part: str) -> Iterator[None]:
         yield
     except (AssertionError, FileNotFoundError, RuntimeError) as e:
         raise InputError(f"{part}: {_one_line(e)}") from e
+
+
+def _as_python(value: str) -> str:
+    """A value of ``opts`` as PaddleSeg reads it, which is as Python's: YAML's "false" would be a text, and true."""
+    try:
+        literal_eval(value)
+        return value
+    except (ValueError, SyntaxError):
+        pass
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return repr(read) if read is None or isinstance(read, (bool, list, dict)) else value
 
 
 def _check_components(value: Any) -> None:

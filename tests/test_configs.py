@@ -58,3 +58,24 @@ def test_has_a_loss_for_each_output(path):
     outputs = model(paddle.to_tensor(np.zeros((2, 3, 64, 64), "float32")))
     assert len(outputs) == len(config.loss_cfg["coef"])
     assert {tuple(logits.shape) for logits in outputs} == {(2, classes, 64, 64)}
+
+
+OPTS = {
+    "null": None,
+    "None": None,
+    "false": False,
+    "True": True,
+    "1e-3": 1e-3,
+    "hq": "hq",
+    "a/b.pdparams": "a/b.pdparams",
+    "[true, false]": [True, False],
+    "[{q_mode: n2d}]": [{"q_mode": "n2d"}],
+}
+
+
+@pytest.mark.parametrize("text", OPTS)
+def test_values_on_the_command_line(text):
+    path = os.path.join("configs", "segformerpp", "segformerpp_b0_camvid_480x360.yml")
+    config = load_config(path, opts=[f"model.backbone.token_merging={text}"])
+    expected = {**load_config(path).dic["model"]["backbone"], "token_merging": OPTS[text]}
+    assert config.dic["model"]["backbone"] == expected
