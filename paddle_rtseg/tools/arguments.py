@@ -24,6 +24,12 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_weights(parser: argparse.ArgumentParser, **options: Any) -> None:
+    """The trained weights that a command uses."""
+    meaning = "weights: .pdparams, .safetensors, or the name of some that come along, such as rtformer_slim_camvid"
+    parser.add_argument("--model_path", metavar="FILE", help=meaning, **options)
+
+
 def add_test_time(parser: argparse.ArgumentParser, switch: str) -> None:
     """Test-time augmentation, switched on by ``--aug_eval`` or ``--aug_pred``, and sliding windows."""
     parser.add_argument(f"--{switch}", action="store_true", help="average over scales and flips")

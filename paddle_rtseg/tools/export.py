@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m paddleseg.export", description="Export a trained model for Paddle Inference."
     )
     arguments.add_common(p)
-    p.add_argument("--model_path", metavar="FILE", help="weights: .pdparams or .safetensors")
+    arguments.add_weights(p)
     p.add_argument(
         "--save_dir", default="./output/inference_model", help="folder to write (default ./output/inference_model)"
     )

@@ -12,7 +12,7 @@ from paddle_rtseg.tools import arguments
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddleseg.predict", description="Segment images with trained weights.")
     arguments.add_common(p)
-    p.add_argument("--model_path", metavar="FILE", help="weights: .pdparams or .safetensors")
+    arguments.add_weights(p)
     p.add_argument("--image_path", help="an image, a folder of images, or a text file that lists images")
     p.add_argument("--save_dir", default="./output/result", help="folder for the results (default ./output/result)")
     arguments.add_test_time(p, "aug_pred")

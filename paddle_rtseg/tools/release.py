@@ -14,7 +14,7 @@ from paddle_rtseg.tools import arguments
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddle_rtseg.release", description=__doc__.splitlines()[0])
     arguments.add_common(p)
-    p.add_argument("--model_path", required=True, metavar="FILE", help="weights: .pdparams or .safetensors")
+    arguments.add_weights(p, required=True)
     p.add_argument("--save", required=True, metavar="FILE.safetensors")
     p.add_argument("--note", action="append", default=[], metavar="KEY=TEXT", help="more metadata, such as terms")
     return p

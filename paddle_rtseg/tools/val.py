@@ -8,7 +8,7 @@ from paddle_rtseg.tools import arguments
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddleseg.val", description="Evaluate weights on the validation data.")
     arguments.add_common(p)
-    p.add_argument("--model_path", metavar="FILE", help="weights: .pdparams or .safetensors")
+    arguments.add_weights(p)
     p.add_argument("--num_workers", type=int, default=0, help="processes that load data (default 0: none)")
     arguments.add_test_time(p, "aug_eval")
     p.add_argument("--data_format", choices=["NCHW", "NHWC"], default="NCHW", help="NHWC: DeepLabV3P only")

@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from ..errors import InputError
 from ..files import atomic_path
+from . import released
 from .download import fetch, is_url
 from .pickles import read_pickle, widen_bfloat16
 
@@ -36,13 +37,17 @@ def read_state(path: str) -> State:
     back as float32; other types as they are.
 
     Args:
-        path: a file, or ``URL#sha256=HEX`` (see :func:`.download.fetch`).
+        path: a file, ``URL#sha256=HEX`` (see :func:`.download.fetch`), or the name of weights that come with this
+            package (see :mod:`.released`).
 
     Raises:
         InputError: no such file, not a format of these, damaged, or a pickle that asks for more than tensors.
     """
     if is_url(path):
         path = fetch(path)
+    release = released.find(path)
+    if release is not None:
+        path = release.path
     try:
         with open(path, "rb") as file:
             return _read(file)

@@ -12,6 +12,7 @@ from rtseg_inference.contract import read_contract
 from rtseg_inference.files import cache_root
 
 import paddle_rtseg
+from paddle_rtseg.config import Builder, load_config, load_model
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools import infer, release
 from paddle_rtseg.weights import read_state, released, save_state
@@ -89,6 +90,16 @@ def test_camvid_weights_by_name():
     expected = read_state(released.find("rtformer_slim_camvid").path)
     for name, tensor in model.state_dict().items():
         np.testing.assert_array_equal(tensor.numpy(), expected[name].astype(np.float32))
+
+
+def test_camvid_weights_in_a_config():
+    """Where a config or a command takes a file of weights, it takes the name."""
+    path = str(ROOT / "configs" / "rtformer" / "rtformer_slim_camvid_480x360.yml")
+    expected = paddle_rtseg.create_model("RTFormer_Slim", pretrained="camvid").seghead.conv2.weight.numpy()
+    started = Builder(load_config(path, opts=["model.pretrained=rtformer_slim_camvid"])).model
+    np.testing.assert_array_equal(started.seghead.conv2.weight.numpy(), expected)
+    trained = load_model(load_config(path), "rtformer_slim_camvid")
+    np.testing.assert_array_equal(trained.seghead.conv2.weight.numpy(), expected)
 
 
 def test_interrupted_first_export_leaves_nothing(monkeypatch):
