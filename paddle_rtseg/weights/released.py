@@ -18,7 +18,7 @@ from ..files import sha256
 
 #: SHA-256 of each file.
 SHA256: Dict[str, str] = {
-    "rtformer_slim_camvid": "d3d417004779d2fbb1943d70cc7f517df11110241f2b99f801b53e703ff3fd35",
+    "rtformer_slim_camvid": "16cb8f82872197996545eb418dcffa30834fbb373f62a2f66f5fc2bd48b37e41",
 }
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
