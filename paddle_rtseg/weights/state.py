@@ -64,11 +64,13 @@ def read_state(path: str) -> State:
 def save_state(state: Mapping[str, np.ndarray], path: str, metadata: Optional[Dict[str, str]] = None) -> None:
     """Write ``state`` as ``.safetensors`` or as ``.pdparams`` (which ``paddle.load`` reads), whole or not at all.
 
-    ``metadata`` goes into the head of a ``.safetensors``; a ``.pdparams`` has no room for it.
+    ``metadata`` goes into the head of a ``.safetensors``.
 
     Raises:
-        InputError: another extension, or a folder that cannot be written.
+        InputError: another extension, metadata for a ``.pdparams``, or a folder that cannot be written.
     """
+    if metadata and not path.endswith(".safetensors"):
+        raise InputError(f"expected a name that ends in .safetensors, with room for metadata, got {path!r}; change it")
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     if path.endswith(".safetensors"):
         with atomic_path(path) as temporary:

@@ -71,6 +71,13 @@ def test_note_without_a_key(packed, tmp_path):
     assert not (tmp_path / "x.safetensors").exists()
 
 
+def test_metadata_needs_safetensors(tmp_path):
+    path = tmp_path / "x.pdparams"
+    with pytest.raises(InputError, match=r"\.safetensors"):
+        save_state({"a": np.ones(3, np.float32)}, str(path), {"terms": "none"})
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("name", released.SHA256)
 def test_every_release_says_what_it_is(name):
     metadata = released.find(name).metadata
