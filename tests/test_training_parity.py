@@ -94,4 +94,4 @@ def test_first_hundred_iterations(config, tmp_path, monkeypatch, float64):
     assert len(ours) == len(theirs) == ITERS
     assert theirs[-10:].mean() < 0.9 * theirs[:10].mean()  # something was learnt, so there is a curve to compare
     np.testing.assert_allclose(ours[:40], theirs[:40], rtol=1e-8)
-    np.testing.assert_allclose(ours[-10:].mean(), theirs[-10:].mean(), rtol=0.01)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3)  # seen: 4e-10 after sixty, 4e-6 after a hundred
