@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from rtseg_inference import processor
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools.command import run
@@ -165,6 +166,13 @@ def test_a_gpu_where_there_is_none(folder):
     tool = importlib.import_module("paddle_rtseg.tools.train")
     with pytest.raises(InputError, match=r"got 'gpu'.*--device cpu"):
         tool.main(tool.parser().parse_args(["--config", "config.yml", "--device", "gpu"]))
+
+
+def test_bf16_on_a_processor_without_it(folder, monkeypatch):
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx2"}))
+    with pytest.raises(InputError, match="expected a processor with AVX-512 for bf16"):
+        call("train", "--config", "config.yml", "--precision", "bf16")
+    assert not (folder / "output").exists()
 
 
 def test_sliding_windows_want_their_size(folder):

@@ -1,12 +1,16 @@
 """Convolutions and softmax through oneDNN against Paddle's own."""
 
 import copy
+import os
+import subprocess
+import sys
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
 from paddle import nn
+from rtseg_inference import processor
 
 from paddle_rtseg import onednn
 from paddle_rtseg.errors import InputError
@@ -38,6 +42,8 @@ def run(layer, image, gradient=None):
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("precision, tolerance", [("fp32", 1e-5), ("bf16", 2e-2)])
 def test_convolution_equals_paddle(case, precision, tolerance):
+    if processor.obstacle(precision):
+        pytest.skip(processor.obstacle(precision))
     channels, out, kernel, stride, padding, dilation, groups, bias = case
     plain = nn.Conv2D(channels, out, kernel, stride, padding, dilation, groups, bias_attr=None if bias else False)
     if bias:
@@ -48,6 +54,33 @@ def test_convolution_equals_paddle(case, precision, tolerance):
     for expected, got in zip(run(plain, image), run(fast, image)):
         assert got.shape == expected.shape
         np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("instruction_set", "needed"), [("SSE41", "sse4_1"), ("AVX2", "avx2"), ("AVX512_CORE", "avx512bw")]
+)
+def test_lesser_instruction_sets(instruction_set, needed):
+    """The tests of this file again, on processors that lack what this one has."""
+    if needed not in processor.flags():
+        pytest.skip(f"this processor has no {needed}")
+    if "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("ONEDNN_MAX_CPU_ISA holds this run to an instruction set already")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__]
+    command += ["-k", "not lesser_instruction_sets"]
+    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": instruction_set}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    skipped = f"{len(CASES)} skipped" in done.stdout  # the bf16 ones
+    assert skipped == (not instruction_set.startswith("AVX512"))
+
+
+def test_bf16_without_avx512_is_refused(monkeypatch):
+    monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx2"}))
+    layer = nn.Conv2D(3, 4, 3)
+    with pytest.raises(InputError, match="expected a processor with AVX-512 for bf16, got one without avx512f"):
+        onednn.accelerate(layer, "bf16")
+    assert type(layer) is nn.Conv2D
+    assert onednn.accelerate(layer, "fp32") == 1
 
 
 def test_strided_views_and_shared_weights():

@@ -3,6 +3,7 @@
 from typing import Callable
 
 import numpy as np
+from rtseg_inference import processor
 
 from ..errors import InputError
 
@@ -43,6 +44,7 @@ def _onnxruntime(path: str, precision: str, threads: int) -> Callable[[np.ndarra
 def _openvino(path: str, precision: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:
     import openvino
 
+    processor.require(precision)
     kinds = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16}
     settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": kinds[precision]}
     compiled = openvino.Core().compile_model(path, "CPU", {**settings, "PERFORMANCE_HINT": "LATENCY"})

@@ -16,6 +16,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from rtseg_inference import environment
+    from rtseg_inference.processor import obstacle
 
     import paddle_rtseg
 
@@ -26,7 +27,12 @@ def main(args: argparse.Namespace) -> None:
             "platform": platform.platform(),
             **{name: version(name) for name in ("numpy", "cv2", "paddle", "paddleseg", "safetensors")},
         },
-        "CPU": {"processor": processor(), "usable cores": environment.usable_cores(), **environment.current()},
+        "CPU": {
+            "processor": processor(),
+            "usable cores": environment.usable_cores(),
+            "bf16": obstacle("bf16") or "yes",
+            **environment.current(),
+        },
         "Paddle": features(),
         "Plug-in": plugin(),
     }

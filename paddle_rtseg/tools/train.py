@@ -47,6 +47,7 @@ def main(args: argparse.Namespace) -> None:
 
     from paddleseg.core import train
     from paddleseg.utils import utils
+    from rtseg_inference import processor
 
     from paddle_rtseg import checkpoints, onednn
     from paddle_rtseg.config import Builder, load_config, reporting, use_data_format
@@ -59,6 +60,8 @@ def main(args: argparse.Namespace) -> None:
         batch_size=args.batch_size,
         opts=args.opts,
     )
+    if args.precision == "bf16":
+        processor.require("bf16")
     device = arguments.set_device(args.device)
     make_folder(args.save_dir)
     if args.resume_model == "auto":

@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from rtseg_inference import Predictor, contract, postprocess, tensorrt
+from rtseg_inference import Predictor, contract, postprocess, processor, tensorrt
 from rtseg_inference.geometry import Geometry
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
@@ -226,6 +226,13 @@ def test_a_corrupt_image_is_skipped_and_counted(rtseg_infer, exported, photos, t
     ]
     assert "skipped 1: " in err and "skipped empty: " in err and "3 written" in shown and "3 failed" in shown
     assert "skipped small: the model takes NCHW inputs of 1x3x32x32 to anyx3xanyxany, got 1x3x20x20" in err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("limit", ["", "avx2", "AVX512_CORE", "DEFAULT"])
+def test_processor_obstacles_are_those_of_python(precision, limit, host_check, monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert run(host_check, "processor", precision) == (0, f"{processor.obstacle(precision) or ''}\n", "")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.99])

@@ -16,6 +16,7 @@
 
 #include "error.hpp"
 #include "npy.hpp"
+#include "processor.hpp"
 #include "tensorrt.hpp"
 
 namespace rtseg {
@@ -97,6 +98,8 @@ void set_up_openvino(Config& config, const Contract& contract, PrecisionType pre
 }
 
 void set_up_cpu(Config& config, const Contract& contract, const Configuration& configuration) {
+  const std::string obstacle = processor_obstacle(configuration.precision);
+  if (!obstacle.empty()) throw InputError(obstacle);
   config.DisableGpu();
   config.SetCpuMathLibraryNumThreads(thread_count(configuration.threads));
   if (configuration.backend == "onednn") {

@@ -2,6 +2,7 @@
 //   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
+//   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
 //   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, by Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
 #include <algorithm>
@@ -20,6 +21,7 @@
 #include "npy.hpp"
 #include "postprocess.hpp"
 #include "preprocess.hpp"
+#include "processor.hpp"
 #include "program.hpp"
 
 namespace {
@@ -121,6 +123,10 @@ int run(const std::vector<std::string>& args) {
     Array array{batch.shape, batch.values};
     if (array.values.empty()) array.values.assign(batch.raw.begin(), batch.raw.end());
     rtseg::write_npy(args[2], array);
+    return 0;
+  }
+  if (command == "processor" && args.size() == 2) {
+    std::printf("%s\n", rtseg::processor_obstacle(args[1]).c_str());
     return 0;
   }
   if (command == "engine" && args.size() == 3) {

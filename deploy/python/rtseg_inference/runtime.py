@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import environment, tensorrt
+from . import environment, processor, tensorrt
 from .contract import Contract
 from .errors import InputError
 from .files import cache_root
@@ -52,6 +52,8 @@ class Runtime:
     """
 
     def __init__(self, contract: Contract, configuration: Configuration):
+        if configuration.device == "cpu":
+            processor.require(configuration.precision)
         self.contract, self.configuration = contract, configuration
         self.threads = configuration.threads or int(environment.settings()["OMP_NUM_THREADS"])
         environment.configure(self.threads)

@@ -6,6 +6,7 @@ from typing import Dict, List, Optional, Tuple
 
 import numpy as np
 
+from . import processor
 from .contract import read_contract
 from .errors import InputError
 from .files import read_image
@@ -44,9 +45,11 @@ def fastest(
         The fastest predictor that passes :meth:`Predictor.verify`, and what was tried.
 
     Raises:
-        InputError: none passes, or the model itself is damaged.
+        InputError: none passes, the processor does not compute in ``precision``, or the model itself is damaged.
     """
     read_contract(model_dir)  # what is wrong with the folder is wrong for each backend: say it once
+    if device == "cpu":
+        processor.require(precision)
     passed: Dict[str, Predictor] = {}
     notes: Dict[str, str] = {}
     for backend in BACKENDS.get(device, ()):

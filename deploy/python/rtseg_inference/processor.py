@@ -1,0 +1,59 @@
+"""What this machine's processor can compute. The one place that is asked.
+
+oneDNN, and OpenVINO with it, compute in a 16-bit type only on processors with the instructions for it. On others Paddle
+fails inside oneDNN, or computes in fp32 silently; a command says so before it begins.
+"""
+
+import functools
+import os
+from typing import FrozenSet, Mapping, NamedTuple, Optional, Tuple
+
+from .errors import InputError
+
+_AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")  # what oneDNN calls avx512_core
+
+
+class _Need(NamedTuple):
+    name: str
+    flags: Tuple[str, ...]  #: as /proc/cpuinfo names them
+    withheld_by: Tuple[str, ...]  #: values of ONEDNN_MAX_CPU_ISA that keep oneDNN from using them
+
+
+_LESS_THAN_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
+_LESS_THAN_FP16 = (*_LESS_THAN_AVX512, "AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16")
+_NEEDS = {
+    "bf16": _Need("AVX-512", _AVX512, _LESS_THAN_AVX512),
+    "fp16": _Need("AVX-512 FP16", (*_AVX512, "avx512_fp16"), _LESS_THAN_FP16),
+}
+
+
+@functools.lru_cache(maxsize=1)
+def flags() -> FrozenSet[str]:
+    """The instruction sets of the processor, by the names of /proc/cpuinfo; empty where that cannot be read."""
+    try:
+        with open("/proc/cpuinfo") as f:
+            return frozenset(next((line.partition(":")[2] for line in f if line.startswith("flags")), "").split())
+    except OSError:
+        return frozenset()
+
+
+def obstacle(precision: str, environ: Mapping[str, str] = os.environ) -> Optional[str]:
+    """Why oneDNN and OpenVINO cannot compute in ``precision`` on this processor; None where they can."""
+    need = _NEEDS.get(precision)
+    if need is None:
+        return None
+    missing = [flag for flag in need.flags if flag not in flags()]
+    if missing:
+        return f"expected a processor with {need.name} for {precision}, got one without {', '.join(missing)}; use fp32"
+    for name in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        limit = environ.get(name, "")
+        if limit.upper() in need.withheld_by:
+            return f"expected {need.name} to be allowed for {precision}, got {name}={limit}; unset it or use fp32"
+    return None
+
+
+def require(precision: str) -> None:
+    """Raise :class:`InputError` unless this processor computes in ``precision``."""
+    reason = obstacle(precision)
+    if reason:
+        raise InputError(reason)
