@@ -18,6 +18,10 @@ def __getattr__(name):
         from .weights import load_weights
 
         return load_weights
+    if name == "onednn":  # its place until 0.1
+        from .training import onednn
+
+        return onednn
     if name in __all__:
         from . import zoo
 

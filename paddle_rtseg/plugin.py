@@ -19,7 +19,7 @@ PADDLESEG_COMMANDS = ("train", "val", "predict", "export")
 OWN_COMMANDS = ("infer", "check_dataset", "compare", "convert", "benchmark", "env", "trt_report", "release")
 
 _PACKAGE = __name__.partition(".")[0]
-_TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tools")
+_HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Finder:
@@ -36,6 +36,8 @@ class Finder:
         if package == "paddleseg" and command in PADDLESEG_COMMANDS:
             return cls._find_elsewhere(name, path, target) or _tool(name, command)
         if package == _PACKAGE and command in PADDLESEG_COMMANDS + OWN_COMMANDS:
+            if os.path.isdir(os.path.join(_HERE, command)):
+                return None  # a package of this name, whose __main__ is the command
             return _tool(name, command)
         return None
 
@@ -64,9 +66,11 @@ def register() -> None:
         ImportError: this package does not work with what is installed; the message says how to switch it off.
     """
     try:
-        from . import compat, data, losses, models  # noqa: F401  the last three register what they hold
+        from . import data, models  # noqa: F401  they register what they hold, and so do the losses
+        from .compat import patches
+        from .training import losses  # noqa: F401
 
-        compat.apply()
+        patches.apply()
     except Exception as e:
         raise ImportError(
             f"{_PACKAGE} could not register with PaddleSeg ({type(e).__name__}: {e}); "
@@ -94,5 +98,5 @@ def _registering(exec_module):
 def _tool(name, command):
     import importlib.util
 
-    path = os.path.join(_TOOLS, command + ".py")
+    path = os.path.join(_HERE, "tools", command + ".py")
     return importlib.util.spec_from_file_location(name, path) if os.path.exists(path) else None

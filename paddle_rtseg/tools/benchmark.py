@@ -46,11 +46,11 @@ def main(args: argparse.Namespace) -> None:
     import paddle
     from rtseg_inference import environment
 
-    from paddle_rtseg import benchmarking
+    from paddle_rtseg.benchmark import timing
     from paddle_rtseg.files import atomic_path
     from paddle_rtseg.tools.env import processor
 
-    rows = benchmarking.benchmark(
+    rows = timing.benchmark(
         args.models,
         sizes,
         args.backends,
@@ -61,11 +61,11 @@ def main(args: argparse.Namespace) -> None:
         report=lambda line: print(line, file=sys.stderr),
     )
     settings = ", ".join(f"{name}={value}" for name, value in environment.current().items())
-    peak = benchmarking.matrix_peak()
+    peak = timing.matrix_peak()
     table = (
         f"{processor()}, {environment.usable_cores()} cores, {peak:.0f} GFLOP/s in matrix products at best, Paddle "
         f"{paddle.__version__}, {args.precision}, medians of {args.turns} turns, {settings}\n\n"
-        + benchmarking.as_markdown(rows, peak)
+        + timing.as_markdown(rows, peak)
     )
     print(table)
     if args.save:
@@ -73,7 +73,7 @@ def main(args: argparse.Namespace) -> None:
             f.write(table)
     if args.plot:
         with atomic_path(args.plot) as path:
-            benchmarking.plot(rows, path)
+            timing.plot(rows, path)
 
 
 def size(text: str) -> Tuple[int, int]:

@@ -50,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from paddle_rtseg.config import load_config, load_model
-    from paddle_rtseg.deploy.exporter import export_model
-    from paddle_rtseg.deploy.preprocessing import from_transforms
+    from paddle_rtseg.export.exporter import export_model
+    from paddle_rtseg.export.preprocessing import from_transforms
     from paddle_rtseg.files import atomic_path
 
     config = load_config(args.config, opts=args.opts)

@@ -48,8 +48,8 @@ def exported(release: released.Release) -> str:
 
 
 def _export(release: released.Release, folder: str) -> str:
-    from paddle_rtseg.deploy.exporter import export_model
-    from paddle_rtseg.deploy.preprocessing import from_transforms
+    from paddle_rtseg.export.exporter import export_model
+    from paddle_rtseg.export.preprocessing import from_transforms
     from paddle_rtseg.zoo import create_model
 
     transforms = json.loads(release.metadata["transforms"])

@@ -49,9 +49,9 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg.utils import utils
     from rtseg_inference import processor
 
-    from paddle_rtseg import checkpoints, onednn
     from paddle_rtseg.config import Builder, load_config, reporting, use_data_format
     from paddle_rtseg.files import make_folder
+    from paddle_rtseg.training import checkpoints, onednn
 
     config = load_config(
         args.config,

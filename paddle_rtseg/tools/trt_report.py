@@ -23,8 +23,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    from paddle_rtseg.deploy.trt_rules import as_dict, as_text, report
     from paddle_rtseg.files import atomic_path
+    from paddle_rtseg.trt_report.rules import as_dict, as_text, report
 
     result = report(args.model, args.paddle, args.tensorrt)
     print(as_text(result))

@@ -20,8 +20,8 @@ def main(args: argparse.Namespace) -> None:
     from paddleseg.core import evaluate
     from paddleseg.utils import utils
 
-    from paddle_rtseg import onednn
     from paddle_rtseg.config import Builder, load_config, load_model, reporting, use_data_format
+    from paddle_rtseg.training import onednn
 
     config = load_config(args.config, opts=args.opts)
     settings = arguments.test_time_settings(args, config.test_config, "aug_eval")

@@ -14,7 +14,7 @@ import yaml
 from paddleseg.deploy.infer import DeployConfig
 from paddleseg.utils import metrics, train_profiler
 
-from paddle_rtseg import compat
+from paddle_rtseg.compat import patches
 from paddle_rtseg.compat.patch import Patch, paddle_version
 
 
@@ -63,8 +63,8 @@ def test_patch_stands_aside(where, wrong, paddle_from):
 
 
 def test_patches_are_applied_once_and_stay():
-    assert compat.apply() == []
-    assert len({patch.name for patch in compat.PATCHES}) == len(compat.PATCHES)
+    assert patches.apply() == []
+    assert len({patch.name for patch in patches.PATCHES}) == len(patches.PATCHES)
 
 
 def test_patched_functions_keep_their_signatures(without):

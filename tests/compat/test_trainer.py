@@ -12,9 +12,9 @@ import pytest
 import tiny_training
 from paddleseg.core import evaluate
 
-from paddle_rtseg import checkpoints
-from paddle_rtseg.data.loading import CheckedLoader
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.training import checkpoints
+from paddle_rtseg.training.loading import CheckedLoader
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +56,7 @@ def test_fewer_images_than_a_batch(without, run, monkeypatch):
         return iter(())
 
     with without("runs without a step"), monkeypatch.context() as patch, pytest.raises(TimeoutError):
-        patch.setattr("paddle_rtseg.data.loading.CheckedLoader.__iter__", give_up_after_three)
+        patch.setattr("paddle_rtseg.training.loading.CheckedLoader.__iter__", give_up_after_three)
         run(1, batch_size=9)
     with pytest.raises(InputError, match="9 training images, got 8"):
         run(1, batch_size=9)

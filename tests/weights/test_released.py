@@ -116,7 +116,7 @@ def test_interrupted_first_export_leaves_nothing(monkeypatch):
 
     release = released.find("rtformer_slim_camvid")
     with monkeypatch.context() as patch:
-        patch.setattr("paddle_rtseg.deploy.exporter.export_model", interrupted)
+        patch.setattr("paddle_rtseg.export.exporter.export_model", interrupted)
         with pytest.raises(KeyboardInterrupt):
             infer.exported(release)
     assert os.listdir(cache_root()) == []

@@ -1,0 +1,296 @@
+"""How fast networks are here, against each other: all in one process, in turns, medians.
+
+Machines are noisy and differ; so every turn times each variant once, one after the other, and what is worth keeping
+is the ratio of two medians of one run.
+"""
+
+import gc
+import os
+import re
+import statistics
+import tempfile
+import time
+from ast import literal_eval
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import paddle
+from rtseg_inference import Predictor
+from rtseg_inference.runtime import BACKENDS
+from rtseg_inference.selection import first_line
+
+from ..errors import InputError
+from ..export.exporter import export_model
+from ..export.golden import street_scene
+from ..export.preprocessing import Preprocessing
+from ..models.macs import count_macs
+from ..zoo import create_model
+from . import other_runtimes
+
+#: What a network can be timed in: layer by layer, a step of training, the token merging in it alone, or exported on one
+#: of Paddle Inference's CPU backends or in another runtime.
+MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"], *other_runtimes.RUNTIMES)
+REST = 0.25  # seconds
+NOT_FORWARD = ("training", "matching")
+#: The form that a mode needs, where it is not the one that Paddle writes by itself.
+FORMATS = {"openvino": "pdmodel", **dict.fromkeys(other_runtimes.RUNTIMES, "onnx")}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    model: str
+    size: Tuple[int, int]  #: height, width
+    mode: str
+    million_parameters: float
+    giga_macs: float  #: of one image; see :func:`.models.macs.count_macs`
+    milliseconds: Optional[float]  #: median for one image; None if it could not run
+    spread: Optional[float]  #: distance of the quartiles, milliseconds
+    note: str = ""  #: why it could not run
+    megabytes: Optional[float] = None  #: what a training step allocates at most beyond what was there before it
+
+
+def parse_model(text: str) -> Tuple[str, Dict[str, Any]]:
+    """``NAME:key=value,part.key=value`` -> name and keyword arguments.
+
+    Raises:
+        InputError: an argument without a value.
+    """
+    name, _, rest = text.partition(":")
+    arguments: Dict[str, Any] = {}
+    for item in filter(None, re.split(r",(?![^\[]*\])", rest)):  # a comma inside brackets parts the items of a list
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise InputError(f"expected MODEL:KEY=VALUE,..., got {item!r} in {text!r}; give the key a value")
+        *parents, last = key.split(".")
+        place = arguments
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = _literal(value)
+    return name, arguments
+
+
+def benchmark(
+    models: Sequence[str],
+    sizes: Sequence[Tuple[int, int]],
+    modes: Sequence[str] = ("onednn",),
+    precision: str = "fp32",
+    num_classes: int = 19,
+    turns: int = 11,
+    threads: int = 0,
+    report: Callable[[str], None] = lambda line: None,
+) -> List[Row]:
+    """Time each model at each size in each mode, with random weights.
+
+    The exported forms are timed from an 8-bit image to the mask at its size; where a model offers its logits before the
+    last upsampling, as all of this package do, these are exported and finished on the host. ``dygraph`` times the
+    forward pass, ``training`` forward, backward and the gradients' clearing, with cross entropy on every output, and
+    ``matching`` the token merging of all blocks, there and back, layer by layer and without the network around it.
+
+    Args:
+        models: see :func:`parse_model`; whatever PaddleSeg's manager knows, PaddleSeg's own included.
+        sizes: height and width of the images.
+        modes: of :data:`MODES`.
+        precision: of the exported forms: "fp32" or "bf16".
+        turns: measurements of each; one more, the first, is thrown away.
+        threads: of the exported forms; 0 for all cores.
+        report: called with a line now and then.
+
+    Raises:
+        InputError: an unknown model or mode.
+    """
+    for mode in modes:
+        if mode not in MODES:
+            raise InputError(f"expected a mode among {', '.join(MODES)}, got {mode!r}; choose one of these")
+    parsed = [parse_model(text) for text in models]
+    rows = []
+    for size in sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            runs: Dict[Tuple[str, str], Callable[[], Any]] = {}
+            facts: Dict[str, Tuple[float, float]] = {}
+            notes: Dict[Tuple[str, str], str] = {}
+            for i, (text, (name, arguments)) in enumerate(zip(models, parsed)):
+                network = create_model(name, num_classes=num_classes, **arguments)
+                network.eval()
+                parameters = sum(p.size for p in network.parameters()) / 1e6
+                facts[text] = parameters, count_macs(network, size) / 1e9
+                for mode in modes:
+                    report(f"preparing {text} at {size[0]}x{size[1]}, {mode}")
+                    try:
+                        target = os.path.join(folder, str(i))
+                        runs[text, mode] = _runner(network, size, mode, precision, threads, target, num_classes)
+                    except (InputError, RuntimeError, TypeError) as e:  # not every network can be exported
+                        notes[text, mode] = first_line(e)
+            memory = {name: peak_memory(run) for name, run in runs.items() if name[1] == "training"}
+            times = measure(runs, turns)
+        for text in models:
+            for mode in modes:
+                taken = times.get((text, mode))
+                median = statistics.median(taken) if taken else None
+                quartiles = statistics.quantiles(taken, n=4) if taken else None
+                spread = quartiles[2] - quartiles[0] if quartiles else None
+                note = notes.get((text, mode), "")
+                rows.append(Row(text, size, mode, *facts[text], median, spread, note, memory.get((text, mode))))
+    return rows
+
+
+def measure(runs: Dict[Any, Callable[[], Any]], turns: int) -> Dict[Any, List[float]]:
+    """Milliseconds of each call, ``turns`` times in turns; a first turn is thrown away.
+
+    Before each there is a rest: threads of OpenMP go on spinning for 200 ms, at the cost of who comes next.
+    """
+    times: Dict[Any, List[float]] = {name: [] for name in runs}
+    for turn in range(turns + 1):
+        for name, run in runs.items():
+            time.sleep(REST)
+            start = time.perf_counter()
+            run()
+            if turn > 0:
+                times[name].append(1e3 * (time.perf_counter() - start))
+    return times
+
+
+def peak_memory(run: Callable[[], Any]) -> Optional[float]:
+    """Megabytes (2**20 bytes) that Paddle allocates on the CPU at most during a call, beyond what it held before.
+
+    None where Paddle cannot tell, as 2.6.
+    """
+    core = paddle.base.core
+    if not hasattr(core, "host_memory_stat_reset_peak_value"):
+        return None
+    gc.collect()
+    core.host_memory_stat_reset_peak_value("Allocated", 0)
+    before = core.host_memory_stat_current_value("Allocated", 0)
+    run()
+    return (core.host_memory_stat_peak_value("Allocated", 0) - before) / 2**20
+
+
+def matrix_peak() -> float:
+    """GFLOP/s (two for a multiply-accumulate) of the fastest of ten float32 products of 2048 x 2048 matrices, by NumPy
+    on all cores: what can be had of this machine at best."""
+    a = np.random.default_rng(0).random((2048, 2048), np.float32)
+    seconds = min(measure({"product": lambda: a @ a}, turns=10)["product"]) / 1e3
+    return 2 * 2048**3 / seconds / 1e9
+
+
+def as_markdown(rows: Sequence[Row], peak: float) -> str:
+    """The rows as a Markdown table.
+
+    The ratio is the first model's time over the row's, at that size and mode; ``peak`` is :func:`matrix_peak`'s.
+    """
+    first = {}
+    for row in rows:
+        first.setdefault((row.size, row.mode), row.milliseconds)
+    lines = [
+        "| model | size | mode | M parameters | GMACs | ms | ± | ms / GMAC | of the peak | ratio | MB |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        facts = f"| {row.model} | {row.size[0]}x{row.size[1]} | {row.mode} "
+        facts += f"| {row.million_parameters:.2f} | {row.giga_macs:.1f} "
+        if row.milliseconds is None:
+            lines.append(f"{facts}| did not run: {row.note} | | | | | |")
+            continue
+        base = first[row.size, row.mode]
+        ratio = f"{base / row.milliseconds:.2f}" if base else ""
+        memory = "" if row.megabytes is None else f"{row.megabytes:.0f}"
+        figures = f"{row.milliseconds:.1f} | {row.spread:.1f} | {row.milliseconds / row.giga_macs:.2f}"
+        # A training step has the gradients' products too, and matching is not what the MACs count.
+        share = f"{2e5 * row.giga_macs / row.milliseconds / peak:.0f} %" if row.mode not in NOT_FORWARD else ""
+        lines.append(f"{facts}| {figures} | {share} | {ratio} | {memory} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: Sequence[Row], path: str) -> None:
+    """Write a picture of milliseconds against MACs, a line for each model and mode through its sizes."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(9, 6))
+    timed = [row for row in rows if row.milliseconds is not None]
+    for i, (model, mode) in enumerate(dict.fromkeys((row.model, row.mode) for row in timed)):
+        points = sorted((r.giga_macs, r.milliseconds) for r in timed if (r.model, r.mode) == (model, mode))
+        style = "osv^D"[i // 10 % 5] + ("-" if i < 10 else "--")  # matplotlib has ten colours
+        axes.plot(*zip(*points), style, label=f"{model}, {mode}")
+    axes.set(xscale="log", yscale="log", xlabel="GMACs of one image", ylabel="milliseconds, median")
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def _runner(network, size, mode, precision, threads, folder, num_classes) -> Callable[[], Any]:
+    """A function without arguments that does once what is to be timed."""
+    image = street_scene(*size)
+    if mode == "matching":
+        return _matching(network, size)
+    if mode in ("dygraph", "training"):
+        x = paddle.to_tensor((image.astype("float32") / 127.5 - 1).transpose(2, 0, 1)[None])  # (1, 3, H, W)
+        return (lambda: _forward(network, x)) if mode == "dygraph" else (lambda: _step(network, x, num_classes))
+    form = FORMATS.get(mode)
+    folder = f"{folder}_{form}"
+    if not os.path.exists(folder):
+        op = "logits" if hasattr(network, "low_resolution_logits") else "argmax"
+        network.eval()
+        export_model(network, folder, Preprocessing(), input_shape=[1, 3, *size], output_op=op, format=form)
+    if mode in other_runtimes.RUNTIMES:
+        predictor = Predictor(folder, "cpu", "onednn", precision, threads)  # for all that is around the network
+        program = predictor.contract.path(predictor.contract.model)
+        run = other_runtimes.load(mode, os.path.splitext(program)[0] + ".onnx", precision, predictor.runtime.threads)
+        predictor.runtime = SimpleNamespace(run=run)
+    else:
+        predictor = Predictor(folder, "cpu", mode, precision, threads)
+    verification = predictor.verify()
+    if not verification.passed:
+        raise InputError(f"its output is not the golden one: {verification}")
+    return lambda: predictor.predict(image)
+
+
+def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], Any]:
+    """Merging and unmerging of random tokens, as often as the network does for one image of ``size``."""
+    backbone = getattr(network, "backbone", network)
+    if not any(method for stage in getattr(backbone, "merging", ()) for method in stage):
+        raise InputError("it merges no tokens")
+    tasks = []
+    height, width = (-(-side // (2 * backbone.input_stride)) for side in size)
+    for i, (dim, stage, reduction) in enumerate(zip(backbone.feat_channels, backbone.merging, backbone.sr_ratios), 1):
+        height, width = -(-height // 2), -(-width // 2)
+        for method, step in ((stage.query, 1), (stage.key_value, reduction)):
+            if method:
+                tokens = height // step, width // step
+                blocks = len(getattr(backbone, f"block{i}"))
+                tasks += [(method, paddle.randn([1, tokens[0] * tokens[1], dim]), tokens)] * blocks
+
+    @paddle.no_grad()
+    def run() -> None:
+        for method, x, tokens in tasks:
+            merge, unmerge = method(x, tokens, backbone.constants)
+            unmerge(merge(x))
+
+    return run
+
+
+def _forward(network: paddle.nn.Layer, x: paddle.Tensor) -> None:
+    network.eval()
+    with paddle.no_grad():
+        network(x)[0].numpy()
+
+
+def _step(network: paddle.nn.Layer, x: paddle.Tensor, num_classes: int) -> None:
+    network.train()
+    label = (x.mean(axis=1) * 1e3).astype("int64") % num_classes  # (1, H, W), as varied as the image
+    losses = [paddle.nn.functional.cross_entropy(logits, label, axis=1) for logits in network(x)]
+    sum(losses).backward()
+    network.clear_gradients()
+
+
+def _literal(text: str) -> Any:
+    try:
+        return literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,329 @@
+"""What PaddleSeg gets wrong on current Paddle: one small, dated patch each.
+
+``PATCHES`` is the whole list. Each patch names what it mends and for which versions, and applies only where the
+wrong text stands in the installed PaddleSeg (:mod:`.patch`); PaddleSeg's develop branch has mended most of it.
+
+Not here, because no patch can reach it or none is needed:
+
+* RTFormer's export: our own RTFormer exports with a free batch.
+* PaddleSeg's deploy scripts lie outside its package: ``python -m paddle_rtseg.infer`` takes their place.
+* zlib before Paddle 2.6: :mod:`paddle_rtseg.plugin` imports it in time.
+* ``paddle.flops`` on NumPy 2.4: the installation requires a NumPy below 2.
+"""
+
+from typing import List
+
+from ..training import checkpoints, hooks
+from ..training.loading import CheckedLoader
+from ..training.sampling import ResumableSampler
+from .patch import Patch
+
+_LOSSES = "paddleseg.models.losses."
+_TRAIN = "paddleseg.core.train:train"
+
+PATCHES = (
+    Patch(
+        name="cross-entropy types",
+        mends="CrossEntropyLoss, plain, weighted or distilling, multiplies integers by floats: TypeError",
+        paddleseg="2.9.0 and older",
+        paddle=(3, 0),
+        where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
+        changes=[
+            ("F.one_hot(label * mask,", "F.one_hot(label * mask.astype(label.dtype),"),
+            ("coef = paddle.ones_like(label)", "coef = paddle.ones_like(mask)"),
+        ],
+    ),
+    Patch(
+        name="cross-entropy weight over all pixels",
+        mends="CrossEntropyLoss with weight and avg_non_ignore=False takes the one-hot of ignored pixels: ValueError",
+        paddleseg="2.9.0 and older; newer ones weigh all pixels alike in the average, and so does this",
+        where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
+        changes=[
+            (
+                "if self.weight is not None:\n            _one_hot",
+                "if self.avg_non_ignore and self.weight is not None:\n            _one_hot",
+            )
+        ],
+    ),
+    Patch(
+        name="OHEM types",
+        mends="OhemCrossEntropyLoss adds an integer mask to probabilities, once more than min_kept pixels are valid: "
+        "TypeError",
+        paddleseg="2.9.0 and older",
+        paddle=(3, 0),
+        where=_LOSSES + "ohem_cross_entropy_loss:OhemCrossEntropyLoss.forward",
+        changes=[("prob + (1 - valid_mask)\n", "prob + (1 - valid_mask).astype(prob.dtype)\n")],
+    ),
+    Patch(
+        name="OHEM edge types",
+        mends="OhemEdgeAttentionLoss does the same",
+        paddleseg="2.9.0 and older",
+        paddle=(3, 0),
+        where=_LOSSES + "ohem_edge_attention_loss:OhemEdgeAttentionLoss.forward",
+        changes=[("prob + (1 - valid_mask)\n", "prob + (1 - valid_mask).astype(prob.dtype)\n")],
+    ),
+    Patch(
+        name="Dice labels",
+        mends="DiceLoss turns ignored pixels of the caller's labels into class 0, for every loss that follows",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_LOSSES + "dice_loss:DiceLoss.forward",
+        changes=[
+            (
+                "labels[labels == self.ignore_index] = 0",
+                "labels = paddle.where(labels == self.ignore_index, paddle.zeros_like(labels), labels)",
+            )
+        ],
+    ),
+    Patch(
+        name="RMI types",
+        mends="RMILoss multiplies floats by a boolean mask: TypeError",
+        paddleseg="2.9.0 and older",
+        paddle=(3, 0),
+        where=_LOSSES + "rmi_loss:RMILoss.forward_sigmoid",
+        changes=[
+            ("label_mask_3D, axis=3)\n", "label_mask_3D, axis=3).astype('float32')\n"),
+            ("label_mask_3D, axis=1) +", "label_mask_3D, axis=1).astype('float32') +"),
+        ],
+    ),
+    Patch(
+        name="DualTask types",
+        mends="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
+        paddleseg="2.9.0 and older",
+        paddle=(3, 0),
+        where=_LOSSES + "gscnn_dual_task_loss:DualTaskLoss.forward",
+        changes=[
+            ("logit = logit * mask\n", "logit = logit * mask.astype(logit.dtype)\n"),
+            ("labels = labels * mask\n", "labels = labels * mask.astype(labels.dtype)\n"),
+            ("loss = loss * mask\n", "loss = loss * mask.astype(loss.dtype)\n"),
+        ],
+    ),
+    Patch(
+        name="RelaxBoundary types",
+        mends="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3, truncated to integers "
+        "before, which leaves no gradient",
+        paddleseg="2.9.0 and older",
+        paddle=(2, 0),
+        where=_LOSSES + "decoupledsegnet_relax_boundary_loss:RelaxBoundaryLoss.custom_nll",
+        changes=[
+            ("(soft * label[:, :-1, :, :]).sum(", "(soft * label[:, :-1, :, :].astype(soft.dtype)).sum("),
+            ("(1 - label[:, :-1, :, :]) +", "(1 - label[:, :-1, :, :]).astype(soft.dtype) +"),
+            ("label[:, :-1, :, :] * logsoft", "label[:, :-1, :, :].astype(soft.dtype) * logsoft"),
+        ],
+    ),
+    Patch(
+        name="scalar areas",
+        mends="calculate_area joins scalars with concat: every evaluation ends in an error",
+        paddleseg="2.8.0 and older",
+        where="paddleseg.utils.metrics:calculate_area",
+        changes=[
+            ("paddle.concat(pred_area)", "paddle.stack(pred_area)"),
+            ("paddle.concat(label_area)", "paddle.stack(label_area)"),
+            ("paddle.concat(intersect_area)", "paddle.stack(intersect_area)"),
+        ],
+    ),
+    Patch(
+        name="scalar losses in the log",
+        mends="train() indexes scalar losses: IndexError at its first log line",
+        paddleseg="2.8.0 and older",
+        where=_TRAIN,
+        changes=[("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]")],
+    ),
+    Patch(
+        name="crop with a limit on one class",
+        mends="RandomPaddingCrop with category_max_ratio gives the labels for the image, or the image uncropped",
+        paddleseg="2.8.0 and older",
+        paddle=(2, 0),
+        where="paddleseg.transforms.transforms:RandomPaddingCrop.__call__",
+        changes=[
+            ("                    data['img'] = seg_temp\n                    break", "                    break"),
+            ("        else:\n            data['img'] = functional.crop(", "        data['img'] = functional.crop("),
+        ],
+    ),
+    Patch(
+        name="profiler",
+        mends="--profiler_options calls paddle.utils.profiler, which is gone: AttributeError",
+        paddleseg="2.8.0 and older",
+        where="paddleseg.utils.train_profiler:add_profiler_step",
+        changes=[
+            ("paddle.utils.profiler.start_profiler(", "start_profiler("),
+            ("paddle.utils.profiler.stop_profiler(", "stop_profiler("),
+        ],
+        names={"start_profiler": hooks.start_profiler, "stop_profiler": hooks.stop_profiler},
+    ),
+    Patch(
+        name="runs without a step",
+        mends="train() never ends with fewer images than a batch, and dies on an unbound name with nothing left to do",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("len(batch_sampler)\n", "count_batches(batch_sampler, start_iter, iters)\n")],
+        names={"count_batches": hooks.count_batches},
+    ),
+    Patch(
+        name="bad data in train",
+        mends="a file that cannot be read makes train() wait for ever, or with workers end in 'Blocking queue is "
+        "killed'; a label out of range is an error inside the loss, or on a GPU nothing at all",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
+        names={"CheckedLoader": CheckedLoader},
+    ),
+    Patch(
+        name="bad data in evaluate",
+        mends="the same in evaluate(), where a label out of range makes a wrong mIoU",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where="paddleseg.core.val:evaluate",
+        changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
+        names={"CheckedLoader": CheckedLoader},
+    ),
+    Patch(
+        name="compiled training",
+        mends="--to_static_training was made for whole graphs; Paddle has since compiled piece by piece, where a model "
+        "that asks for the place of a tensor fails",
+        paddleseg="all, develop too",
+        paddle=(2, 6),
+        where=_TRAIN,
+        changes=[("paddle.jit.to_static(model)", "paddle.jit.to_static(model, full_graph=True)")],
+    ),
+    Patch(
+        name="whole checkpoints",
+        mends="train() writes checkpoints in place: one that is killed, or meets a full disk, leaves a broken one",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[
+            (
+                "if not os.path.isdir(current_save_dir):\n                    os.makedirs(current_save_dir)",
+                "current_save_dir = begin_checkpoint(current_save_dir)",
+            ),
+            ("paddle.save(", "save_whole("),
+            (
+                "save_models.append(current_save_dir)",
+                "current_save_dir = publish_checkpoint(current_save_dir); save_models.append(current_save_dir)",
+            ),
+            ("shutil.rmtree(model_to_remove)", "shutil.rmtree(model_to_remove, ignore_errors=True)"),
+        ],
+        names={
+            "begin_checkpoint": checkpoints.begin,
+            "save_whole": checkpoints.save,
+            "publish_checkpoint": checkpoints.publish,
+        },
+    ),
+    Patch(
+        name="the best model's score, kept",
+        mends="train() does not keep the score of best_model, so that a resumed run cannot know it",
+        paddleseg="2.9.0 and older",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[
+            (
+                "os.path.join(best_model_dir, 'model.pdparams'))\n                    logger",
+                "os.path.join(best_model_dir, 'model.pdparams')); save_score(best_model_dir, mean_iou, iter)\n"
+                "                    logger",
+            ),
+            (
+                "'ema_model.pdparams'))\n                        logger",
+                "'ema_model.pdparams')); save_score(best_ema_model_dir, ema_mean_iou, iter)\n"
+                "                        logger",
+            ),
+        ],
+        names={"save_score": checkpoints.save_score},
+    ),
+    Patch(
+        name="the best model's score, resumed",
+        mends="a resumed train() forgets the best score: whatever comes first replaces best_model",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[
+            (
+                "best_ema_mean_iou = -1.0\n",
+                "best_ema_mean_iou, best_ema_model_iter = best_score(save_dir, 'ema_best_model', resume_model)\n",
+            ),
+            (
+                "best_model_iter = -1\n",
+                "best_mean_iou, best_model_iter = best_score(save_dir, 'best_model', resume_model)\n",
+            ),
+        ],
+        names={"best_score": checkpoints.best_score},
+    ),
+    Patch(
+        name="EMA, resumed",
+        mends="a resumed train() forgets the averaged parameters and starts from the model's",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("init_ema_params(ema_model, model)", "resume_ema(ema_model, model, resume_model)")],
+        names={"resume_ema": checkpoints.resume_ema},
+    ),
+    Patch(
+        name="pruning, resumed",
+        mends="a resumed train() forgets the checkpoints before it, which keep_checkpoint_max then never removes",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("save_models = deque()", "save_models = deque(earlier_checkpoints(save_dir, resume_model))")],
+        names={"earlier_checkpoints": checkpoints.earlier},
+    ),
+    Patch(
+        name="samples and random numbers, resumed",
+        mends="a resumed train() begins its first pass through the data anew, with the random numbers of the start",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[
+            ("paddle.io.DistributedBatchSampler(", "ResumableSampler(start_iter, "),
+            ("            iter += 1\n", "            iter += 1; batch_sampler.seed_layers(iter)\n"),
+        ],
+        names={"ResumableSampler": ResumableSampler},
+    ),
+    Patch(
+        name="one network evaluated",
+        mends="on the CPU each process has BatchNorm statistics of its own: the mIoU is that of no checkpoint",
+        paddleseg="all, develop too",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("= evaluate(", "= evaluate_alike(")],
+        names={"evaluate_alike": hooks.evaluate_alike},
+    ),
+    Patch(
+        name="several processes with protobuf 7",
+        mends="Paddle 2.6 asks protobuf for a label that version 7 does not have: AttributeError before the first step",
+        paddleseg="any; the mistake is Paddle's, mended in 3.3",
+        paddle=(2, 0),
+        where="paddle.distributed.fleet.base.distributed_strategy:get_msg_dict",
+        changes=[("f.label == google.protobuf.descriptor.FieldDescriptor.LABEL_REPEATED", "is_repeated(f)")],
+        names={"is_repeated": hooks.is_repeated},
+    ),
+    Patch(
+        name="deploy.yaml, written",
+        mends="export() names model.pdmodel where Paddle 3 writes model.json",
+        paddleseg="develop",
+        paddle=(3, 0),
+        where="paddleseg.core.export:export",
+        changes=[
+            (
+                "'model': save_name + '.pdmodel'",
+                "'model': os.path.basename(program_file(inference_model_path + '.pdmodel'))",
+            )
+        ],
+        names={"program_file": hooks.program_file},
+    ),
+    Patch(
+        name="deploy.yaml, read",
+        mends="DeployConfig believes a deploy.yaml that names model.pdmodel where Paddle 3 wrote model.json",
+        paddleseg="all, develop too",
+        paddle=(3, 0),
+        where="paddleseg.deploy.infer:DeployConfig.model",
+        changes=[("os.path.join(self._dir, ", "program_file(self._dir, ")],
+        names={"program_file": hooks.program_file},
+    ),
+)
+
+
+def apply() -> List[str]:
+    """Mend what the installed PaddleSeg and Paddle need; return the names of the patches that this call applied."""
+    return [patch.name for patch in PATCHES if patch.apply()]

@@ -1,0 +1,112 @@
+"""The loader that training and evaluation read batches with.
+
+Of an error in a process that loads data, Paddle's caller learns "Blocking queue is killed"; of one in the thread that
+does so without processes, nothing: it waits for ever. A label that is no class is an error inside the loss, a wrong
+mIoU, or on a GPU nothing at all. Here all of them end in an exception, and what is wrong with a file in one sentence.
+"""
+
+import traceback
+from typing import Any, Dict, List, Optional
+
+import numpy as np
+import paddle
+from paddle.io.dataloader.collate import default_collate_fn
+
+from ..data.check import range_defect, read_pair
+from ..errors import InputError
+from .sampling import Draw
+
+#: Keys that a batch which could not be read has in the place of "img": a sentence for the user, or a traceback.
+_DEFECT, _ERROR = "defect", "error"
+
+
+class CheckedLoader(paddle.io.DataLoader):
+    """``paddle.io.DataLoader`` for a segmentation dataset.
+
+    Iteration raises InputError where files cannot be read, labels are out of range or samples differ in size, and
+    RuntimeError with the traceback for any other error of the dataset or its transforms.
+    """
+
+    def __init__(self, dataset, **arguments):
+        super().__init__(_Checked(dataset), collate_fn=_collate, **arguments)
+
+    def __iter__(self):
+        batches = super().__iter__()
+        try:
+            for batch in batches:
+                if isinstance(batch, dict) and _DEFECT in batch:
+                    raise InputError(_text(batch[_DEFECT]))
+                if isinstance(batch, dict) and _ERROR in batch:
+                    raise RuntimeError(f"the dataset or one of its transforms failed:\n{_text(batch[_ERROR])}")
+                yield batch
+        finally:
+            # Paddle ends its threads and processes when the garbage collector happens to come by, and may hang there.
+            batches._try_shutdown_all()
+
+
+class _Checked(paddle.io.Dataset):
+    """Samples of a dataset, or in the place of one what is wrong with it, which no thread or process can lose."""
+
+    def __init__(self, dataset):
+        super().__init__()
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Dict[str, Any]:
+        if isinstance(index, Draw):
+            index.seed_transforms()
+        try:
+            sample = self.dataset[index]
+        except Exception:
+            defect = self._file_defect(index)
+            return {_DEFECT: _bytes(defect)} if defect else {_ERROR: _bytes(traceback.format_exc())}
+        defect = self._label_defect(index, sample)
+        return {_DEFECT: _bytes(defect)} if defect else sample
+
+    def _file_defect(self, index: int) -> Optional[str]:
+        try:
+            if hasattr(self.dataset, "file_list"):
+                read_pair(self.dataset, index)
+        except InputError as e:
+            return str(e)
+        return None
+
+    def _label_defect(self, index: int, sample: Any) -> Optional[str]:
+        known = all(hasattr(self.dataset, name) for name in ("file_list", "mode", "num_classes", "ignore_index"))
+        if not known or not isinstance(sample, dict) or sample.get("label") is None:
+            return None
+        label, size = sample["label"], sample["img"].shape[-2:]
+        if self.dataset.mode != "train" and sample.get("trans_info"):
+            size = sample["trans_info"][0][1]  # labels are evaluated at the size that the image had at first
+        defect = self._file_defect(index) if tuple(label.shape[-2:]) != tuple(size) else None
+        return defect or range_defect(label, self.dataset, self.dataset.file_list[index][1])
+
+
+def _collate(samples: List[Any]) -> Any:
+    """Stack samples, unless one of them is what is wrong with it."""
+    for sample in samples:
+        if isinstance(sample, dict) and (_DEFECT in sample or _ERROR in sample):
+            return sample
+    try:
+        return default_collate_fn(samples)
+    except Exception:
+        sizes = sorted({sample["img"].shape[-2:] for sample in samples if isinstance(sample, dict) and "img" in sample})
+        if len(sizes) < 2:
+            return {_ERROR: _bytes(traceback.format_exc())}
+        listed = " and ".join(f"{width} x {height}" for height, width in sizes)
+        sentence = (
+            f"expected images of one size in a batch, got {listed}; "
+            "add a crop or a resize to the transforms, or set batch_size to 1"
+        )
+        return {_DEFECT: _bytes(sentence)}
+
+
+def _bytes(text: str) -> np.ndarray:
+    """Text as Paddle can carry it from a process: every batch must hold an array."""
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _text(array: paddle.Tensor) -> str:
+    return bytes(array.numpy()).decode()

@@ -1,0 +1,1 @@
+"""What Paddle's TensorRT rules make of an exported graph, operator by operator."""

@@ -1,0 +1,96 @@
+"""The benchmark takes turns, and its table says what was measured."""
+
+import cv2
+import paddle
+import pytest
+
+from paddle_rtseg.benchmark import timing
+from paddle_rtseg.benchmark.timing import Row
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.models.macs import count_macs
+from paddle_rtseg.tools import benchmark as command
+
+SMALL = "base_channels=8,spp_channels=8,head_channels=8,use_aux_head=False"
+
+
+def test_model_with_arguments_of_its_parts():
+    text = "SegFormerPP:head_channels=64,backbone.type=MiT_B0,backbone.token_merging=hq"
+    arguments = {"head_channels": 64, "backbone": {"type": "MiT_B0", "token_merging": "hq"}}
+    assert timing.parse_model(text) == ("SegFormerPP", arguments)
+    assert timing.parse_model("RTFormer_Slim") == ("RTFormer_Slim", {})
+    listed = timing.parse_model("RTFormer:use_injection=[True,False],cross_size=8")
+    assert listed == ("RTFormer", {"use_injection": [True, False], "cross_size": 8})
+    with pytest.raises(InputError, match="got 'head_channels'"):
+        timing.parse_model("SegFormerPP:head_channels")
+
+
+def test_variants_take_turns_and_the_first_turn_does_not_count():
+    calls = []
+    times = timing.measure({name: lambda name=name: calls.append(name) for name in "ab"}, turns=3)
+    assert "".join(calls) == "abababab"
+    assert {name: len(taken) for name, taken in times.items()} == {"a": 3, "b": 3}
+
+
+@pytest.mark.slow_on_old_paddle
+def test_rows_of_a_run():
+    models = [f"RTFormer_Slim:{SMALL}", f"RTFormer:{SMALL}"]
+    rows = timing.benchmark(models, [(64, 64)], ["dygraph", "native"], num_classes=3, turns=2)
+    assert [(row.model, row.mode) for row in rows] == [(m, mode) for m in models for mode in ("dygraph", "native")]
+    network = timing.create_model("RTFormer_Slim", num_classes=3, **timing.parse_model(models[0])[1])
+    assert rows[0].giga_macs == count_macs(network, (64, 64)) / 1e9
+    assert all(row.milliseconds > 0 and not row.note for row in rows)
+    table = timing.as_markdown(rows, 100.0).splitlines()
+    assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |  |")
+
+
+def test_what_could_not_run_is_said(tmp_path):
+    rows = [
+        Row("fast", (8, 8), "onednn", 1.0, 2.0, 10.0, 1.0),
+        Row("slow", (8, 8), "onednn", 1.0, 2.0, 20.0, 1.0),
+        Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "no such operator"),
+    ]
+    table = timing.as_markdown(rows, peak=1000.0)  # GFLOP/s; 2 GMACs in 20 ms are 200
+    assert "| slow | 8x8 | onednn | 1.00 | 2.0 | 20.0 | 1.0 | 10.00 | 20 % | 0.50 |  |" in table
+    assert "did not run: no such operator" in table
+
+
+def test_memory_of_a_step_is_what_it_allocates_beyond_what_was_there():
+    if not hasattr(paddle.base.core, "host_memory_stat_reset_peak_value"):
+        pytest.skip("this Paddle does not reset its peak of allocated memory")
+    held = paddle.ones([2**20])  # 4 MB, there before
+    assert timing.peak_memory(lambda: (held + 1) * 2) == pytest.approx(8, abs=0.1)
+
+
+def test_matching_is_timed_where_tokens_are_merged():
+    backbone = (
+        "backbone.type=MiT_B0,backbone.embed_dims=[8,8,8,8],backbone.depths=[1,1,1,1],backbone.num_heads=[1,1,1,1]"
+    )
+    models = [f"SegFormerPP:{backbone},head_channels=8" + more for more in ("", ",backbone.token_merging=hq")]
+    plain, merging = timing.benchmark(models, [(128, 160)], ["matching"], num_classes=3, turns=2)
+    assert plain.milliseconds is None and plain.note == "it merges no tokens"
+    assert merging.milliseconds > 0
+
+
+@pytest.mark.parametrize("runtime", timing.other_runtimes.RUNTIMES)
+def test_other_runtimes_compute_the_golden_output(runtime):
+    pytest.importorskip("paddle2onnx", reason="needs the packages of the extra onnx")
+    pytest.importorskip({"openvino_runtime": "openvino"}.get(runtime, runtime))
+    rows = timing.benchmark([f"RTFormer_Slim:{SMALL}"], [(64, 64)], [runtime], num_classes=3, turns=2)
+    assert rows[0].milliseconds > 0, rows[0].note
+
+
+@pytest.mark.parametrize("text", ["512", "512x", "0x3", "axb"])
+def test_sizes_are_height_and_width(text):
+    with pytest.raises(InputError, match="such as 512x1024"):
+        command.size(text)
+
+
+def test_unknown_mode():
+    with pytest.raises(InputError, match="got 'fast'"):
+        timing.benchmark(["RTFormer_Slim"], [(64, 64)], ["fast"])
+
+
+def test_plot_leaves_out_what_did_not_run(tmp_path):
+    rows = [Row(f"model {i}", (8, 8), "onednn", 1.0, 1.0 + i, 10.0 + i, 1.0) for i in range(12)]
+    timing.plot([*rows, Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "why")], str(tmp_path / "plot.png"))
+    assert cv2.imread(str(tmp_path / "plot.png")).std() > 10

@@ -1,0 +1,301 @@
+"""The C++ program: its masks and files are the Python package's, and it refuses the same bad input.
+
+What runs around the network is built wherever CMake, OpenCV and yaml-cpp are; rtseg_infer needs Paddle's headers too:
+PADDLE_INFERENCE_HEADERS names a folder of them, of the installed Paddle's version.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+import yaml
+from rtseg_inference import Predictor, contract, postprocess, processor, tensorrt
+from rtseg_inference.geometry import Geometry
+from rtseg_inference.preprocess import Preprocessor
+from tiny_network import FRAMES, tiny
+
+from paddle_rtseg.export.exporter import export_model
+from paddle_rtseg.export.preprocessing import Preprocessing
+
+SOURCE = pathlib.Path(__file__).parents[3] / "deploy" / "cpp"
+HEADERS = os.environ.get("PADDLE_INFERENCE_HEADERS")
+MEAN_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+
+
+def run(*command):
+    """Status and both outputs of a command."""
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """The folder with what could be built here."""
+    if not shutil.which("cmake"):
+        pytest.skip("CMake is not installed")
+    folder = tmp_path_factory.mktemp("build")
+    configure = [SOURCE / "build_with_wheel.sh", HEADERS, folder, sys.executable]
+    if not HEADERS or paddle.__version__.startswith("2."):
+        configure = ["cmake", "-S", SOURCE, "-B", folder]
+    for command in (configure, ["cmake", "--build", folder, "--parallel", 2]):
+        status, out, err = run(*command)
+        if status and "Could not find a package configuration file" in err:
+            pytest.skip("OpenCV or yaml-cpp for C++ is not installed (libopencv-dev, libyaml-cpp-dev)")
+        assert status == 0, out + err
+        assert "warning" not in out + err
+    return folder
+
+
+@pytest.fixture(scope="module")
+def host_check(programs):
+    """The program that checks what runs around the network."""
+    return programs / "host_check"
+
+
+@pytest.fixture(scope="module")
+def rtseg_infer(programs):
+    """The program, linked with the installed wheel."""
+    if not HEADERS:
+        pytest.skip("PADDLE_INFERENCE_HEADERS does not name a folder of Paddle's inference headers")
+    if paddle.__version__.startswith("2."):
+        pytest.skip("PADDLE_INFERENCE_HEADERS is of the default Paddle, this is the older one")
+    return programs / "rtseg_infer"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for i, frame in enumerate(sorted(FRAMES.glob("*.jpg"))[:3]):
+        shutil.copy(frame, folder / f"{i}.jpg")
+    image = cv2.imread(str(folder / "0.jpg"))
+    cv2.imwrite(str(folder / "below" / "odd.png"), image[:101, :131])
+    return folder
+
+
+def test_cheap_argmax_equals_the_full_one(host_check):
+    status, out, _ = run(host_check, "selftest")
+    assert status == 0, out
+    assert "0 of 160 cases differ" in out
+
+
+@pytest.mark.parametrize(
+    ("resize", "pad"),
+    [
+        (None, None),
+        ({"rule": "exact", "height": 200, "width": 333, "interpolation": "linear"}, None),
+        ({"rule": "fit", "height": 200, "width": 321, "interpolation": "linear", "divisor": 32}, None),
+        ({"rule": "long", "size": 301, "interpolation": "nearest"}, None),
+        ({"rule": "short", "size": 400, "max": 5 * 10**9, "interpolation": "linear"}, None),
+        ({"rule": "short", "size": 400, "max": 500}, None),
+        ({"rule": "limit", "max": 320, "min": None, "interpolation": "area"}, None),
+        ({"rule": "limit", "max": None, "min": 555, "interpolation": "cubic"}, None),
+        (None, {"height": 384, "width": 512, "value": 127.5}),
+        ({"rule": "long", "size": 250}, {"height": 256, "width": 256, "value": 0.0}),
+    ],
+)
+def test_preprocessing_is_python_s(host_check, exported, tmp_path, resize, pad):
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    edit(folder, "preprocess", resize=resize, pad=pad, **MEAN_STD)
+    image = sorted(FRAMES.glob("*.jpg"))[1]
+    status, _, err = run(host_check, "preprocess", folder, tmp_path / "batch.npy", image)
+    assert status == 0, err
+    expected = Preprocessor(contract.read_contract(str(folder)))([cv2.imread(str(image))])
+    found = np.load(tmp_path / "batch.npy")
+    if resize and resize.get("interpolation") == "cubic":  # releases of OpenCV add its four products in other orders
+        assert np.allclose(found, expected, rtol=0, atol=1e-5)
+    else:
+        assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("classes", [1, 7, 300])
+@pytest.mark.parametrize("size", [(64, 96), (65, 97), (59, 131)])
+def test_postprocessing_is_python_s(host_check, tmp_path, classes, size):
+    logits = np.random.RandomState(classes).randn(classes, 9, 13).astype(np.float32)
+    logits[:, 2:6, 3:9] += 5 * (np.arange(classes) == classes // 2)[:, None, None]
+    np.save(tmp_path / "logits.npy", logits)
+    status, _, err = run(host_check, "argmax", tmp_path / "logits.npy", *size, tmp_path / "mask.png")
+    assert status == 0, err
+    found = cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED)
+    expected = postprocess.argmax(logits, Geometry(size, size, size))
+    assert found.dtype == expected.dtype and np.array_equal(found, expected)
+
+
+def test_no_engine_is_an_error_that_names_what_stayed_outside(host_check, tmp_path):
+    folder = tmp_path / "model"
+    export_model(tiny(), str(folder), Preprocessing(**MEAN_STD), format="pdmodel")
+    (tmp_path / "log").write_text("I1 analysis_predictor.cc:1] ir_analysis_pass\n")
+    status, _, err = run(host_check, "engine", tmp_path / "log", folder / "model.pdmodel")
+    found = contract.read_contract(str(folder))
+    assert status == 2
+    assert err == f"error: {tensorrt._no_engine(found, tensorrt._operators(found))}\n"
+    assert "conv2d" in err and "feed" not in err
+
+    program = (folder / "model.pdmodel").read_bytes()
+    (folder / "model.pdmodel").write_bytes(program[: len(program) // 2])
+    status, _, err = run(host_check, "engine", tmp_path / "log", folder / "model.pdmodel")
+    assert status == 2 and "is not a program in pdmodel form" in err
+
+    (tmp_path / "log").write_text("I1 tensorrt_subgraph_pass.cc:1] ---  detect a sub-graph with 9 nodes\n")
+    assert run(host_check, "engine", tmp_path / "log", folder / "model.pdmodel") == (0, "", "")
+
+
+MODELS = {
+    "argmax": {"output_op": "argmax"},
+    "softmax": {"output_op": "softmax"},
+    "none": {"output_op": "none"},
+    "logits": {"output_op": "logits"},
+    "camera images": {"output_op": "logits", "raw_input": True},
+    "batch of two": {"output_op": "logits", "input_shape": (2, 3, None, None)},
+    # With IPP's resize, in Python, two pixels would differ (on an AMD EPYC).
+    "resized": {"output_op": "logits", "resize": {"rule": "short", "size": 333, "interpolation": "linear"}},
+    "resized argmax": {"output_op": "argmax", "resize": {"rule": "exact", "height": 128, "width": 160}},
+    "pdmodel": {"output_op": "logits", "format": "pdmodel"},
+    "resized and padded": {
+        "output_op": "logits",
+        "resize": {"rule": "long", "size": 250, "interpolation": "linear"},
+        "pad": {"height": 256, "width": 256, "value": 127.5},
+    },
+    "padded": {"output_op": "logits", "pad": {"height": 400, "width": 512, "value": 127.5}},
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_files_are_python_s(name, rtseg_infer, photos, tmp_path):
+    arguments = dict(MODELS[name])
+    rules = {key: arguments.pop(key, None) for key in ("resize", "pad")}
+    model = export_model(tiny(), str(tmp_path / "model"), Preprocessing(**rules, **MEAN_STD), **arguments)
+    out = tmp_path / "out"
+    status, shown, err = run(
+        rtseg_infer, "--model", model, "--input", photos, "--save_dir", out, "--backend", "native", "--batch_size", 2
+    )
+    assert status == 0, err
+    assert "using cpu native fp32" in shown and "4 written" in shown and "p99" in shown
+    predictor = Predictor(model, backend="native")
+    names = ["0", "1", "2", os.path.join("below", "odd")]
+    assert len([p for p in out.rglob("*") if p.is_file()]) == 2 * len(names)
+    for image in names:
+        result = predictor.predict(str(next(photos.glob(image + ".*"))))
+        mask = cv2.imread(str(out / "masks" / (image + ".png")), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(mask, result.mask)
+        overlay = cv2.imdecode(cv2.imencode(".jpg", result.overlay())[1], cv2.IMREAD_COLOR)
+        assert np.array_equal(cv2.imread(str(out / "overlays" / (image + ".jpg"))), overlay)
+
+
+@pytest.mark.parametrize("backend", ["native", "onednn"])
+def test_verify(rtseg_infer, exported, backend):
+    status, out, err = run(rtseg_infer, "--model", exported["logits"], "--backend", backend, "--verify")
+    assert status == 0, err
+    assert f"using cpu {backend} fp32 (relative error " in out and "100.00% of the pixels agree" in out
+
+
+def test_openvino(rtseg_infer, tmp_path):
+    model = export_model(
+        tiny(), str(tmp_path / "model"), Preprocessing(**MEAN_STD), output_op="logits", format="pdmodel"
+    )
+    status, out, err = run(rtseg_infer, "--model", model, "--backend", "openvino")
+    assert status == 0, err
+    assert "using cpu openvino fp32" in out
+
+
+def test_a_wrong_answer_is_not_used(rtseg_infer, exported, tmp_path):
+    folder = shutil.copytree(exported["argmax"], tmp_path / "model")
+    mask = cv2.imread(str(folder / "golden_mask.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(folder / "golden_mask.png"), (mask + 1) % 7)
+    edit(folder, "sha256", **{"golden_mask.png": contract.sha256(str(folder / "golden_mask.png"))})
+    refused(rtseg_infer, folder, "does not reproduce the model's golden output")
+
+
+def test_a_corrupt_image_is_skipped_and_counted(rtseg_infer, exported, photos, tmp_path):
+    whole = (photos / "1.jpg").read_bytes()
+    (photos / "1.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "empty.png").write_bytes(b"")
+    cv2.imwrite(str(photos / "small.png"), np.zeros((20, 20, 3), np.uint8))
+    out = tmp_path / "out"
+    command = [rtseg_infer, "--model", exported["logits"], "--input", photos, "--save_dir", out, "--write", "masks"]
+    status, shown, err = run(*command)
+    assert status == 1
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.*")) == [
+        os.path.join("masks", name) for name in ("0.png", "2.png", os.path.join("below", "odd.png"))
+    ]
+    assert "skipped 1: " in err and "skipped empty: " in err and "3 written" in shown and "3 failed" in shown
+    assert "skipped small: the model takes NCHW inputs of 1x3x32x32 to anyx3xanyxany, got 1x3x20x20" in err
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("limit", ["", "avx2", "AVX512_CORE", "DEFAULT"])
+def test_processor_obstacles_are_those_of_python(precision, limit, host_check, monkeypatch):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert run(host_check, "processor", precision) == (0, f"{processor.obstacle(precision) or ''}\n", "")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.99])
+def test_a_contract_cut_short_anywhere(share, rtseg_infer, exported, tmp_path):
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    text = (folder / "deploy.yaml").read_text()
+    (folder / "deploy.yaml").write_text(text[: int(share * len(text))])
+    refused(rtseg_infer, folder, "export the model again")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "deploy.yaml").unlink(), "with a deploy.yaml"),
+        (lambda f: (f / "deploy.yaml").write_bytes(b"\xff\xfe\x00garbage"), "export the model again"),
+        (lambda f: (f / "model.pdiparams").unlink(), "model.pdiparams, which is not there"),
+        (lambda f: os.truncate(f / "model.pdiparams", 100), "changed or cut short"),
+        (lambda f: edit(f, schema=99), "schema 99"),
+        (lambda f: edit(f, classes=["only one"]), "1 names"),
+        (lambda f: edit(f, "output", op="median"), "'median'"),
+        (lambda f: edit(f, "preprocess", mean=[0.5]), "3 numbers"),
+    ],
+)
+def test_a_damaged_folder(damage, message, rtseg_infer, exported, tmp_path):
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    damage(folder)
+    refused(rtseg_infer, folder, message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--device", "gpu"], "built without CUDA"),
+        (["--device", "gpu", "--backend", "tensorrt"], "TensorRT was asked for"),
+        (["--backend", "tensorrt"], "native, onednn, openvino"),
+        (["--backend", "openvino"], "a model in pdmodel form, got model.json"),
+        (["--precision", "fp16"], "fp32, bf16"),
+        (["--threads", "two"], "--threads of 0 or more"),
+        (["--batch_size", "0"], "--batch_size of 1 or more"),
+        (["--input", "nowhere"], "does not exist"),
+        (["--input", str(SOURCE)], "expected images"),
+        (["--input", str(FRAMES), "--save_dir", "/dev/null"], "folder that can be written"),
+        (["--backened", "native"], "--backened"),
+    ],
+)
+def test_arguments_that_cannot_be_met(arguments, message, rtseg_infer, exported):
+    refused(rtseg_infer, exported["logits"], message, *arguments)
+
+
+def refused(program, model, message, *arguments):
+    """One sentence, and the status for what could not start."""
+    status, out, err = run(program, "--model", model, *arguments)
+    assert status == 2 and not out
+    last = err.splitlines()[-1]  # Paddle's log may come before it
+    assert last.startswith("error: ") and message in last
+
+
+def edit(folder, *keys, **changes):
+    """Change keys of deploy.yaml, in the part that ``keys`` lead to."""
+    path = folder / "deploy.yaml"
+    document = yaml.safe_load(path.read_text())
+    part = document["rtseg"]
+    for key in keys:
+        part = part[key]
+    part.update(changes)
+    path.write_text(yaml.safe_dump(document))

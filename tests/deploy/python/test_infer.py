@@ -1,0 +1,257 @@
+"""The inference command on images, folders and videos, good and bad."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+from rtseg_inference import InputError, Predictor, cli, contract, fastest, media
+from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
+
+from paddle_rtseg.export.exporter import export_model
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    first, second, third = sorted(FRAMES.glob("*.jpg"))[:3]
+    shutil.copy(first, folder / "a.jpg")
+    shutil.copy(second, folder / "c.jpg")
+    shutil.copy(third, folder / "below" / "d.jpg")
+    return folder
+
+
+def written(folder):
+    return sorted(os.path.relpath(os.path.join(d, f), folder) for d, _, files in os.walk(folder) for f in files)
+
+
+def infer(model, source, out, *arguments):
+    return cli.run(
+        ["--model", model, "--input", str(source), "--save_dir", str(out), "--backend", "native", *arguments]
+    )
+
+
+@pytest.mark.parametrize("output_op", ["argmax", "logits"])
+def test_masks_of_a_folder_equal_dygraph(output_op, exported, model, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert infer(exported[output_op], photos, out) == 0
+    names = ["a", "c", os.path.join("below", "d")]
+    assert written(out) == sorted(
+        [os.path.join("masks", n + ".png") for n in names] + [os.path.join("overlays", n + ".jpg") for n in names]
+    )
+    for name in names:
+        image = cv2.imread(str(photos / (name + ".jpg")))
+        mask = cv2.imread(str(out / "masks" / (name + ".png")), cv2.IMREAD_UNCHANGED)
+        assert_same_mask(mask, dygraph_logits(model, [image])[0])
+    shown = capsys.readouterr().out
+    assert "using cpu native fp32" in shown and "3 written" in shown and "p99" in shown
+
+
+def test_overlay_shows_the_classes_colours(exported, frame):
+    predictor = Predictor(exported["logits"])
+    result = predictor.predict(frame)
+    k = result.mask[100, 200]
+    expected = (np.float64(predictor.contract.palette[k])[::-1] + frame[100, 200]) / 2
+    assert np.abs(result.overlay()[100, 200] - expected).max() <= 0.5
+
+
+def test_a_corrupt_image_is_skipped_and_counted(exported, photos, tmp_path, capsys):
+    whole = (photos / "a.jpg").read_bytes()
+    (photos / "b.jpg").write_bytes(whole[: len(whole) // 2])
+    (photos / "empty.png").write_bytes(b"")
+    out = tmp_path / "out"
+    assert infer(exported["argmax"], photos, out, "--write", "masks") == 1
+    assert written(out) == [os.path.join("masks", n) for n in ("a.png", "below/d.png", "c.png")]
+    shown = capsys.readouterr()
+    assert "skipped b: " in shown.err and "skipped empty: " in shown.err and "3 written" in shown.out
+    assert "2 failed" in shown.out
+
+
+def test_images_of_several_sizes_and_batches(exported, model, photos, tmp_path):
+    image = cv2.imread(str(photos / "a.jpg"))
+    cv2.imwrite(str(photos / "b.png"), image[:100, :131])
+    cv2.imwrite(str(photos / "small.png"), image[:20, :20])
+    out = tmp_path / "out"
+    assert infer(exported["logits"], photos, out, "--batch_size", "2", "--write", "masks") == 1  # one is too small
+    assert written(out) == [os.path.join("masks", n) for n in ("a.png", "b.png", "below/d.png", "c.png")]
+    mask = cv2.imread(str(out / "masks" / "b.png"), cv2.IMREAD_UNCHANGED)
+    assert_same_mask(mask, dygraph_logits(model, [image[:100, :131]])[0])
+
+
+def test_files_that_differ_in_extension_only(exported, photos, tmp_path):
+    cv2.imwrite(str(photos / "a.png"), cv2.imread(str(photos / "a.jpg")))
+    out = tmp_path / "out"
+    assert infer(exported["argmax"], photos, out, "--write", "masks") == 0
+    assert os.path.join("masks", "a.png.png") in written(out) and os.path.join("masks", "a.jpg.png") in written(out)
+
+
+def make_video(path, frames, size=(64, 48)):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, size)
+    pixels = np.random.RandomState(0)
+    for _ in range(frames):
+        writer.write(pixels.randint(0, 256, (size[1], size[0], 3), np.uint8))
+    writer.release()
+
+
+def test_video(exported, tmp_path):
+    make_video(tmp_path / "drive.avi", 8)
+    out = tmp_path / "out"
+    assert infer(exported["logits"], tmp_path / "drive.avi", out) == 0
+    assert written(out) == [f"masks/drive/{k:06d}.png" for k in range(8)] + ["overlays/drive.mp4"]
+    video = cv2.VideoCapture(str(out / "overlays" / "drive.mp4"))
+    assert video.get(cv2.CAP_PROP_FPS) == 12.5 and video.get(cv2.CAP_PROP_FRAME_COUNT) == 8
+
+
+def test_video_that_ends_early(exported, tmp_path, capsys):
+    make_video(tmp_path / "drive.avi", 20)
+    data = (tmp_path / "drive.avi").read_bytes()
+    (tmp_path / "drive.avi").write_bytes(data[: len(data) // 2])
+    out = tmp_path / "out"
+    assert infer(exported["logits"], tmp_path / "drive.avi", out, "--write", "masks") == 1
+    count = len(written(out))
+    assert 0 < count < 20
+    assert f"ends early: {count} frames" in capsys.readouterr().err
+
+
+def test_no_video_is_left_of_a_run_that_failed(exported, tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "drive.avi", 8)
+    write, calls = media.VideoFile.write, []
+
+    def full_disk(video, image):
+        calls.append(image)
+        if len(calls) == 3:
+            raise InputError("the disk is full")
+        write(video, image)
+
+    monkeypatch.setattr(media.VideoFile, "write", full_disk)
+    assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out", "--write", "overlays") == 2
+    assert "the disk is full" in capsys.readouterr().err
+    assert written(tmp_path / "out") == []
+
+
+def test_a_bar_on_terminals(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    progress = cli.Progress(4)
+    for _ in range(4):
+        progress.step()
+    shown = capsys.readouterr().err
+    assert "[#######......................." in shown and "4/4" in shown and shown.count("\n") == 0
+
+
+def test_stops_after_as_many_frames_as_asked(exported, tmp_path):
+    make_video(tmp_path / "drive.avi", 8)
+    assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out", "--max_frames", "3") == 0
+    assert len(written(tmp_path / "out")) == 4
+
+
+def test_a_failing_disk_stops_the_run(exported, photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "masks").write_text("a file where a folder has to be")
+    assert infer(exported["argmax"], photos, out) == 2
+    assert "folder that can be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model", "nowhere", "--input", "x.jpg"], "deploy.yaml"),
+        (["--input", "nowhere.jpg"], "does not exist"),
+        (["--input", "."], "got none"),
+        (["--input", "camera:9"], "cannot open the camera"),
+        (["--device", "gpu"], "a GPU was asked for"),
+        (["--backend", "tensorrt"], "the cpu backend"),
+        (["--backend", "native", "--precision", "fp16"], "computes in fp32"),
+        (["--precision", "fp16", "--backend", "onednn"], "computes in fp32 or bf16"),
+        (["--batch_size", "0"], "1 or more"),
+    ],
+)
+def test_bad_input_is_one_sentence(exported, arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if "--device" in arguments and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        pytest.skip("there is a GPU")
+    status = cli.run(["--model", exported["argmax"], "--save_dir", "out", *arguments])
+    error = capsys.readouterr().err
+    assert status == 2 and message in error and "Traceback" not in error
+    assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_openvino(exported, model, frame, tmp_path, monkeypatch):
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
+    folder = export_model(model, str(tmp_path / "model"), PREPROCESSING, output_op="logits", format="pdmodel")
+    if paddle.__version__.startswith("2."):
+        with pytest.raises(InputError, match="OpenVINO inside Paddle needs Paddle 3"):
+            Predictor(folder, backend="openvino")
+        return
+    with pytest.raises(InputError, match=r"needs Paddle 3 and a model in pdmodel form, got model\.json"):
+        Predictor(exported["argmax"], backend="openvino")
+    predictor = Predictor(folder, backend="openvino")
+    assert predictor.verify().passed
+    for image in (frame, frame[:100, :131]):
+        assert_same_mask(predictor.predict(image).mask, dygraph_logits(model, [image])[0])
+
+
+def test_a_backend_that_dies_is_named_and_dropped(exported, monkeypatch):
+    def fail(self):
+        raise RuntimeError("some C++ frames\n(Unimplemented) no kernel for it\nmore")
+
+    monkeypatch.setattr("rtseg_inference.runtime.Runtime._onednn", fail)
+    predictor, trials = fastest(exported["argmax"])
+    assert predictor.configuration.backend == "native"
+    assert "cpu onednn fp32: dropped ((Unimplemented) no kernel for it)" in map(str, trials)
+
+
+def test_what_paddle_cannot_run_or_load_is_one_sentence(exported, tmp_path):
+    predictor = Predictor(exported["logits"], backend="native")
+    with pytest.raises(InputError, match=r"Paddle cannot run .* on 1x4x64x64 as cpu native fp32: .*InvalidArg"):
+        predictor.runtime.run(np.zeros((1, 4, 64, 64), np.float32))
+
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    os.truncate(folder / predictor.contract.params, 100)
+    text = (folder / "deploy.yaml").read_text()
+    changed = contract.sha256(str(folder / predictor.contract.params))
+    (folder / "deploy.yaml").write_text(text.replace(predictor.contract.sha256[predictor.contract.params], changed))
+    with pytest.raises(InputError, match=r"Paddle cannot load .* as cpu native fp32: "):
+        Predictor(str(folder), backend="native")
+
+
+def test_the_predictor_needs_nothing_of_this_project(exported, frame, tmp_path):
+    """Copied to another place, it runs without paddle_rtseg and without PaddleSeg."""
+    source = os.path.dirname(os.path.abspath(media.__file__))
+    shutil.copytree(source, tmp_path / "rtseg_inference", ignore=shutil.ignore_patterns("__pycache__"))
+    cv2.imwrite(str(tmp_path / "frame.png"), frame)
+    program = (
+        "import sys\n"
+        "sys.modules['paddle_rtseg'] = sys.modules['paddleseg'] = None\n"
+        "from rtseg_inference import cli\n"
+        f"assert cli.__file__.startswith({str(tmp_path)!r})\n"
+        "sys.exit(cli.run(sys.argv[1:]))\n"
+    )
+    arguments = ["--model", exported["logits"], "--input", "frame.png", "--save_dir", "out"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    mask = cv2.imread(str(tmp_path / "out" / "masks" / "frame.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(mask, Predictor(exported["logits"]).predict(frame).mask)
+
+
+@pytest.mark.parametrize("backend", ["native", "onednn"])
+def test_memory_does_not_grow_with_new_sizes(backend, exported, frame):
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("no /proc")
+    predictor = Predictor(exported["logits"], backend=backend)
+
+    def resident_mb(rounds):
+        for k in range(rounds):
+            predictor.predict(np.ascontiguousarray(frame[: 100 + k % 97, : 100 + (7 * k) % 211]))
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    before = resident_mb(150)
+    assert resident_mb(300) - before < 40

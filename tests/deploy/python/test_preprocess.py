@@ -1,0 +1,100 @@
+"""Preprocessing equals PaddleSeg's transforms, bit for bit."""
+
+import cv2
+import numpy as np
+import paddleseg.transforms as T
+import pytest
+from paddleseg.cvlibs import manager
+from rtseg_inference import InputError, contract
+from rtseg_inference.preprocess import INTERPOLATION, Preprocessor
+from rtseg_inference.resizing import resize
+
+from paddle_rtseg.export.preprocessing import from_transforms
+
+NORMALIZE = {"type": "Normalize", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+CHAINS = {
+    "normalize": [{"type": "Normalize"}],
+    "exact": [{"type": "Resize", "target_size": [333, 250]}, NORMALIZE],
+    "fit": [{"type": "Resize", "target_size": [200, 320], "keep_ratio": True, "size_divisor": 32}, NORMALIZE],
+    "nearest": [{"type": "Resize", "target_size": [200, 100], "interp": "NEAREST"}, NORMALIZE],
+    "long": [{"type": "ResizeByLong", "long_size": 301}, NORMALIZE],
+    "short": [{"type": "ResizeByShort", "short_size": 100}, NORMALIZE],
+    "short, limited": [{"type": "ResizeByShort", "short_size": 400, "max_size": 500}, NORMALIZE],
+    "limit": [{"type": "LimitLong", "max_long": 320}, NORMALIZE],
+    "limit, not reached": [{"type": "LimitLong", "max_long": 3200, "min_long": 20}, NORMALIZE],
+    "pad": [{"type": "Padding", "target_size": [512, 384], "im_padding_value": 100}, NORMALIZE],
+    "resize and pad": [
+        {"type": "ResizeByLong", "long_size": 250},
+        {"type": "Padding", "target_size": [256, 256]},
+        NORMALIZE,
+    ],
+}
+
+
+def preprocessor(model_folder, transforms):
+    """What the host does by the contract of an export with these transforms."""
+    rules = from_transforms(transforms)
+    document = contract.load(model_folder)
+    document["rtseg"]["preprocess"].update(
+        resize=rules.resize, pad=rules.pad, mean=list(rules.mean), std=list(rules.std)
+    )
+    return Preprocessor(contract.parse(document, model_folder))
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_equals_paddleseg(name, exported, frame, no_ipp):
+    components = [manager.TRANSFORMS[t["type"]](**{k: v for k, v in t.items() if k != "type"}) for t in CHAINS[name]]
+    expected = T.Compose(components)({"img": frame.astype("float32")})["img"]
+    found = preprocessor(exported["argmax"], CHAINS[name])([frame])
+    assert found.dtype == expected.dtype == np.float32
+    assert np.array_equal(found[0], expected)
+
+
+@pytest.mark.parametrize("name", INTERPOLATION)
+def test_a_resize_is_the_same_with_ipp_and_without(name, frame):
+    def resized(with_ipp):
+        cv2.ipp.setUseIPP(with_ipp)
+        found = resize(frame.astype(np.float32), (157, 333), INTERPOLATION[name])
+        assert cv2.ipp.useIPP() is (with_ipp and has_ipp)
+        with pytest.raises(cv2.error):
+            resize(frame, (0, 333), INTERPOLATION[name])
+        assert cv2.ipp.useIPP() is (with_ipp and has_ipp)
+        return found
+
+    has_ipp = cv2.ipp.useIPP()
+    try:
+        assert np.array_equal(resized(False), resized(True))
+    finally:
+        cv2.ipp.setUseIPP(has_ipp)
+
+
+def test_a_batch_of_one_size_and_not_of_two(exported, frame):
+    prepare = preprocessor(exported["argmax"], CHAINS["normalize"])
+    assert prepare([frame, frame[::-1]]).shape == (2, 3, 360, 480)
+    with pytest.raises(InputError, match="one size"):
+        prepare([frame, frame[:64]])
+    resizing = preprocessor(exported["argmax"], CHAINS["exact"])
+    assert resizing([frame, frame[:64]]).shape == (2, 3, 250, 333)
+
+
+def test_refuses_what_is_no_image_and_what_does_not_fit(exported, frame):
+    with pytest.raises(InputError, match="8-bit BGR"):
+        preprocessor(exported["argmax"], CHAINS["normalize"])([frame.astype(np.float32)])
+    with pytest.raises(InputError, match="1x3x16x480"):
+        preprocessor(exported["argmax"], CHAINS["normalize"])([frame[:16]])
+    with pytest.raises(InputError, match="at most 384 x 512"):
+        preprocessor(exported["argmax"], CHAINS["pad"])([cv2.resize(frame, None, fx=2, fy=2)])
+
+
+@pytest.mark.parametrize(
+    ("transforms", "message"),
+    [
+        ([{"type": "RandomHorizontalFlip"}, NORMALIZE], "got RandomHorizontalFlip"),
+        ([NORMALIZE, {"type": "Resize"}], "got Resize at another place"),
+        ([{"type": "Resize", "interp": "LANCZOS4"}, NORMALIZE], "got LANCZOS4"),
+        ([], "Normalize"),
+    ],
+)
+def test_refuses_other_transforms(transforms, message):
+    with pytest.raises(InputError, match=message):
+        from_transforms(transforms)

@@ -1,0 +1,97 @@
+"""``python -m paddleseg.export`` takes PaddleSeg's flags, and a config and weights become a folder that runs."""
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+import yaml
+from rtseg_inference import InputError, Predictor
+from tiny_network import FRAMES, assert_same_mask, dygraph_logits
+
+import paddle_rtseg
+from paddle_rtseg.export.preprocessing import Preprocessing
+from paddle_rtseg.tools import export
+
+SIZES = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
+RESIZED = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A config and the weights of a tiny RTFormer in the current folder; the model."""
+    monkeypatch.chdir(tmp_path)
+    image, label = str(tmp_path / "image.png"), str(tmp_path / "label.png")
+    cv2.imwrite(image, np.zeros((64, 96, 3), np.uint8))
+    cv2.imwrite(label, np.zeros((64, 96), np.uint8))
+    (tmp_path / "list.txt").write_text(f"{image} {label}\n")
+    transforms = [{"type": "Resize", "target_size": [128, 96]}, {"type": "Normalize"}]
+    dataset = {"type": "Dataset", "dataset_root": str(tmp_path), "num_classes": 3, "transforms": transforms}
+    config = {
+        "batch_size": 1,
+        "iters": 1,
+        "train_dataset": {
+            **dataset,
+            "transforms": transforms,
+            "mode": "train",
+            "train_path": str(tmp_path / "list.txt"),
+        },
+        "val_dataset": {**dataset, "mode": "val", "val_path": str(tmp_path / "list.txt")},
+        "model": {"type": "RTFormer_Slim", "num_classes": 3, **SIZES},
+        "optimizer": {"type": "SGD"},
+        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01},
+        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},
+    }
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(config))
+    paddle.seed(7)
+    model = paddle_rtseg.create_model("RTFormer_Slim", num_classes=3, **SIZES)
+    paddle.save(model.state_dict(), "weights.pdparams")
+    model.eval()
+    return model
+
+
+def run(*arguments):
+    return export.main(export.parser().parse_args(["--device", "cpu", "--config", "config.yml", *arguments]))
+
+
+def test_from_a_config_to_the_same_mask(trained):
+    run("--model_path", "weights.pdparams", "--save_dir", "out", "--input_shape", "-1", "3", "96", "128")
+    frame = cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[0]))
+    small = cv2.resize(frame.astype(np.float32), (128, 96), interpolation=cv2.INTER_LINEAR)
+    expected = dygraph_logits(trained, [small], RESIZED)[0].argmax(axis=0).astype(np.uint8)
+    found = Predictor("out").predict(frame).mask
+    assert (found == cv2.resize(expected, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)).mean() > 0.999
+
+
+def test_the_small_logits_give_the_mask_of_paddlesegs_predict(trained):
+    run("--model_path", "weights.pdparams", "--save_dir", "out", "--output_op", "logits")
+    frame = cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[0]))
+    small = cv2.resize(frame.astype(np.float32), (128, 96), interpolation=cv2.INTER_LINEAR)
+    logits = dygraph_logits(trained, [small], RESIZED)
+    full = paddle.nn.functional.interpolate(paddle.to_tensor(logits), frame.shape[:2], mode="bilinear").numpy()[0]
+    assert_same_mask(Predictor("out").predict(frame).mask, full)
+
+
+def test_for_fast_deploy(trained):
+    run("--model_path", "weights.pdparams", "--save_dir", "out", "--for_fd")
+    assert {"inference.yml", "inference.pdiparams", "deploy.yaml"} <= set(os.listdir("out"))
+    with open(os.path.join("out", "inference.yml")) as f:
+        assert os.path.isfile(os.path.join("out", yaml.safe_load(f)["Deploy"]["model"]))
+
+
+def test_weights_are_asked_for_and_must_fit(trained):
+    with pytest.raises(InputError, match="--model_path"):
+        run("--save_dir", "out")
+    paddle.save(paddle_rtseg.create_model("RTFormer_Slim", num_classes=4, **SIZES).state_dict(), "other.pdparams")
+    with pytest.raises(InputError):
+        run("--model_path", "other.pdparams", "--save_dir", "out")
+    assert not os.path.exists("out")
+
+
+def test_the_script_is_the_same_program():
+    script = os.path.join(os.path.dirname(__file__), "..", "..", "deploy", "export.py")
+    shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "--output_op" in shown and "--for_fd" in shown

@@ -1,0 +1,28 @@
+"""Every model of ours gives, exported in every form and on every CPU backend, what it gives in training."""
+
+import paddle
+import pytest
+from rtseg_inference import Predictor
+from rtseg_inference.runtime import BACKENDS
+from tiny_network import OURS, PREPROCESSING
+
+from paddle_rtseg import zoo
+from paddle_rtseg.export.exporter import export_model
+
+OLD_PADDLE = paddle.__version__.startswith("2.")
+
+
+@pytest.mark.parametrize("form", ["pdmodel"] if OLD_PADDLE else ["json", "pdmodel"])
+@pytest.mark.parametrize("name", OURS)
+def test_the_golden_output_is_reproduced(name, form, tmp_path, monkeypatch):
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
+    paddle.seed(1)
+    network = zoo.create_model(name.partition(" ")[0], num_classes=7, **OURS[name])
+    network.eval()
+    shape = (1, 3, 128, 128) if network.fixed_size_reason else None
+    folder = export_model(network, str(tmp_path / "model"), PREPROCESSING, shape, output_op="logits", format=form)
+    backends = set(BACKENDS["cpu"])
+    if OLD_PADDLE or form == "json":  # neither has OpenVINO
+        backends.remove("openvino")
+    found = {backend: Predictor(folder, backend=backend).verify() for backend in backends}
+    assert all(verification.passed for verification in found.values()), found

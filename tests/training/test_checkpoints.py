@@ -1,0 +1,139 @@
+"""A run that is killed, or meets a full disk, leaves its last checkpoint whole; and what is not whole is refused."""
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import paddle
+import pytest
+import tiny_training
+
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.training import checkpoints
+
+FILES = ["model.pdparams", "model.pdopt"]
+
+
+@pytest.fixture
+def save_dir(tmp_path):
+    """Whole checkpoints iter_2 and iter_10 in the folder "out"."""
+    for n in (2, 10):
+        for name in FILES:
+            checkpoints.save({"n": np.full(1000, n)}, str(tmp_path / "out" / f"iter_{n}" / name))
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("name", [*FILES, "ema_model.pdparams"])
+def test_killed_run_resumes_from_its_last_whole_checkpoint(tiny_images, tmp_path, name):
+    out = str(tmp_path / "out")
+    status = subprocess.run([sys.executable, tiny_training.__file__, tiny_images, out, name]).returncode
+    assert status == -signal.SIGKILL
+    last = checkpoints.latest_whole_checkpoint(out)
+    assert last == os.path.join(out, "iter_2")
+    assert not os.path.exists(os.path.join(out, "iter_4"))
+    tiny_training.run(tiny_images, out, iters=4, use_ema=True, resume_model=last)
+    assert sorted(os.listdir(out)) == ["iter_2", "iter_4"]
+    checkpoints.check_whole(os.path.join(out, "iter_4"))
+
+
+def test_killed_run_without_the_patch_leaves_a_broken_checkpoint(tiny_images, tmp_path):
+    command = [sys.executable, tiny_training.__file__, tiny_images, str(tmp_path), "model.pdopt", "whole checkpoints"]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    with pytest.raises(Exception):  # noqa: B017  whatever reading half a pickle raises
+        paddle.load(str(tmp_path / "iter_4/model.pdopt"))
+    with pytest.raises(InputError, match=r"model.pdopt is cut short.*--resume_model .*iter_2"):
+        checkpoints.check_whole(str(tmp_path / "iter_4"))
+
+
+@contextlib.contextmanager
+def full_disk():
+    """No file of this process can grow beyond 4 kB; not a fixture, since the log of the tests may be one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_full_disk_leaves_the_file_before(save_dir):
+    path = save_dir / "iter_10" / "model.pdparams"
+    before = path.read_bytes()
+    match = r"model.pdparams .*make room.*--resume_model .*iter_10"
+    with pytest.raises(InputError, match=match), full_disk():
+        checkpoints.save({"n": np.zeros(10000)}, str(path))
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(save_dir / "iter_10")) == sorted(FILES)
+
+
+def test_full_disk_leaves_no_half_a_checkpoint(save_dir):
+    partial = checkpoints.begin(str(save_dir / "iter_12"))
+    checkpoints.save({"n": np.zeros(10)}, os.path.join(partial, "model.pdparams"))
+    with pytest.raises(InputError, match=r"--resume_model .*iter_10"), full_disk():
+        checkpoints.save({"n": np.zeros(10000)}, os.path.join(partial, "model.pdopt"))
+    assert sorted(os.listdir(save_dir)) == ["iter_10", "iter_2"]
+
+
+def test_checkpoint_has_its_name_only_when_finished_and_replaces_the_one_before(save_dir):
+    os.makedirs(save_dir / ".partial-iter_7")
+    os.makedirs(save_dir / "best_model")
+    (save_dir / "best_model" / ".partial-xyz-model.pdparams").write_text("half")
+    partial = checkpoints.begin(str(save_dir / "iter_10"))
+    checkpoints.save({"n": 11}, os.path.join(partial, "model.pdparams"))
+    assert sorted(os.listdir(save_dir / "iter_10")) == sorted(FILES)
+    assert checkpoints.publish(partial) == str(save_dir / "iter_10")
+    assert os.listdir(save_dir / "iter_10") == ["model.pdparams"]
+    assert sorted(os.listdir(save_dir)) == ["best_model", "iter_10", "iter_2"]
+    assert os.listdir(save_dir / "best_model") == []
+
+
+def test_checkpoints_are_ordered_by_number(save_dir):
+    assert checkpoints.latest_whole_checkpoint(str(save_dir)) == str(save_dir / "iter_10")
+    assert checkpoints.earlier(str(save_dir), "elsewhere/iter_10/") == [str(save_dir / f"iter_{n}") for n in (2, 10)]
+    assert checkpoints.earlier(str(save_dir), str(save_dir / "iter_2")) == [str(save_dir / "iter_2")]
+    assert checkpoints.earlier(str(save_dir), None) == []
+
+
+def cut(path):
+    os.truncate(path, os.path.getsize(path) - 1)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+@pytest.mark.parametrize("damage", [cut, empty, os.remove])
+@pytest.mark.parametrize("name", FILES)
+def test_damaged_checkpoint_is_refused(save_dir, name, damage):
+    checkpoints.check_whole(str(save_dir / "iter_10"))
+    damage(str(save_dir / "iter_10" / name))
+    with pytest.raises(InputError, match=rf"{name} is .*--resume_model .*iter_2"):
+        checkpoints.check_whole(str(save_dir / "iter_10"))
+    assert checkpoints.latest_whole_checkpoint(str(save_dir)) == str(save_dir / "iter_2")
+
+
+def test_damaged_average_is_refused(save_dir):
+    shutil.copy(save_dir / "iter_10" / "model.pdparams", save_dir / "iter_10" / "ema_model.pdparams")
+    checkpoints.check_whole(str(save_dir / "iter_10"))
+    cut(save_dir / "iter_10" / "ema_model.pdparams")
+    with pytest.raises(InputError, match=r"ema_model\.pdparams is cut short"):
+        checkpoints.check_whole(str(save_dir / "iter_10"))
+
+
+def test_what_is_no_checkpoint_is_refused(save_dir):
+    with pytest.raises(InputError, match="no such folder"):
+        checkpoints.check_whole(str(save_dir / "iter_3"))
+    shutil.copytree(save_dir / "iter_2", save_dir / "best_model")
+    with pytest.raises(InputError, match="not named iter_N"):
+        checkpoints.check_whole(str(save_dir / "best_model"))
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    assert checkpoints.latest_whole_checkpoint(str(tmp_path / "nothing")) is None
+    with pytest.raises(InputError, match="start anew without --resume_model"):
+        checkpoints.check_whole(str(tmp_path / "nothing" / "iter_2"))

@@ -1,0 +1,339 @@
+"""The TensorRT report against the answers of Paddle 2.6.2's own judges, on small graphs and on whole networks."""
+
+import collections
+import json
+import os
+import random
+
+import paddle
+import pytest
+from tiny_network import OURS
+from trt_cases import CASES, build
+
+from paddle_rtseg import zoo
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.export.exporter import FP32_OPS
+from paddle_rtseg.tools import trt_report
+from paddle_rtseg.tools.command import run
+from paddle_rtseg.trt_report import rules_26
+from paddle_rtseg.trt_report.program import Operator, Tensor, TensorAttribute
+from paddle_rtseg.trt_report.rules import cut, report
+from paddle_rtseg.trt_report.source_lines import describe, keep_source_lines
+
+FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
+with open(os.path.join(FIXTURES, "trt_verdicts.json")) as f:
+    JUDGES = json.load(f)
+OLD_PADDLE = paddle.__version__.startswith("2.")
+pytestmark = [  # Paddle's own, about how it builds graphs
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Tensor do not have .place."),
+    pytest.mark.filterwarnings("ignore:The Attr"),
+    pytest.mark.filterwarnings("ignore:no variable in your model"),
+]
+FORM = "pdmodel" if OLD_PADDLE else "json"
+
+
+def from_fixture(row):
+    """An operator as the judges saw it."""
+
+    def tensors(described):
+        return [Tensor("t", tuple(shape or ()), dtype, constant) for shape, dtype, constant in described]
+
+    return Operator(
+        row["operator"],
+        {slot: tensors(described) for slot, described in row["inputs"].items()},
+        {slot: [Tensor("t", (), "float32")] * n for slot, n in row["outputs"].items()},
+        {k: TensorAttribute(v["tensor"]) if isinstance(v, dict) else v for k, v in row["attrs"].items()},
+    )
+
+
+def test_the_table_says_what_the_judges_say():
+    different = {}
+    for row in JUDGES["operators"]:
+        verdict = rules_26.judge(from_fixture(row), (8, 5))
+        if verdict.kind != row["verdict"]:
+            different[json.dumps(row)] = verdict
+    assert not different
+    assert {row["verdict"] for row in JUDGES["operators"]} == {"accepted", "plugin", "rejected"}
+
+
+def counted(result):
+    """How often which operator is not simply accepted, as the fixture counts."""
+    rows = [(op, verdict) for kind in ("plugin", "rejected") for op, verdict in result.rows(kind)]
+    return dict(sorted(collections.Counter(f"{verdict.kind} {op.type}" for op, verdict in rows).items()))
+
+
+@pytest.fixture
+def static_mode():
+    paddle.enable_static()
+    yield
+    paddle.disable_static()
+
+
+@pytest.mark.skipif(not OLD_PADDLE, reason="the judges are Paddle 2.6's")
+@pytest.mark.parametrize("name", CASES)
+def test_a_graph_before_paddles_passes_is_judged_as_it_is_after_them(name, static_mode, tmp_path):
+    program = build(CASES[name])
+    program.desc.block(0).append_op().set_type("fetch")
+    path = tmp_path / "model.pdmodel"
+    path.write_bytes(program.desc.serialize_to_string())
+    assert counted(report(str(path))) == JUDGES["cases"][name]
+
+
+def export(layer, prefix, shape=(None, 3, 64, 64)):
+    """Save a layer as it is done for deployment; the path of its program."""
+    layer.eval()
+    static = paddle.jit.to_static(layer, input_spec=[paddle.static.InputSpec(list(shape), name="x")], full_graph=True)
+    keep_source_lines(static)
+    paddle.jit.save(static, str(prefix))
+    return f"{prefix}.{FORM}"
+
+
+class Case(paddle.nn.Layer):
+    """One of ``CASES``, for Paddle 3, which keeps graphs by layer."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.case = case
+
+    def forward(self, x):
+        return self.case(paddle.nn.functional.relu(x), paddle.cast(x * 2, "int64"))
+
+
+# From the table that was read in Paddle 3's source, apart from the rules.
+PADDLE_3 = {
+    "matmul transposed": {},
+    "adaptive_avg_pool2d that divides": {},
+    "adaptive_max_pool2d": {"rejected pd_op.max_pool2d_with_index": 1},
+    "bilinear to a list of tensors": {},
+    "bilinear to one tensor": {},
+    "bicubic": {"rejected pd_op.bicubic_interp": 1},
+    "pixel_shuffle": {"rejected pd_op.pixel_shuffle": 1},
+    "log_softmax": {"rejected pd_op.log_softmax": 1},
+    "layer_norm without weight": {"rejected pd_op.layer_norm": 1},
+    "amax": {"rejected pd_op.amax": 1},
+    "topk": {},
+    "topk unsorted": {"rejected pd_op.topk": 1},
+    "argsort": {},
+    "argmax": {},
+    "argmax along the batch": {"rejected pd_op.argmax": 1},
+    "argmax of integers": {"rejected pd_op.argmax": 1},
+    "gather_nd": {},
+    "take_along_axis": {},
+    "put_along_axis": {"rejected pd_op.put_along_axis": 1},
+    "cumsum": {},
+    "conv2d run-time filter": {"rejected pd_op.conv2d": 1},
+    "split": {},
+    "slice": {},
+    "linspace": {},
+}
+
+
+@pytest.mark.skipif(OLD_PADDLE, reason="Paddle 2.6 does not write json")
+@pytest.mark.parametrize("name", PADDLE_3)
+def test_paddle_3(name, tmp_path):
+    result = report(export(Case(CASES[name]), tmp_path / "model", (None, 8, 12, 16)))
+    assert counted(result) == PADDLE_3[name]
+
+
+class BestScores(paddle.nn.Layer):
+    """Something that TensorRT rejects, on a line that the test knows."""
+
+    def forward(self, x):
+        best = paddle.argmax(x, axis=1, keepdim=True)
+        shifted = helper(x, best)
+        return paddle.nn.functional.relu(shifted)
+
+
+def helper(x, index):
+    return paddle.put_along_axis(x, index, x.max(axis=1, keepdim=True), axis=1)
+
+
+def line_of(text):
+    """This file and the number of its first line that has ``text``."""
+    with open(__file__) as f:
+        return f"{os.path.basename(__file__)}:{next(i for i, line in enumerate(f, 1) if text in line)}"
+
+
+def test_a_rejected_operator_is_reported_with_its_line(tmp_path, capsys):
+    path = export(BestScores(), tmp_path / "model")
+    arguments = trt_report.parser().parse_args(
+        ["--model", str(tmp_path), "--json", str(tmp_path / "out" / "report.json")]
+    )
+    assert trt_report.main(arguments) == 1
+    text = capsys.readouterr().out
+    place = f"{line_of('return paddle.put_along_axis')}, called from {line_of('helper(x, best)')}"
+    assert place in text
+    assert "No engine was built" in text
+    written = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert written["model"] == path and not written["engine_built"]
+    assert [op["source"] for op in written["operators"] if op["verdict"] == "rejected"] == [place]
+
+
+def test_either_paddle_reads_what_2_6_wrote(capsys):
+    path = os.path.join(FIXTURES, "put_along_axis.pdmodel")
+    assert [op.type for op, _ in report(path).rejected] == ["put_along_axis"]
+    assert "test_trt_report.py:" in report(path).rejected[0][0].source
+
+
+def test_the_place_in_a_call_stack():
+    packages = "/usr/lib/python3.9/site-packages"
+    stack = [
+        '  File "/home/me/export.py", line 7, in <module>',
+        f'  File "{packages}/paddle/jit/dy2static/program_translator.py", line 1339, in from_func_spec',
+        '  File "/models/net.py", line 12, in forward',
+        "    x = self.block(x)",
+        f'  File "{packages}/paddle/nn/layer/layers.py", line 1431, in __call__',
+        '  File "/models/net.py", line 40, in forward',
+    ]
+    tail = [f'  File "{packages}/paddle/tensor/manipulation.py", line 2273, in split']
+    assert describe(stack + tail) == "net.py:40"
+    assert (
+        describe([*stack, '  File "/models/tools.py", line 3, in resize', *tail]) == "tools.py:3, called from net.py:40"
+    )
+    assert describe(stack[:2]) == ""
+
+
+def test_paddlesegs_rtformer(tmp_path):
+    """What is known of it: adaptive max pooling, and convolutions whose filters come from the image."""
+    pytest.importorskip("paddleseg")
+    network = zoo.create_model("RTFormer", num_classes=2, base_channels=8, head_channels=8, use_injection=[True, True])
+    result = report(export(First(network), tmp_path / "model", (1, 3, 128, 128)))
+    if OLD_PADDLE:
+        judges = dict(JUDGES["models"]["PaddleSeg_RTFormer_512"])
+        assert judges.pop("operators") == 258
+        assert counted(result) == judges == {"plugin conv2d": 4, "rejected max_pool2d_with_index": 2}
+    else:
+        assert counted(result) == {"rejected pd_op.conv2d": 4, "rejected pd_op.max_pool2d_with_index": 2}
+    assert all("rtformer.py:" in op.source for op, _ in result.rejected)
+    assert len(result.subgraphs) > 1
+
+
+class First(paddle.nn.Layer):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)[0]
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("size", [128, None])
+def test_nothing_of_ours_is_rejected(name, size, tmp_path):
+    network = zoo.create_model(name.partition(" ")[0], num_classes=3, **OURS[name])
+    if size is None and network.fixed_size_reason:
+        pytest.skip(network.fixed_size_reason)
+    result = report(export(First(network), tmp_path / "model", (None, 3, size, size)))
+    assert counted(result) == {}
+    assert len(result.subgraphs) == 1
+
+
+@pytest.mark.parametrize("name", ["RTFormer_Slim", "SegFormerPP", "LRFormerSeg"])
+def test_operators_kept_in_fp32_are_in_the_graph_under_that_name(name, tmp_path):
+    """LayerNorm's sums of squares overflow in fp16; the name that is asked to stay out must be the exported one's."""
+    network = zoo.create_model(name, num_classes=3, **OURS[name])
+    kinds = {
+        op.type for op in report(export(First(network), tmp_path / "model", (None, 3, 128, 128))).program.operators
+    }
+    normalises = any(isinstance(layer, paddle.nn.LayerNorm) for layer in network.sublayers())
+    assert normalises is (name != "RTFormer_Slim")
+    prefix = "" if OLD_PADDLE else "pd_op."
+    assert all((prefix + op in kinds) is normalises for op in FP32_OPS)
+
+
+def test_the_judges_rejected_nothing_of_ours_at_full_size():
+    ours = {name: entry for name, entry in JUDGES["models"].items() if not name.startswith("PaddleSeg")}
+    assert {name.partition("_")[0] for name in ours} == {"RTFormer", "SegFormerPP", "LRFormerSeg"}
+    assert all(set(entry) == {"operators"} for entry in ours.values())
+
+
+def test_tensorrt_10(tmp_path):
+    """Most converters of Paddle 3 are registered for TensorRT 8 only."""
+    if OLD_PADDLE:
+        pytest.skip("Paddle 2.6 does not write json")
+    path = export(Case(CASES["bmm"]), tmp_path / "model", (None, 8, 12, 16))
+    assert counted(report(path, tensorrt="8.6")) == {}
+    assert "rejected pd_op.bmm" in counted(report(path, tensorrt="10.5"))
+
+
+def graph(*sources):
+    """Operators that each read the outputs of earlier ones, given by index."""
+    operators = []
+    for i, read in enumerate(sources):
+        inputs = [next(operators[source].writes) for source in read]
+        operator = Operator("op", {"X": inputs}, {"Y": [Tensor(str(i), (), "float32")]}, {})
+        next(operator.writes).producer = operator
+        operators.append(operator)
+    return operators
+
+
+def test_a_rejected_operator_cuts_what_waits_for_it():
+    # 0 -> 1 -> 2 -> 3, and 0 -> 3: with 1 outside, an engine of 0 and 3 would wait for 1, which waits for 0.
+    operators = graph([], [0], [1], [0, 2])
+    assert cut(operators, {0, 1, 2, 3}, set()) == [[0, 1, 2, 3]]
+    assert cut(operators, {0, 2, 3}, set()) == [[0], [2, 3]]
+    assert cut(operators, {1, 2, 3}, {0}) == [[1, 2, 3]]
+    # A branch that nothing waits for cuts nothing.
+    assert cut(graph([], [0], [0], [2]), {0, 2, 3}, set()) == [[0, 2, 3]]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_engines_never_wait_for_each_other(seed):
+    choose = random.Random(seed)
+    operators = graph(*(choose.sample(range(i), min(i, choose.randint(0, 3))) for i in range(30)))
+    inside = {i for i in range(30) if choose.random() < 0.7}
+    groups = cut(operators, inside, set())
+    assert sorted(i for group in groups for i in group) == sorted(inside)
+
+    groups += [[i] for i in range(30) if i not in inside]
+    group_of = {i: n for n, group in enumerate(groups) for i in group}
+    waits = {
+        n: {group_of[int(t.name)] for i in group for t in operators[i].reads} - {n} for n, group in enumerate(groups)
+    }
+    done = set()
+    while len(done) < len(groups):  # run what waits for nothing
+        ready = {n for n, others in waits.items() if n not in done and others <= done}
+        assert ready
+        done |= ready
+
+
+def damaged(tmp_path, content, name="model." + FORM):
+    (tmp_path / name).write_bytes(content)
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_damaged_model_is_one_sentence_and_status_2(share, tmp_path, monkeypatch, capsys):
+    with open(export(BestScores(), tmp_path / "whole"), "rb") as f:
+        content = f.read()
+    path = damaged(tmp_path, content[: int(share * len(content))])
+    monkeypatch.setattr("sys.argv", ["trt_report", "--model", path])
+    with pytest.raises(SystemExit) as exit:
+        run(trt_report.parser, trt_report.main)
+    assert exit.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert lines[-1].startswith("error: ") and "not a whole exported program" in lines[-1]
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[1]", b"null", b'{"base_code": {"magic": "pir"}}', b"\x80\x00"])
+def test_another_kind_of_json(content, tmp_path):
+    with pytest.raises(InputError, match="not a whole exported program"):
+        report(damaged(tmp_path, content, "model.json"))
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(InputError, match="has none"):
+        report(str(tmp_path))
+    with pytest.raises(InputError, match="export one"):
+        report(str(tmp_path / "model.onnx"))
+    path = os.path.join(FIXTURES, "put_along_axis.pdmodel")
+    with pytest.raises(InputError, match="--format json"):
+        report(path, paddle="3.x")
+    with pytest.raises(InputError, match=r"TensorRT 8\.5 or 8\.6, got 10\.5"):
+        report(path, tensorrt="10.5")
+    for name in "ab":
+        with open(path, "rb") as f:
+            damaged(tmp_path, f.read(), f"{name}.pdmodel")
+    with pytest.raises(InputError, match=r"a\.pdmodel, b\.pdmodel"):
+        report(str(tmp_path))
