@@ -108,6 +108,24 @@ def use_data_format(config: Config, data_format: str) -> None:
         part["data_format"] = data_format
 
 
+def use_device(name: Optional[str]) -> str:
+    """Make ``name`` Paddle's device and return it; None means the GPU if Paddle sees one, else the CPU.
+
+    Raises:
+        InputError: the running Paddle or this machine does not have the device.
+    """
+    if name is None:
+        name = "gpu" if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
+    try:
+        paddle.set_device(name)
+    except (ValueError, RuntimeError, OSError) as e:
+        raise InputError(
+            f"device {name!r} is not available: Paddle {paddle.__version__} cannot use it on this machine; choose "
+            "--device cpu"
+        ) from e
+    return name
+
+
 @contextlib.contextmanager
 def reporting(part: str) -> Iterator[None]:
     """Turn PaddleSeg's assertions about ``part`` of a config into :class:`InputError`."""

@@ -16,7 +16,9 @@ import sys
 #: Commands found as ``python -m paddleseg.NAME`` and ``python -m paddle_rtseg.NAME``.
 PADDLESEG_COMMANDS = ("train", "val", "predict", "export")
 #: Commands found as ``python -m paddle_rtseg.NAME`` only.
-OWN_COMMANDS = ("infer", "check_dataset", "compare", "convert", "benchmark", "env", "trt_report", "release")
+OWN_COMMANDS = (
+    *("infer", "check_dataset", "compare", "compare_infer", "convert", "benchmark", "env", "trt_report", "release"),
+)
 
 _PACKAGE = __name__.partition(".")[0]
 _HERE = os.path.dirname(os.path.abspath(__file__))

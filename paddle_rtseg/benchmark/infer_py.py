@@ -1,61 +1,59 @@
-"""From image file to mask: PaddleSeg's own deploy/python/infer.py beside this package's predictor, in turns.
+"""From image file to mask: PaddleSeg's own deploy/python/infer.py and this package's predictor, timed alternately.
 
-    python -m paddle_rtseg.benchmark.infer_py --infer PaddleSeg/deploy/python/infer.py --image FILE \
-        --theirs DIR --ours DIR ...
-
-DIR are folders that ``python -m paddleseg.export`` wrote; DIR:bf16 is run in bfloat16. infer.py as it is does not run
-on Paddle 3.3, whose memory optimisation needs the new executor and whose oneDNN fails unless a pass is left out; here
-it gets both, and oneDNN and all cores, which are its best working options. It has a process of its own, so that
-nothing this package does to a process helps it. Each of ours runs on the backend that is the fastest here.
+infer.py as it is does not run on Paddle 3.3: memory optimisation needs the new executor there, and oneDNN fails unless
+a pass is deleted. Here it gets both, oneDNN and all cores, its best working options. It runs in a process of its own,
+so that nothing this package sets in a process helps it. Our predictors use the backend that is the fastest here.
 """
 
-import argparse
 import importlib.util
 import multiprocessing
 import os
 import statistics
 from types import SimpleNamespace
+from typing import Sequence
 
 from rtseg_inference import environment
 
 
-def main() -> None:
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--infer", required=True, metavar="FILE", help="infer.py in a clone of PaddleSeg")
-    p.add_argument("--theirs", required=True, metavar="DIR", help="network for infer.py, exported with its argmax")
-    p.add_argument("--ours", required=True, nargs="+", metavar="DIR[:bf16]", help="networks for this package")
-    p.add_argument("--image", required=True)
-    p.add_argument("--turns", type=int, default=21)
-    args = p.parse_args()
+def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turns: int = 21) -> None:
+    """Time both and print the medians, and how far the masks agree.
+
+    Args:
+        infer: infer.py in a clone of PaddleSeg.
+        theirs: folder of the network that infer.py runs, exported with argmax.
+        ours: folders of networks for this package; FOLDER:bf16 runs in bfloat16.
+        image: the image file.
+        turns: measurements of each.
+    """
     cores = str(environment.usable_cores())
     os.environ.update(OMP_NUM_THREADS=cores, FLAGS_paddle_num_threads=cores)
     spawn = multiprocessing.get_context("spawn")
-    theirs, end = spawn.Pipe()
-    spawn.Process(target=serve, args=(end, args.infer, args.theirs, args.image)).start()
-    end.close()  # whatever ends that process is then an end of file here, and the other way round
+    connection, end = spawn.Pipe()
+    spawn.Process(target=serve, args=(end, infer, theirs, image)).start()
+    end.close()  # so that either process sees the end of file when the other one dies
     environment.configure()
 
     from rtseg_inference.selection import fastest
 
-    from paddle_rtseg.benchmark.timing import measure
+    from .timing import measure
 
     def ask():
-        theirs.send(True)
-        return theirs.recv()
+        connection.send(True)
+        return connection.recv()
 
     runs = {"PaddleSeg's infer.py": ask}
     mask = ask()
-    for text in args.ours:
+    for text in ours:
         folder, _, precision = text.partition(":")
         predictor, _ = fastest(folder, precision=precision or "fp32")
-        runs[f"{text}, {predictor.configuration}"] = lambda predictor=predictor: predictor.predict(args.image)
-        agreement = 100 * (mask == predictor.predict(args.image).mask).mean()
+        runs[f"{text}, {predictor.configuration}"] = lambda predictor=predictor: predictor.predict(image)
+        agreement = 100 * (mask == predictor.predict(image).mask).mean()
         print(f"{text}: the mask agrees with infer.py's in {agreement:.3f} % of the pixels")
-    times = {name: statistics.median(taken) for name, taken in measure(runs, args.turns).items()}
+    times = {name: statistics.median(taken) for name, taken in measure(runs, turns).items()}
     first = next(iter(times.values()))
     for name, milliseconds in times.items():
         print(f"{name}: {milliseconds:.1f} ms, {first / milliseconds:.2f} times as fast")
-    theirs.send(False)
+    connection.send(False)
 
 
 def serve(connection, infer: str, folder: str, image: str) -> None:
@@ -94,7 +92,3 @@ def their_mask(theirs, image: str):
     predictor.run()
     output = predictor.get_output_handle(predictor.get_output_names()[0])
     return theirs._postprocess(output.copy_to_cpu())[0]
-
-
-if __name__ == "__main__":
-    main()

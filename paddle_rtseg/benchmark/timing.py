@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
-from rtseg_inference import Predictor
+from rtseg_inference import Predictor, environment
 from rtseg_inference.runtime import BACKENDS
 from rtseg_inference.selection import first_line
 
@@ -27,7 +27,7 @@ from ..export.golden import street_scene
 from ..export.preprocessing import Preprocessing
 from ..models.macs import count_macs
 from ..zoo import create_model
-from . import other_runtimes
+from . import machine, other_runtimes
 
 #: What a network can be timed in: layer by layer, a step of training, the token merging in it alone, or exported on one
 #: of Paddle Inference's CPU backends or in another runtime.
@@ -73,6 +73,14 @@ def parse_model(text: str) -> Tuple[str, Dict[str, Any]]:
     return name, arguments
 
 
+def parse_size(text: str) -> Tuple[int, int]:
+    """``512x1024`` -> (512, 1024)."""
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"expected a size HxW such as 512x1024, got {text!r}; write height and width in pixels")
+    return int(parts[0]), int(parts[1])
+
+
 def benchmark(
     models: Sequence[str],
     sizes: Sequence[Tuple[int, int]],
@@ -100,8 +108,10 @@ def benchmark(
         report: called with a line now and then.
 
     Raises:
-        InputError: an unknown model or mode.
+        InputError: an unknown model or mode, fewer than two turns, or a negative number of threads.
     """
+    if turns < 2 or threads < 0:
+        raise InputError("expected --turns of 2 or more and --threads of 0 or more")
     for mode in modes:
         if mode not in MODES:
             raise InputError(f"expected a mode among {', '.join(MODES)}, got {mode!r}; choose one of these")
@@ -202,6 +212,16 @@ def as_markdown(rows: Sequence[Row], peak: float) -> str:
         share = f"{2e5 * row.giga_macs / row.milliseconds / peak:.0f} %" if row.mode not in NOT_FORWARD else ""
         lines.append(f"{facts}| {figures} | {share} | {ratio} | {memory} |")
     return "\n".join(lines) + "\n"
+
+
+def with_machine(rows: Sequence[Row], precision: str, turns: int) -> str:
+    """:func:`as_markdown` under a line that names the machine, its settings and how the rows were measured."""
+    settings = ", ".join(f"{name}={value}" for name, value in environment.current().items())
+    peak = matrix_peak()
+    return (
+        f"{machine.processor()}, {environment.usable_cores()} cores, {peak:.0f} GFLOP/s in matrix products at best, "
+        f"Paddle {paddle.__version__}, {precision}, medians of {turns} turns, {settings}\n\n" + as_markdown(rows, peak)
+    )
 
 
 def plot(rows: Sequence[Row], path: str) -> None:

@@ -1,14 +1,45 @@
 """Predicted masks beside their labels: intersection over union in figures, and a picture."""
 
 import os
-from typing import Dict, Iterator, List, Sequence, Tuple
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 
 from ..errors import InputError
+from ..files import atomic_path
+from .palettes import classes_and_palette
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
+
+
+def compare(images: str, labels: str, masks: str, dataset: str, picture: Optional[str] = None) -> str:
+    """Score masks against labels.
+
+    Args:
+        images, labels, masks: folders whose files share names.
+        dataset: names and colours the classes.
+        picture: image file to write, with a row of image, label and mask for each frame.
+
+    Returns:
+        A table of the IoU of each class and their mean.
+
+    Raises:
+        InputError: files are missing, cannot be decoded or do not fit together.
+    """
+    classes, palette = classes_and_palette(dataset)
+    triples = pair_up(images, labels, masks)
+    sheet, confusion = side_by_side(triples, palette)
+    if picture:
+        with atomic_path(picture) as path:
+            if not cv2.imwrite(path, sheet):
+                raise OSError(f"OpenCV could not write {path}")
+    iou = intersection_over_union(confusion)
+    lines = [
+        f"{name:16} {'absent' if np.isnan(value) else f'{100 * value:6.2f} %'}" for name, value in zip(classes, iou)
+    ]
+    lines.append(f"{'mean IoU':16} {100 * np.nanmean(iou):6.2f} %  ({len(triples)} frames)")
+    return "\n".join(lines)
 
 
 def pair_up(images: str, labels: str, masks: str) -> List[Tuple[str, str, str]]:

@@ -1,9 +1,6 @@
 """Time networks against each other, in turns: ``python -m paddle_rtseg.benchmark --models RTFormer_Slim RTFormer``."""
 
 import argparse
-from typing import Tuple
-
-from paddle_rtseg.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,22 +34,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.turns < 2 or args.threads < 0:
-        raise InputError("expected --turns of 2 or more and --threads of 0 or more")
-    sizes = [size(text) for text in args.sizes]
-
     import sys
-
-    import paddle
-    from rtseg_inference import environment
 
     from paddle_rtseg.benchmark import timing
     from paddle_rtseg.files import atomic_path
-    from paddle_rtseg.tools.env import processor
 
     rows = timing.benchmark(
         args.models,
-        sizes,
+        [timing.parse_size(text) for text in args.sizes],
         args.backends,
         args.precision,
         args.num_classes,
@@ -60,13 +49,7 @@ def main(args: argparse.Namespace) -> None:
         args.threads,
         report=lambda line: print(line, file=sys.stderr),
     )
-    settings = ", ".join(f"{name}={value}" for name, value in environment.current().items())
-    peak = timing.matrix_peak()
-    table = (
-        f"{processor()}, {environment.usable_cores()} cores, {peak:.0f} GFLOP/s in matrix products at best, Paddle "
-        f"{paddle.__version__}, {args.precision}, medians of {args.turns} turns, {settings}\n\n"
-        + timing.as_markdown(rows, peak)
-    )
+    table = timing.with_machine(rows, args.precision, args.turns)
     print(table)
     if args.save:
         with atomic_path(args.save) as path, open(path, "w", encoding="utf-8") as f:
@@ -74,14 +57,6 @@ def main(args: argparse.Namespace) -> None:
     if args.plot:
         with atomic_path(args.plot) as path:
             timing.plot(rows, path)
-
-
-def size(text: str) -> Tuple[int, int]:
-    """``512x1024`` -> (512, 1024)."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"expected a size HxW such as 512x1024, got {text!r}; write height and width in pixels")
-    return int(parts[0]), int(parts[1])
 
 
 if __name__ == "__main__":

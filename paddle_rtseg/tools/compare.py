@@ -20,24 +20,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    import cv2
-    import numpy as np
-
     from paddle_rtseg.data import comparison
-    from paddle_rtseg.data.palettes import classes_and_palette
-    from paddle_rtseg.files import atomic_path
 
-    classes, palette = classes_and_palette(args.dataset)
-    triples = comparison.pair_up(args.images, args.labels, args.masks)
-    sheet, confusion = comparison.side_by_side(triples, palette)
-    iou = comparison.intersection_over_union(confusion)
-    for name, value in zip(classes, iou):
-        print(f"{name:16} {'absent' if np.isnan(value) else f'{100 * value:6.2f} %'}")
-    print(f"{'mean IoU':16} {100 * np.nanmean(iou):6.2f} %  ({len(triples)} frames)")
+    print(comparison.compare(args.images, args.labels, args.masks, args.dataset, args.save))
     if args.save:
-        with atomic_path(args.save) as path:
-            if not cv2.imwrite(path, sheet):
-                raise OSError(f"OpenCV could not write {path}")
         print(f"wrote {args.save}")
 
 

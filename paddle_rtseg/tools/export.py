@@ -4,8 +4,6 @@ Takes the flags of PaddleSeg's own export, and a few more; see deploy/README.md 
 """
 
 import argparse
-import os
-import shutil
 
 from paddle_rtseg.tools import arguments
 
@@ -49,31 +47,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddle_rtseg.config import load_config, load_model
-    from paddle_rtseg.export.exporter import export_model
-    from paddle_rtseg.export.preprocessing import from_transforms
-    from paddle_rtseg.files import atomic_path
+    from paddle_rtseg.config import load_config
+    from paddle_rtseg.export.from_config import export_config
 
-    config = load_config(args.config, opts=args.opts)
-    arguments.set_device(args.device)
-    dataset = config.val_dataset_cfg
-    transforms = dataset.get("transforms") or []
-    folder = export_model(
-        load_model(config, args.model_path),
-        args.save_dir,
-        from_transforms(transforms),
-        input_shape=args.input_shape,
-        output_op=args.output_op,
-        raw_input=args.raw_input,
-        format=args.format,
-        dataset=dataset.get("type"),
-        transforms=transforms,
-        name="inference" if args.for_fd else "model",
-        golden_image=args.golden_image,
-    )
-    if args.for_fd:
-        with atomic_path(os.path.join(folder, "inference.yml")) as path:
-            shutil.copyfile(os.path.join(folder, "deploy.yaml"), path)
+    options = dict(vars(args))
+    config = load_config(options.pop("config"), opts=options.pop("opts"))
+    folder = export_config(config, options.pop("model_path"), **options)
     print(f"exported and checked with Paddle Inference: {folder}")
 
 

@@ -5,7 +5,6 @@ Writes what PaddleSeg's own predict writes: ``pseudo_color_prediction/`` and ``a
 
 import argparse
 
-from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools import arguments
 
 
@@ -21,42 +20,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddleseg.core import predict
-    from paddleseg.transforms import Compose
-    from paddleseg.utils import utils
-    from paddleseg.utils.utils import get_image_list
+    from paddle_rtseg.config import load_config
+    from paddle_rtseg.training import run
 
-    from paddle_rtseg.config import Builder, load_config, load_model, reporting
-    from paddle_rtseg.files import make_folder
-
-    config = load_config(args.config, opts=args.opts)
-    settings = {name: value for name, value in config.test_config.items() if name != "aug_eval"}
-    settings = arguments.test_time_settings(args, settings, "aug_pred")
-    if args.custom_color:
-        settings["custom_color"] = args.custom_color
-    arguments.set_device(args.device)
-    if not args.image_path:
-        raise InputError("expected images, got none; name a file or a folder with --image_path")
-    with reporting(f"expected images at {args.image_path!r}"):
-        images, folder = get_image_list(args.image_path)
-    check_readable(images)
-    make_folder(args.save_dir)
-    utils.show_env_info()
-    utils.show_cfg_info(config)
-
-    model = load_model(config, args.model_path)
-    transforms = Compose(Builder(config).val_transforms)
-    # The weights are loaded, strictly, by now; PaddleSeg's loader would only warn of what is missing.
-    predict(model, None, transforms, images, image_dir=folder, save_dir=args.save_dir, **settings)
-
-
-def check_readable(images) -> None:
-    """Raise :class:`InputError` for the first image that is missing or cannot be decoded, before any work is done."""
-    import cv2
-
-    for path in images:
-        if cv2.imread(path, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
-            raise InputError(f"expected an image, got {path!r}, which is missing or cannot be decoded; leave it out")
+    options = dict(vars(args))
+    config = load_config(options.pop("config"), opts=options.pop("opts"))
+    run.predict(config, options.pop("model_path"), **options)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ python -m paddle_rtseg.release --config C.yml --model_path W.pdparams --save NAM
 """
 
 import argparse
-import json
 import os
 
 from paddle_rtseg.tools import arguments
@@ -21,31 +20,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddle_rtseg.config import Builder, load_config, load_model
-    from paddle_rtseg.errors import InputError
-    from paddle_rtseg.files import sha256
-    from paddle_rtseg.weights import released, save_state
+    from paddle_rtseg.config import load_config
+    from paddle_rtseg.weights.packing import pack
 
     config = load_config(args.config, opts=args.opts)
-    network = load_model(config, args.model_path)  # the weights are those of this config
-    model = {key: value for key, value in config.dic["model"].items() if key != "pretrained"}
-    classes = getattr(Builder(config).train_dataset_class, "NUM_CLASSES", None)  # of a named dataset
-    dataset = config.val_dataset_cfg
-    metadata = {
-        "model": model.pop("type"),
-        "arguments": json.dumps({"num_classes": classes, **model}),
-        "dataset": dataset["type"],
-        "transforms": json.dumps(dataset.get("transforms") or []),
-        "config": os.path.basename(args.config),
-    }
-    for note in args.note:
-        key, equals, text = note.partition("=")
-        if not equals or key in metadata:
-            raise InputError(f"expected --note KEY=TEXT with a key of its own, got {note!r}; correct it")
-        metadata[key] = text
-    state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    save_state(released.halve(state), args.save, metadata)
-    print(f"{args.save}: {os.path.getsize(args.save) / 1e6:.1f} MB, sha256 {sha256(args.save)}")
+    print(pack(config, os.path.basename(args.config), args.model_path, args.save, args.note))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import argparse
 
-from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools import arguments
 
 
@@ -43,79 +42,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    import inspect
+    from paddle_rtseg.config import load_config
+    from paddle_rtseg.training import run
 
-    from paddleseg.core import train
-    from paddleseg.utils import utils
-    from rtseg_inference import processor
-
-    from paddle_rtseg.config import Builder, load_config, reporting, use_data_format
-    from paddle_rtseg.files import make_folder
-    from paddle_rtseg.training import checkpoints, onednn
-
-    config = load_config(
-        args.config,
-        learning_rate=args.learning_rate,
-        iters=args.iters,
-        batch_size=args.batch_size,
-        opts=args.opts,
-    )
-    if args.precision == "bf16":
-        processor.require("bf16")
-    device = arguments.set_device(args.device)
-    make_folder(args.save_dir)
-    if args.resume_model == "auto":
-        args.resume_model = checkpoints.latest_whole_checkpoint(args.save_dir)
-    elif args.resume_model:
-        checkpoints.check_whole(args.resume_model)
-    use_data_format(config, args.data_format)
-    utils.show_env_info()
-    utils.show_cfg_info(config)
-    utils.set_seed(args.seed)
-    utils.set_cv2_num_threads(args.num_workers)
-
-    compiled = bool(args.to_static_training or config.to_static_training)
-    if compiled and args.precision == "bf16":
-        raise InputError("--precision bf16 cannot train a compiled graph; leave out --to_static_training")
-
-    builder = Builder(config)
-    with reporting("the config's model or datasets do not fit together"):
-        model = utils.convert_sync_batchnorm(builder.model, device)
-        if not compiled:  # a compiled graph has no place for oneDNN's own calls
-            onednn.accelerate(model, "bf16" if args.precision == "bf16" else "fp32")
-        train_dataset = builder.train_dataset
-        val_dataset = builder.val_dataset if args.do_eval else None
-    train_dataset.file_list *= args.repeats
-
-    # What only some releases of PaddleSeg can do is passed on only when asked for.
-    optional = {
-        "early_stop_intervals": args.early_stop_intervals,
-        "use_multilabel": args.use_multilabel,
-    }
-    optional = {name: value for name, value in optional.items() if value is not None}
-    for name in optional.keys() - inspect.signature(train).parameters.keys():
-        raise InputError(f"--{name} needs a newer PaddleSeg than the one installed; leave it out or install that")
-
-    train(
-        model,
-        train_dataset,
-        val_dataset=val_dataset,
-        optimizer=builder.optimizer,
-        losses=builder.loss,
-        iters=config.iters,
-        batch_size=config.batch_size,
-        test_config=config.test_config,
-        to_static_training=compiled,
-        precision="fp16" if args.precision == "fp16" else "fp32",
-        **{name: getattr(args, name) for name in _PASSED_ON},
-        **optional,
-    )
-
-
-_PASSED_ON = (
-    *("save_dir", "save_interval", "keep_checkpoint_max", "log_iters", "num_workers"),
-    *("resume_model", "use_vdl", "use_ema", "amp_level", "profiler_options"),
-)
+    options = dict(vars(args))
+    overrides = {name: options.pop(name) for name in ("opts", "learning_rate", "iters", "batch_size")}
+    run.train(load_config(options.pop("config"), **overrides), **options)
 
 
 if __name__ == "__main__":

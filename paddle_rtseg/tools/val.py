@@ -17,24 +17,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddleseg.core import evaluate
-    from paddleseg.utils import utils
+    from paddle_rtseg.config import load_config
+    from paddle_rtseg.training import run
 
-    from paddle_rtseg.config import Builder, load_config, load_model, reporting, use_data_format
-    from paddle_rtseg.training import onednn
-
-    config = load_config(args.config, opts=args.opts)
-    settings = arguments.test_time_settings(args, config.test_config, "aug_eval")
-    arguments.set_device(args.device)
-    use_data_format(config, args.data_format)
-    utils.show_env_info()
-    utils.show_cfg_info(config)
-
-    model = load_model(config, args.model_path)
-    onednn.accelerate(model)
-    with reporting("the config's validation data cannot be read"):
-        dataset = Builder(config).val_dataset
-    evaluate(model, dataset, num_workers=args.num_workers, auc_roc=args.auc_roc, **settings)
+    options = dict(vars(args))
+    config = load_config(options.pop("config"), opts=options.pop("opts"))
+    run.evaluate(config, options.pop("model_path"), **options)
 
 
 if __name__ == "__main__":

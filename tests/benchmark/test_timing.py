@@ -8,7 +8,6 @@ from paddle_rtseg.benchmark import timing
 from paddle_rtseg.benchmark.timing import Row
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.macs import count_macs
-from paddle_rtseg.tools import benchmark as command
 
 SMALL = "base_channels=8,spp_channels=8,head_channels=8,use_aux_head=False"
 
@@ -82,7 +81,7 @@ def test_other_runtimes_compute_the_golden_output(runtime):
 @pytest.mark.parametrize("text", ["512", "512x", "0x3", "axb"])
 def test_sizes_are_height_and_width(text):
     with pytest.raises(InputError, match="such as 512x1024"):
-        command.size(text)
+        timing.parse_size(text)
 
 
 def test_unknown_mode():

@@ -14,6 +14,7 @@ from rtseg_inference.files import cache_root
 import paddle_rtseg
 from paddle_rtseg.config import Builder, load_config, load_model
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.export import from_release
 from paddle_rtseg.tools import infer, release
 from paddle_rtseg.weights import read_state, released, save_state
 
@@ -116,11 +117,11 @@ def test_interrupted_first_export_leaves_nothing(monkeypatch):
 
     release = released.find("rtformer_slim_camvid")
     with monkeypatch.context() as patch:
-        patch.setattr("paddle_rtseg.export.exporter.export_model", interrupted)
+        patch.setattr("paddle_rtseg.export.from_release.export_model", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            infer.exported(release)
+            from_release.cached_export(release)
     assert os.listdir(cache_root()) == []
-    assert read_contract(infer.exported(release)).num_classes == 11
+    assert read_contract(from_release.cached_export(release)).num_classes == 11
 
 
 def test_infer_by_name_segments_streets(tmp_path, capsys):

@@ -1,0 +1,102 @@
+"""What a bug report or a table of timings should tell of a machine."""
+
+import importlib
+import os
+import platform
+from typing import Callable, Dict
+
+from rtseg_inference import environment
+from rtseg_inference.processor import obstacle
+
+import paddle_rtseg
+
+
+def facts() -> Dict[str, Dict[str, object]]:
+    """Versions, CPU settings, what Paddle can do here and whether PaddleSeg knows this package, by group."""
+    return {
+        "Versions": {
+            "paddle_rtseg": paddle_rtseg.__version__,
+            "Python": platform.python_version(),
+            "platform": platform.platform(),
+            **{name: version(name) for name in ("numpy", "cv2", "paddle", "paddleseg", "safetensors")},
+        },
+        "CPU": {
+            "processor": processor(),
+            "usable cores": environment.usable_cores(),
+            "bf16": obstacle("bf16") or "yes",
+            **environment.current(),
+        },
+        "Paddle": features(),
+        "Plug-in": plugin(),
+    }
+
+
+def version(name: str) -> str:
+    """A module's version, or why it cannot be imported."""
+    try:
+        return importlib.import_module(name).__version__
+    except ImportError as e:
+        return f"does not import: {e}"
+
+
+def processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as f:
+            return next(line.partition(":")[2].strip() for line in f if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def features() -> Dict[str, str]:
+    """What each of Paddle's features found on this machine."""
+    try:
+        import paddle
+        from paddle.base import core
+    except ImportError as e:
+        return {"paddle": f"does not import: {e}"}
+
+    def gpus() -> str:
+        if not paddle.is_compiled_with_cuda():
+            return "none: this Paddle is built for the CPU"
+        names = [paddle.device.cuda.get_device_name(i) for i in range(paddle.device.cuda.device_count())]
+        return ", ".join(names) or "none found"
+
+    def tensorrt() -> str:
+        built = ".".join(map(str, paddle.inference.get_trt_compile_version()))
+        found = ".".join(map(str, paddle.inference.get_trt_runtime_version()))
+        return "not compiled in" if built == "0.0.0" else f"compiled with {built}, found {found}"
+
+    return {
+        "CUDA compiled in": str(paddle.is_compiled_with_cuda() and paddle.version.cuda()),
+        "GPUs": _ask(gpus),
+        "oneDNN": _ask(
+            lambda: str(
+                core.is_compiled_with_mkldnn()
+                if hasattr(core, "is_compiled_with_mkldnn")
+                else core.is_compiled_with_onednn()
+            )
+        ),
+        "TensorRT": _ask(tensorrt),
+        "device": _ask(paddle.get_device),
+    }
+
+
+def plugin() -> Dict[str, str]:
+    """Whether PaddleSeg sees this package, and what was mended in it."""
+    off = os.environ.get("PADDLE_RTSEG_AUTOLOAD") == "0"
+    facts = {"PADDLE_RTSEG_AUTOLOAD": "0, switched off" if off else "on"}
+    try:
+        import paddle_rtseg
+
+        facts["models"] = ", ".join(paddle_rtseg.list_models())
+    except ImportError as e:
+        facts["models"] = f"not registered: {e}"
+    return facts
+
+
+def _ask(question: Callable[[], str]) -> str:
+    """An answer of Paddle's, or the error that it gave; a report should show both."""
+    try:
+        return question()
+    except (RuntimeError, OSError, AttributeError, ValueError) as e:
+        return f"{type(e).__name__}: {e}"

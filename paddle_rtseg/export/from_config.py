@@ -1,0 +1,54 @@
+"""The export of a config's trained model: what ``python -m paddleseg.export`` does."""
+
+import os
+import shutil
+from typing import Any, Optional
+
+from paddleseg.cvlibs import Config
+
+from ..config import load_model, use_device
+from ..files import atomic_path
+from .exporter import export_model
+from .preprocessing import from_transforms
+
+
+def export_config(
+    config: Config,
+    weights: Optional[str],
+    save_dir: str,
+    device: Optional[str] = None,
+    for_fd: bool = False,
+    **options: Any,
+) -> str:
+    """Export a config's model with the preprocessing of its ``val_dataset``.
+
+    Args:
+        config: from :func:`paddle_rtseg.config.load_config`.
+        weights: a file of weights, or None where the config's ``model.pretrained`` is the trained model.
+        save_dir: created if need be.
+        device: Paddle's name of it; None for the GPU if Paddle sees one, else the CPU.
+        for_fd: name the files inference.*, as FastDeploy expects.
+        options: further arguments of :func:`.exporter.export_model`.
+
+    Returns:
+        ``save_dir``.
+
+    Raises:
+        InputError: the weights do not fit, or the model cannot be exported this way.
+    """
+    use_device(device)
+    dataset = config.val_dataset_cfg
+    transforms = dataset.get("transforms") or []
+    folder = export_model(
+        load_model(config, weights),
+        save_dir,
+        from_transforms(transforms),
+        dataset=dataset.get("type"),
+        transforms=transforms,
+        name="inference" if for_fd else "model",
+        **options,
+    )
+    if for_fd:
+        with atomic_path(os.path.join(folder, "inference.yml")) as path:
+            shutil.copyfile(os.path.join(folder, "deploy.yaml"), path)
+    return folder
