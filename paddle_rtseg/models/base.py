@@ -6,7 +6,7 @@ import paddle
 from paddle import nn
 
 from ..errors import InputError
-from .layers import resize
+from .resizing import resize
 
 
 class SegmentationModel(nn.Layer):

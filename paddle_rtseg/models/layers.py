@@ -1,17 +1,18 @@
 """Building blocks shared by two or more of the networks."""
 
-import functools
 import math
-from typing import Callable
+from typing import Callable, List, Optional, Sequence, Union
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+Size = Sequence[Union[int, paddle.Tensor]]  #: height and width; tensors in a graph exported with these free
+
 
 @paddle.jit.not_to_static
-def spatial_size(x: paddle.Tensor) -> list:
+def spatial_size(x: paddle.Tensor) -> List[Union[int, paddle.Tensor]]:
     """Height and width of (B, C, H, W): integers, or integer tensors in a graph exported with these free."""
     if -1 in x.shape[2:]:
         shape = paddle.shape(x)
@@ -19,46 +20,61 @@ def spatial_size(x: paddle.Tensor) -> list:
     return list(x.shape[2:])
 
 
+def tokens_to_map(x: paddle.Tensor, size: Size) -> paddle.Tensor:
+    """(B, H * W, C) in raster order -> (B, C, H, W)."""
+    # Reshape first: with the transpose first, Paddle 3.3's inference crashes if a pooling follows.
+    return x.reshape([-1, *size, x.shape[-1]]).transpose([0, 3, 1, 2])
+
+
+def map_to_tokens(x: paddle.Tensor) -> paddle.Tensor:
+    """(B, C, H, W) -> (B, H * W, C) in raster order."""
+    return x.transpose([0, 2, 3, 1]).flatten(1, 2)
+
+
 @paddle.jit.not_to_static
-def resize(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
-    """Bilinear resize with half-pixel centres (``align_corners=False``).
+def attend(q: paddle.Tensor, k: paddle.Tensor, v: paddle.Tensor, max_scores: Optional[int] = None) -> paddle.Tensor:
+    """Attention, softmax(q k^T) v, computed for a piece of the queries at a time.
+
+    The pieces bound the memory that the scores take and do not change the result. The heads are part of the first
+    axis because Paddle's oneDNN computes four-dimensional products wrongly.
 
     Args:
-        x: (B, C, h, w).
-        like: (B, C', H, W), whose height and width are wanted.
+        q: (B * heads, n, C) queries, scaled by the caller: there are fewer of them than of scores.
+        k: (B * heads, m, C) keys.
+        v: (B * heads, m, C) values.
+        max_scores: how many of one head's n * m scores to hold at a time; None for all. It has no effect where n or m
+            is free in an exported graph.
 
     Returns:
-        (B, C, H, W); ``x`` itself where it is known to have that size.
+        (B * heads, n, C).
     """
-    size = list(like.shape[2:])
-    if -1 in size:  # free in an exported graph; TensorRT takes one tensor, not a list of two
-        size = paddle.shape(like)[2:]
-    elif size == list(x.shape[2:]):
-        return x
-    on_cpu = paddle.in_dynamic_mode() and x.place.is_cpu_place() and x.dtype == paddle.float32
-    if on_cpu and (not x.stop_gradient or max(x.shape[2:]) <= 128):  # beyond, only the gradient pays for the products
-        return _resize_by_products(x, *size)
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)
+    n, m = q.shape[1], k.shape[1]
+    rows = max(1, max_scores // m) if max_scores is not None and min(n, m) > 0 else n
+    pieces = [q] if rows >= n else [q[:, start : start + rows] for start in range(0, n, rows)]
+    results = [paddle.matmul(F.softmax(paddle.matmul(piece, k, transpose_y=True), axis=-1), v) for piece in pieces]
+    return results[0] if len(results) == 1 else paddle.concat(results, axis=1)
 
 
-def _resize_by_products(x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
-    """Bilinear resize as two matrix products: half the time of Paddle's operator on a CPU, less with its gradient."""
-    batch, channels, h, w = x.shape
-    x = paddle.matmul(x.reshape([-1, w]), _bilinear_tensor(width, w), transpose_y=True)  # (B*C*h, width)
-    x = paddle.matmul(_bilinear_tensor(height, h), x.reshape([-1, h, width]))  # (B*C, height, width)
-    return x.reshape([batch, channels, height, width])
+class ConvBNReLU(nn.Layer):
+    """1x1 convolution, batch norm, ReLU."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = nn.Conv2D(in_channels, out_channels, 1, bias_attr=False)
+        self.bn = nn.BatchNorm2D(out_channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
+        return F.relu(self.bn(self.conv(x)))
 
 
-@functools.lru_cache(maxsize=64)
-def _bilinear_tensor(target: int, source: int) -> paddle.Tensor:
-    return paddle.to_tensor(bilinear_matrix(target, source))
+class LayerNorm2D(nn.LayerNorm):
+    """Layer norm over the channels of a map."""
 
-
-def bilinear_matrix(target: int, source: int) -> np.ndarray:
-    """The (target, source) matrix whose product with a signal is :func:`resize` in one dimension."""
-    centre = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
-    distance = np.abs(centre[:, None] - np.arange(source))
-    return np.maximum(1 - distance, 0).astype("float32")
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = F.layer_norm(x.transpose([0, 2, 3, 1]), x.shape[1], self.weight, self.bias, self._epsilon)
+        return x.transpose([0, 3, 1, 2])
 
 
 class DropPath(nn.Layer):
@@ -72,6 +88,7 @@ class DropPath(nn.Layer):
         self.rate = rate
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, ...) -> (B, ...)."""
         if self.rate == 0.0 or not self.training:
             return x
         keep = paddle.rand([x.shape[0]] + [1] * (x.ndim - 1)) >= self.rate
@@ -79,37 +96,29 @@ class DropPath(nn.Layer):
 
 
 class Constants(nn.Layer):
-    """Arrays that depend on the size of the input, made when first asked for and kept.
+    """Arrays that depend only on the input's size, made on first use and kept.
 
-    They are buffers outside the state. In an exported graph they are stored like parameters, since Paddle 2.6's
-    TensorRT path rejects constants that an operator makes in the graph.
+    They are buffers outside the state. An exported graph stores them like parameters, because Paddle 2.6's TensorRT
+    path rejects constants that an operator makes in the graph.
     """
 
     @paddle.jit.not_to_static
     def get(self, name: str, make: Callable[[], np.ndarray]) -> paddle.Tensor:
-        """The tensor of this name, made by ``make`` if there is none yet."""
-        name = f"_{name}"  # cannot be taken for an attribute of nn.Layer
+        """The tensor called ``name``, which ``make`` makes the first time."""
+        name = f"_{name}"  # cannot be mistaken for an attribute of nn.Layer
         if name not in self._buffers:
-            with paddle.base.dygraph.guard():  # a tensor of its own, also while a graph is being traced
+            with paddle.base.dygraph.guard():  # a tensor with a value, even while a graph is being traced
                 value = paddle.to_tensor(make())
-            value.name = self.full_name() + name  # a traced graph knows its parameters by name
+            value.name = self.full_name() + name  # a traced graph finds its parameters by name
             self.register_buffer(name, value, persistable=False)
         return getattr(self, name)
-
-
-class LayerNorm2D(nn.LayerNorm):
-    """Layer norm over the channels of a map."""
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        x = F.layer_norm(x.transpose([0, 2, 3, 1]), x.shape[1], self.weight, self.bias, self._epsilon)
-        return x.transpose([0, 3, 1, 2])
 
 
 def init_vision_transformer(layer: nn.Layer) -> None:
     """Initialise one layer's weight as SegFormer and its descendants do; for ``nn.Layer.apply``.
 
-    Linear weights are normal with deviation 0.02, truncated at two; those of convolutions keep the gradient's variance.
+    Linear weights are normal with standard deviation 0.02, truncated at two deviations. Convolution weights are normal
+    with variance 2 / fan-out, which preserves the variance of gradients.
     """
     if isinstance(layer, nn.Linear):
         nn.initializer.TruncatedNormal(std=0.02)(layer.weight)

@@ -1,9 +1,9 @@
 """LRFormer: a backbone whose self-attention works on a few hundred pooled tokens, and its segmentation head.
 
 Wu et al., "Low-Resolution Self-Attention for Semantic Segmentation", arXiv 2310.05026. Whatever the image's size,
-queries come from a grid with a short side of 16 and keys and values from a pyramid of grids with short sides of 11,
-8, 6 and 4; depthwise convolutions at full resolution carry the detail. The authors' implementation is in PyTorch
-(github.com/yuhuan-wu/LRFormer); its weights are read by ``paddle_rtseg.weights`` (family ``lrformer``).
+queries come from a grid with a short side of 16, keys and values from a pyramid of grids with short sides of 11, 8, 6
+and 4; depthwise convolutions at full resolution carry the detail. The authors' implementation is in PyTorch
+(github.com/yuhuan-wu/LRFormer); ``paddle_rtseg.weights`` reads its weights (family ``lrformer``).
 
 Deviations from it:
 
@@ -12,12 +12,12 @@ Deviations from it:
 - Adaptive average pooling is two products with constant matrices. The result is the same, but pooling whose bins do
   not divide the map is wrong in several runtimes, and slow. The matrices depend on the image's size, so an exported
   graph has a fixed height and width (the batch stays free).
-- The queries are taken a part at a time where there are many. The tokens of an elongated image grow with its
-  proportions, and at once their scores would fill any memory: 16 GB for 32 x 512 pixels.
+- The scores of attention are computed in pieces. The tokens of an elongated image grow with its proportions, and all
+  their scores at once would fill any memory: 16 GB for 32 x 512 pixels.
 """
 
 from functools import partial
-from typing import Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
@@ -26,226 +26,25 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from ..errors import InputError
+from ..weights import load_weights
 from .base import SegmentationModel
-from .layers import Constants, DropPath, LayerNorm2D, bilinear_matrix, init_vision_transformer, resize
+from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_vision_transformer
 from .macs import RESIZE_MACS
-
-STRIDE = 32  # of the last stage: image sides are brought to a multiple of it
-
-
-class Variant(NamedTuple):
-    """One of the published backbones, and the width of the LRHead that goes with it."""
-
-    dims: Sequence[int]
-    depths: Sequence[int]
-    drop_path: float
-    head_channels: Optional[int]
-    pre_norm: Sequence[int] = ()  # blocks of stage 3 that begin with a batch norm
-
+from .resizing import average_to_grids, resize, resize_to_fixed
 
 # fmt: off
-VARIANTS = {  #      dims                  depths         drop path, head width
-    "T":  Variant((48,   96, 240, 384), (2, 2,  6, 3), 0.1, 256),
-    "S":  Variant((64,  128, 320, 512), (3, 3, 12, 3), 0.2, 384),
-    "B":  Variant((80,  160, 400, 512), (4, 4, 15, 8), 0.4, 512),
-    "L":  Variant((96,  192, 480, 640), (4, 6, 18, 8), 0.6, 640),
-    "XL": Variant((128, 256, 640, 768), (4, 8, 22, 8), 0.4, None, pre_norm=(7, 15)),
+VARIANTS = {  # of the four stages: channels         blocks                    last block's rate  width of LRHead
+    "T":  {"dims": (48,   96, 240, 384), "depths": (2, 2,  6, 3), "drop_path": 0.1, "head_channels": 256},
+    "S":  {"dims": (64,  128, 320, 512), "depths": (3, 3, 12, 3), "drop_path": 0.2, "head_channels": 384},
+    "B":  {"dims": (80,  160, 400, 512), "depths": (4, 4, 15, 8), "drop_path": 0.4, "head_channels": 512},
+    "L":  {"dims": (96,  192, 480, 640), "depths": (4, 6, 18, 8), "drop_path": 0.6, "head_channels": 640},
+    "XL": {"dims": (128, 256, 640, 768), "depths": (4, 8, 22, 8), "drop_path": 0.4, "pre_norm": (7, 15)},
 }
 # fmt: on
 HEADS = (2, 4, 10, 16)
 MLP_RATIOS = (8, 8, 4, 4)
-MAX_SCORES = 2**22  # attention scores of one image that are held at once; half a square image's in the head
-
-
-def pooling_matrix(bins: int, length: int) -> np.ndarray:
-    """The (bins, length) matrix whose product with a signal is its adaptive average pooling.
-
-    Bin i averages the samples from floor(i * length / bins) up to ceil((i + 1) * length / bins), exclusive.
-    """
-    matrix = np.zeros((bins, length), "float32")
-    for i in range(bins):
-        start, stop = i * length // bins, -(-(i + 1) * length // bins)
-        matrix[i, start:stop] = 1.0 / (stop - start)
-    return matrix
-
-
-@paddle.jit.not_to_static
-def enlarge_to_stride(x: paddle.Tensor) -> paddle.Tensor:
-    """(B, C, H, W) -> the image resized (bilinear) to the next multiple of 32 on each side; ``x`` where it is one.
-
-    Raises:
-        InputError: height or width is unknown, as in an export that leaves them free.
-    """
-    size = list(x.shape[2:])
-    if -1 in size:
-        raise InputError(
-            f"LRFormer is exported at a fixed height and width, got {size[0]} x {size[1]} (-1: free); give both"
-        )
-    target = [-(-n // STRIDE) * STRIDE for n in size]
-    return x if target == size else F.interpolate(x, target, mode="bilinear", align_corners=False)
-
-
-def grid_size(short_side: int, height: int, width: int) -> Tuple[int, int]:
-    """Height and width of the grid with this short side and about the proportions of a height x width map."""
-    long_side = round(short_side * max(height, width) / min(height, width) + 0.001)
-    return (short_side, long_side) if height <= width else (long_side, short_side)
-
-
-class Grids(nn.Layer):
-    """The grids of low-resolution attention, to and from the maps of one stage; shared by its blocks.
-
-    Args:
-        dim: channels C.
-        query_side: short side of the query grid.
-        key_value_sides: short sides of the key/value pyramid's grids.
-        convolve: add to each key/value grid its own 3x3 depthwise convolution.
-    """
-
-    def __init__(self, dim: int, query_side: int, key_value_sides: Sequence[int], convolve: bool):
-        super().__init__()
-        self.sides = (query_side, *key_value_sides)
-        self.convs = nn.LayerList([depthwise_conv(dim) for _ in key_value_sides] if convolve else [])
-        self.constants = Constants()
-
-    def forward(self, x: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
-        """(B, H, W, C) -> queries (B, N, C) and keys/values (B, M, C), averages over the cells of their grids."""
-        _, height, width, channels = x.shape
-        sizes = [grid_size(side, height, width) for side in self.sides]
-        rows = self.constants.get(
-            f"rows_of_{height}x{width}", lambda: np.concatenate([pooling_matrix(h, height) for h, _ in sizes])
-        )
-        # One product pools the rows for all grids: (B, H, W * C) -> (B, sum of h, W * C).
-        x = paddle.matmul(rows, x.reshape([-1, height, width * channels]))
-        grids = []
-        for (h, w), pooled in zip(sizes, paddle.split(x, [h for h, _ in sizes], axis=1)):
-            columns = self.constants.get(f"{w}_columns_of_{width}", lambda w=w: pooling_matrix(w, width))
-            grid = paddle.matmul(columns, pooled.reshape([-1, width, channels]))  # (B * h, w, C)
-            if grids and len(self.convs):
-                grid = grid.reshape([-1, h, w, channels]).transpose([0, 3, 1, 2])  # (B, C, h, w)
-                grid = grid + self.convs[len(grids) - 1](grid)
-                grid = grid.flatten(2).transpose([0, 2, 1])
-            grids.append(grid.reshape([-1, h * w, channels]))
-        return grids[0], paddle.concat(grids[1:], axis=1)
-
-    def enlarge(self, x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
-        """Bilinear, by products: query tokens (B, N, C) of a height x width map -> (B, C, height, width)."""
-        channels = x.shape[2]
-        h, w = grid_size(self.sides[0], height, width)
-        rows = self.constants.get(f"{h}_to_{height}", lambda: bilinear_matrix(height, h))
-        columns = self.constants.get(f"{w}_to_{width}", lambda: bilinear_matrix(width, w))
-        x = x.transpose([0, 2, 1]).reshape([-1, h, w])  # (B * C, h, w)
-        x = paddle.matmul(rows, paddle.matmul(x, columns, transpose_y=True))
-        return x.reshape([-1, channels, height, width])
-
-    def macs(self, inputs: Sequence[paddle.Tensor], output) -> int:
-        """Work of adaptive pooling, and of resizing a map back, which the products stand for."""
-        return inputs[0].size * (len(self.sides) + RESIZE_MACS)
-
-
-class LowResolutionAttention(nn.Layer):
-    """Multi-head attention from query tokens to the tokens of the pooled pyramid."""
-
-    def __init__(self, dim: int, num_heads: int):
-        super().__init__()
-        self.num_heads = num_heads
-        self.norm = nn.LayerNorm(dim, epsilon=1e-5)
-        self.q = nn.Linear(dim, dim)
-        self.kv = nn.Linear(dim, 2 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(self, query: paddle.Tensor, key_value: paddle.Tensor) -> paddle.Tensor:
-        """(B, N, C) queries and (B, M, C) keys/values -> (B, N, C)."""
-        tokens, dim = query.shape[1:]
-        width = dim // self.num_heads
-        q = self._split_heads(self.q(query) * width**-0.5)
-        kv = self.kv(self.norm(key_value)).reshape([-1, key_value.shape[1], 2, dim])
-        k, v = (self._split_heads(part) for part in paddle.split(kv, 2, axis=2))
-        # Three-dimensional products, since Paddle's oneDNN passes err on four-dimensional ones.
-        rows = max(1, MAX_SCORES // (self.num_heads * k.shape[1]))
-        parts = [q] if rows >= tokens else [q[:, start : start + rows] for start in range(0, tokens, rows)]
-        parts = [paddle.matmul(F.softmax(paddle.matmul(part, k, transpose_y=True)), v) for part in parts]
-        x = parts[0] if len(parts) == 1 else paddle.concat(parts, axis=1)  # (B * heads, N, width)
-        x = x.reshape([-1, self.num_heads, tokens, width]).transpose([0, 2, 1, 3])
-        return self.proj(x.reshape([-1, tokens, dim]))
-
-    def _split_heads(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, N, C) or (B, N, 1, C) -> (B * heads, N, C / heads)."""
-        tokens, width = x.shape[1], x.shape[-1] // self.num_heads
-        x = x.reshape([-1, tokens, self.num_heads, width]).transpose([0, 2, 1, 3])
-        return x.reshape([-1, tokens, width])
-
-    def macs(self, inputs: Sequence[paddle.Tensor], output: paddle.Tensor) -> int:
-        """Work of the two attention products, for ``macs.count_macs``."""
-        query, key_value = inputs
-        return 2 * query.shape[0] * query.shape[1] * key_value.shape[1] * query.shape[2]
-
-
-def depthwise_conv(dim: int) -> nn.Conv2D:
-    """3x3, one filter per channel."""
-    return nn.Conv2D(dim, dim, 3, padding=1, groups=dim)
-
-
-class ConvMlp(nn.Layer):
-    """1x1 convolution, GELU, depthwise 3x3 with a short cut, 1x1 convolution."""
-
-    def __init__(self, dim: int, hidden: int):
-        super().__init__()
-        self.fc1 = nn.Conv2D(dim, hidden, 1)
-        self.conv = depthwise_conv(hidden)
-        self.fc2 = nn.Conv2D(hidden, dim, 1)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        x = F.gelu(self.fc1(x))
-        return self.fc2(x + self.conv(x))
-
-
-class Block(nn.Layer):
-    """Positional convolution, low-resolution attention, MLP: each added to its input.
-
-    Args:
-        dim: channels C.
-        norm: layer that normalises (B, C, H, W) maps.
-        layer_scale: initial factor of the two residual branches, learned per channel; None for no factor.
-        pre_norm: begin with a batch norm.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        mlp_ratio: int,
-        norm: Callable[[int], nn.Layer],
-        layer_scale: Optional[float],
-        drop_path: float = 0.0,
-        pre_norm: bool = False,
-    ):
-        super().__init__()
-        self.pre_norm = nn.BatchNorm2D(dim) if pre_norm else nn.Identity()
-        self.cpe = depthwise_conv(dim)
-        self.norm1 = norm(dim)
-        self.attn = LowResolutionAttention(dim, num_heads)
-        self.norm2 = norm(dim)
-        self.mlp = ConvMlp(dim, dim * mlp_ratio)
-        self.drop_path = DropPath(drop_path)
-        self.has_layer_scale = layer_scale is not None
-        if self.has_layer_scale:
-            scale = nn.initializer.Constant(layer_scale)
-            self.layer_scale_1 = self.create_parameter([dim], default_initializer=scale)
-            self.layer_scale_2 = self.create_parameter([dim], default_initializer=scale)
-
-    def forward(self, x: paddle.Tensor, grids: Grids) -> paddle.Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        x = self.pre_norm(x)
-        x = x + self.cpe(x)
-        y = self.attn(*grids(self.norm1(x).transpose([0, 2, 3, 1])))  # (B, N, C)
-        if self.has_layer_scale:
-            y = y * self.layer_scale_1
-        x = x + self.drop_path(grids.enlarge(y, *x.shape[2:]))
-        y = self.mlp(self.norm2(x))
-        if self.has_layer_scale:
-            y = y * self.layer_scale_2.reshape([-1, 1, 1])
-        return x + self.drop_path(y)
+STRIDE = 32  # of the last stage: image sides are brought to a multiple of it
+MAX_SCORES = 2**22  # attention scores of an image held at a time; half of a square image's in the head
 
 
 class Stem(nn.Layer):
@@ -277,13 +76,190 @@ class PatchEmbed(nn.Layer):
         return self.norm(self.proj(x))
 
 
+class Grids(nn.Layer):
+    """The low-resolution grids of one stage's attention; shared by the stage's blocks.
+
+    Args:
+        dim: channels C.
+        query_side: short side of the query grid.
+        key_value_sides: short sides of the grids in the key/value pyramid.
+        convolve: add to each key/value grid its own 3x3 depthwise convolution.
+    """
+
+    def __init__(self, dim: int, query_side: int, key_value_sides: Sequence[int], convolve: bool):
+        super().__init__()
+        self.sides = (query_side, *key_value_sides)
+        self.convs = nn.LayerList([depthwise_conv(dim) for _ in key_value_sides] if convolve else [])
+        self.constants = Constants()
+
+    def sizes(self, height: int, width: int) -> List[Tuple[int, int]]:
+        """Height and width of each grid of a height x width map, that of the queries first."""
+        return [grid_size(side, height, width) for side in self.sides]
+
+    def forward(self, x: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
+        """(B, H, W, C) -> queries (B, N, C) and keys/values (B, M, C), averages over the cells of their grids."""
+        query, *pyramid = average_to_grids(x, self.sizes(*x.shape[1:3]), self.constants)  # (B, h, w, C) each
+        if len(self.convs):
+            pyramid = [grid.transpose([0, 3, 1, 2]) for grid in pyramid]  # (B, C, h, w) each
+            pyramid = [(grid + conv(grid)).transpose([0, 2, 3, 1]) for grid, conv in zip(pyramid, self.convs)]
+        return query.flatten(1, 2), paddle.concat([grid.flatten(1, 2) for grid in pyramid], axis=1)
+
+    def enlarge(self, x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
+        """Query tokens (B, N, C) of a height x width map -> (B, C, height, width), bilinear."""
+        channels = x.shape[2]
+        x = x.transpose([0, 2, 1]).reshape([-1, *grid_size(self.sides[0], height, width)])  # (B * C, h, w)
+        return resize_to_fixed(x, height, width, self.constants).reshape([-1, channels, height, width])
+
+    def macs(self, inputs: Sequence[paddle.Tensor], output) -> int:
+        """Work of adaptive pooling, and of the resize back, for :func:`.macs.count_macs`."""
+        return inputs[0].size * (len(self.sides) + RESIZE_MACS)
+
+
+def depthwise_conv(dim: int) -> nn.Conv2D:
+    """3x3, one filter per channel."""
+    return nn.Conv2D(dim, dim, 3, padding=1, groups=dim)
+
+
+def grid_size(short_side: int, height: int, width: int) -> Tuple[int, int]:
+    """Height and width of the grid with this short side and about the proportions of a height x width map."""
+    long_side = round(short_side * max(height, width) / min(height, width) + 0.001)
+    return (short_side, long_side) if height <= width else (long_side, short_side)
+
+
+class LowResolutionSelfAttention(nn.Layer):
+    """LRSA: multi-head self-attention between a map's low-resolution grids, enlarged back to the map."""
+
+    def __init__(self, dim: int, num_heads: int):
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim, epsilon=1e-5)
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: paddle.Tensor, grids: Grids, scale: Optional[paddle.Tensor] = None) -> paddle.Tensor:
+        """Attention over a map.
+
+        Args:
+            x: (B, C, H, W).
+            grids: those of the stage.
+            scale: (C,) factors of the result, applied while it is small.
+
+        Returns:
+            (B, C, H, W).
+        """
+        dim, height, width = x.shape[1:]
+        query, key_value = grids(x.transpose([0, 2, 3, 1]))  # (B, N, C), (B, M, C)
+        head_dim = dim // self.num_heads
+        q = self._split_heads(self.q(query) * head_dim**-0.5)  # (B * heads, N, head_dim)
+        kv = self.kv(self.norm(key_value)).reshape([-1, key_value.shape[1], 2, dim])
+        k, v = (self._split_heads(part) for part in paddle.split(kv, 2, axis=2))  # (B * heads, M, head_dim)
+        y = attend(q, k, v, MAX_SCORES // self.num_heads)
+        y = y.reshape([-1, self.num_heads, query.shape[1], head_dim]).transpose([0, 2, 1, 3])
+        y = self.proj(y.reshape([-1, query.shape[1], dim]))  # (B, N, C)
+        if scale is not None:
+            y = y * scale
+        return grids.enlarge(y, height, width)
+
+    def _split_heads(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, N, C) or (B, N, 1, C) -> (B * heads, N, C / heads)."""
+        tokens, head_dim = x.shape[1], x.shape[-1] // self.num_heads
+        x = x.reshape([-1, tokens, self.num_heads, head_dim]).transpose([0, 2, 1, 3])
+        return x.reshape([-1, tokens, head_dim])
+
+    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
+        """Work of attention's two products, for :func:`.macs.count_macs`."""
+        x, grids = inputs[:2]
+        query, *key_value = [h * w for h, w in grids.sizes(*x.shape[2:])]
+        return 2 * x.shape[0] * x.shape[1] * query * sum(key_value)
+
+
+class FeedForward(nn.Layer):
+    """Feed-forward network: 1x1 convolution, GELU, depthwise 3x3 convolution with a shortcut, 1x1 convolution."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Conv2D(dim, hidden, 1)
+        self.conv = depthwise_conv(hidden)
+        self.fc2 = nn.Conv2D(hidden, dim, 1)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = F.gelu(self.fc1(x))  # (B, hidden, H, W)
+        return self.fc2(x + self.conv(x))
+
+
+class Block(nn.Layer):
+    """Positional convolution, low-resolution self-attention, feed-forward network: each added to its input.
+
+    Args:
+        dim: channels C.
+        num_heads: attention heads.
+        mlp_ratio: expansion of the feed-forward network.
+        norm: makes the layer that normalises (B, C, H, W) maps.
+        layer_scale: initial factor of the two residual branches, learned per channel; None for no factor.
+        drop_path: stochastic depth of the two residual branches.
+        pre_norm: begin with a batch norm.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: int,
+        norm: Callable[[int], nn.Layer],
+        layer_scale: Optional[float],
+        drop_path: float = 0.0,
+        pre_norm: bool = False,
+    ):
+        super().__init__()
+        self.pre_norm = nn.BatchNorm2D(dim) if pre_norm else nn.Identity()
+        self.cpe = depthwise_conv(dim)
+        self.norm1 = norm(dim)
+        self.attn = LowResolutionSelfAttention(dim, num_heads)
+        self.norm2 = norm(dim)
+        self.mlp = FeedForward(dim, dim * mlp_ratio)
+        self.drop_path = DropPath(drop_path)
+        self.layer_scale_1 = self.layer_scale_2 = None
+        if layer_scale is not None:
+            scale = nn.initializer.Constant(layer_scale)
+            self.layer_scale_1 = self.create_parameter([dim], default_initializer=scale)
+            self.layer_scale_2 = self.create_parameter([dim], default_initializer=scale)
+
+    def forward(self, x: paddle.Tensor, grids: Grids) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = self.pre_norm(x)
+        x = x + self.cpe(x)
+        x = x + self.drop_path(self.attn(self.norm1(x), grids, self.layer_scale_1))
+        y = self.mlp(self.norm2(x))
+        if self.layer_scale_2 is not None:
+            y = y * self.layer_scale_2.reshape([-1, 1, 1])
+        return x + self.drop_path(y)
+
+
+@paddle.jit.not_to_static
+def enlarge_to_stride(x: paddle.Tensor) -> paddle.Tensor:
+    """(B, C, H, W) -> the image resized (bilinear) to the next multiple of 32 on each side; ``x`` where it is one.
+
+    Raises:
+        InputError: height or width is unknown, as in an export that leaves them free.
+    """
+    size = list(x.shape[2:])
+    if -1 in size:
+        raise InputError(
+            f"LRFormer is exported at a fixed height and width, got {size[0]} x {size[1]} (-1: free); give both"
+        )
+    target = [-(-n // STRIDE) * STRIDE for n in size]
+    return x if target == size else F.interpolate(x, target, mode="bilinear", align_corners=False)
+
+
 class LRFormer(nn.Layer):
-    """The backbone: four stages at strides 4, 8, 16 and 32.
+    """The encoder: four stages at strides 4, 8, 16 and 32.
 
     Args:
         dims: channels of the stages.
         depths: blocks of the stages.
-        num_heads, mlp_ratios: attention heads and MLP expansion of the stages.
+        num_heads, mlp_ratios: attention heads and expansion of the feed-forward networks of the stages.
         drop_path: stochastic depth of the last block; it rises linearly from 0 in the first.
         pre_norm: indices of the blocks of stage 3 that begin with a batch norm.
         layer_scale: initial layer scale of stages 3 and 4 (stages 1 and 2 have none).
@@ -329,8 +305,6 @@ class LRFormer(nn.Layer):
             setattr(self, f"block{stage}", nn.LayerList(blocks))
         self.apply(init_vision_transformer)
         if pretrained is not None:
-            from ..weights import load_weights
-
             load_weights(self, pretrained)
 
     def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:
@@ -348,19 +322,6 @@ class LRFormer(nn.Layer):
                 x = block(x, grids)
             features.append(x)
         return features
-
-
-class ConvBNReLU(nn.Layer):
-    """1x1 convolution, batch norm, ReLU."""
-
-    def __init__(self, in_channels: int, out_channels: int):
-        super().__init__()
-        self.conv = nn.Conv2D(in_channels, out_channels, 1, bias_attr=False)
-        self.bn = nn.BatchNorm2D(out_channels)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, in_channels, H, W) -> (B, out_channels, H, W)."""
-        return F.relu(self.bn(self.conv(x)))
 
 
 class LRHead(nn.Layer):
@@ -422,8 +383,6 @@ class LRFormerSeg(SegmentationModel):
         self.backbone = backbone
         self.decode_head = LRHead(backbone.feat_channels, head_channels, num_classes)
         if pretrained is not None:
-            from ..weights import load_weights
-
             load_weights(self, pretrained)
 
     @property
@@ -434,35 +393,31 @@ class LRFormerSeg(SegmentationModel):
         return [self.decode_head(self.backbone(x))]
 
 
-def _backbone(name: str, overrides: dict) -> LRFormer:
-    return LRFormer(**{**VARIANTS[name]._asdict(), **overrides})
-
-
 @manager.BACKBONES.add_component
 def LRFormer_T(**overrides) -> LRFormer:
-    """LRFormer-T; ``overrides`` are any arguments of :class:`LRFormer`."""
-    return _backbone("T", overrides)
+    """LRFormer-T; ``overrides`` are any other arguments of :class:`LRFormer`."""
+    return LRFormer(**{**VARIANTS["T"], **overrides})
 
 
 @manager.BACKBONES.add_component
 def LRFormer_S(**overrides) -> LRFormer:
-    """LRFormer-S; ``overrides`` are any arguments of :class:`LRFormer`."""
-    return _backbone("S", overrides)
+    """LRFormer-S; ``overrides`` are any other arguments of :class:`LRFormer`."""
+    return LRFormer(**{**VARIANTS["S"], **overrides})
 
 
 @manager.BACKBONES.add_component
 def LRFormer_B(**overrides) -> LRFormer:
-    """LRFormer-B; ``overrides`` are any arguments of :class:`LRFormer`."""
-    return _backbone("B", overrides)
+    """LRFormer-B; ``overrides`` are any other arguments of :class:`LRFormer`."""
+    return LRFormer(**{**VARIANTS["B"], **overrides})
 
 
 @manager.BACKBONES.add_component
 def LRFormer_L(**overrides) -> LRFormer:
-    """LRFormer-L; ``overrides`` are any arguments of :class:`LRFormer`."""
-    return _backbone("L", overrides)
+    """LRFormer-L; ``overrides`` are any other arguments of :class:`LRFormer`."""
+    return LRFormer(**{**VARIANTS["L"], **overrides})
 
 
 @manager.BACKBONES.add_component
 def LRFormer_XL(**overrides) -> LRFormer:
-    """LRFormer-XL (published with a Mask2Former decoder only); ``overrides`` are any arguments of :class:`LRFormer`."""
-    return _backbone("XL", overrides)
+    """LRFormer-XL, published with a Mask2Former decoder only; ``overrides`` as for the others."""
+    return LRFormer(**{**VARIANTS["XL"], **overrides})

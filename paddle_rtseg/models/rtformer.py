@@ -1,13 +1,15 @@
 """RTFormer: a convolutional network of two resolutions whose last two stages are transformer blocks of linear cost.
 
 Wang et al., "RTFormer: Efficient Design for Real-Time Semantic Segmentation with Transformer", NeurIPS 2022,
-arXiv 2210.07124. Parameters have the names and shapes of PaddleSeg's ``RTFormer`` (by the paper's authors), so its
-published weights load unchanged, and equal weights give equal logits and gradients. What is done differently:
+arXiv 2210.07124. Parameters have the names and shapes of PaddleSeg's ``RTFormer`` (by the paper's authors): its
+published weights load unchanged, and equal weights give equal logits and gradients.
+
+Deviations from PaddleSeg's code:
 
 - cross-resolution attention is two batched matrix products; PaddleSeg's grouped convolution, whose weights are
   computed at run time and whose group count is the batch size, cannot be exported with a free batch;
-- the keys are scaled, not the scores, which there are far more of;
-- the pyramid's global average is added by broadcasting, which is what its bilinear resize from 1 x 1 amounts to.
+- attention scales the keys instead of the far more numerous scores;
+- the pyramid's global average is added by broadcasting, which equals its bilinear resize from 1 x 1.
 """
 
 from typing import List, Optional, Sequence, Tuple
@@ -20,23 +22,304 @@ from paddleseg.cvlibs import manager
 from ..errors import InputError
 from ..weights import load_weights, read_state
 from .base import SegmentationModel
-from .layers import DropPath, resize, spatial_size
+from .layers import DropPath, spatial_size
+from .resizing import resize
 
-# As PaddleSeg's configs have them; on ADE20K Slim too is without the second injection.
-SLIM = {"base_channels": 32, "head_channels": 64, "use_injection": (True, True)}
-BASE = {"base_channels": 64, "head_channels": 128, "use_injection": (True, False)}
-
-
-@manager.MODELS.add_component
-def RTFormer_Slim(num_classes: int, **overrides) -> "RTFormer":
-    """RTFormer-Slim; ``overrides`` are any other arguments of :class:`RTFormer`."""
-    return RTFormer(num_classes, **{**SLIM, **overrides})
+# fmt: off
+VARIANTS = {  # as PaddleSeg's configs have them; on ADE20K, Slim has no second injection either
+    "Slim": {"base_channels": 32, "head_channels":  64, "use_injection": (True, True)},
+    "Base": {"base_channels": 64, "head_channels": 128, "use_injection": (True, False)},
+}
+# fmt: on
 
 
-@manager.MODELS.add_component
-def RTFormer_Base(num_classes: int, **overrides) -> "RTFormer":
-    """RTFormer-Base; ``overrides`` are any other arguments of :class:`RTFormer`."""
-    return RTFormer(num_classes, **{**BASE, **overrides})
+class BasicBlock(nn.Layer):
+    """The residual block of ResNet-18; ``relu``: whether one follows the addition."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, relu: bool):
+        super().__init__()
+        self.conv1 = conv(in_channels, out_channels, 3, stride)
+        self.bn1 = nn.BatchNorm2D(out_channels)
+        self.conv2 = conv(out_channels, out_channels, 3)
+        self.bn2 = nn.BatchNorm2D(out_channels)
+        self.downsample = None
+        if stride != 1 or in_channels != out_channels:
+            self.downsample = nn.Sequential(conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels))
+        self.relu = relu
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, H, W) -> (B, out_channels, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x)) + shortcut
+        return F.relu(x) if self.relu else x
+
+
+def residual_stage(in_channels: int, out_channels: int, depth: int, stride: int = 1) -> nn.Sequential:
+    """``depth`` residual blocks, the first with ``stride``; the last of several ends without a ReLU."""
+    blocks = [BasicBlock(in_channels, out_channels, stride, relu=True)]
+    for i in range(1, depth):
+        blocks.append(BasicBlock(out_channels, out_channels, 1, relu=i < depth - 1))
+    return nn.Sequential(*blocks)
+
+
+class GPUFriendlyAttention(nn.Layer):
+    """Attention to learned keys and values: two 1 x 1 convolutions around the "grouped double normalization".
+
+    There are ``out_channels`` keys. Heads are only groups of them in the second normalisation, so that the products
+    stay large.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, num_heads: int, stride: int):
+        super().__init__()
+        if out_channels % num_heads:
+            raise InputError(
+                f"expected a number of heads that divides the {out_channels} channels, got {num_heads}; change one"
+            )
+        self.num_heads = num_heads
+        self.stride = stride
+        self.norm = nn.BatchNorm2D(in_channels)
+        init = nn.initializer.Normal(std=0.001)
+        self.k = self.create_parameter([out_channels, in_channels, 1, 1], default_initializer=init)
+        self.v = self.create_parameter([out_channels, out_channels, 1, 1], default_initializer=init)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, h / stride, w / stride)."""
+        scores = F.conv2d(self.norm(x), self.k, stride=self.stride)  # (B, out_channels, h, w)
+        return F.conv2d(self._normalise(scores), self.v)
+
+    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
+        """Work of the two products, for :func:`.macs.count_macs`."""
+        return output.size * (self.k.shape[1] + self.v.shape[1])
+
+    def _normalise(self, scores: paddle.Tensor) -> paddle.Tensor:
+        """Softmax over the pixels, then division by the sum over the keys of a head."""
+        channels = scores.shape[1]
+        weights = F.softmax(scores.reshape([0, self.num_heads, channels // self.num_heads, -1]), axis=-1)
+        weights = weights / (weights.sum(axis=2, keepdim=True) + 1e-6)
+        return weights.reshape([0, channels, *spatial_size(scores)])
+
+
+class CrossResolutionAttention(nn.Layer):
+    """Attention of the high resolution's pixels to keys and values pooled from the low one, in a single head."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2D(channels)
+
+    def forward(self, x: paddle.Tensor, keys: paddle.Tensor, values: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W), with keys and values (B, C, N) -> (B, C, H, W)."""
+        queries = self.norm(x).flatten(2)  # (B, C, H, W) -> (B, C, H*W)
+        scale = keys.shape[2] ** -0.5
+        # A row for each pixel, so that the softmax, the costliest part, runs over neighbouring numbers.
+        weights = F.softmax(paddle.matmul(queries, keys * scale, transpose_x=True), axis=-1)  # (B, H*W, N)
+        out = paddle.matmul(values, weights, transpose_y=True)  # (B, C, H*W)
+        return out.reshape([0, x.shape[1], *spatial_size(x)])
+
+    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
+        """Work of the two products, for :func:`.macs.count_macs`."""
+        keys = inputs[1]
+        return 2 * output.size * keys.shape[2]
+
+
+class AdaptiveMaxPool(nn.Layer):
+    """Adaptive max pooling: of n rows, cell i takes those from floor(i n / size) up to ceil((i + 1) n / size).
+
+    Paddle's own operator, which TensorRT has no converter for, does it in dygraph and in training. Other graphs gather
+    each cell's rows, repeating the last where a cell has fewer than another, and take their maximum; the indices are
+    computed by integer operators, which become constants where height and width are known.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+        self.register_buffer("cells", paddle.arange(size, dtype="int32"), persistable=False)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, h, w) -> (B, C, size, size)."""
+        if self.training or paddle.in_dynamic_mode():
+            return F.adaptive_max_pool2d(x, self.size)
+        height, width = spatial_size(x)
+        x = paddle.gather(x, self._members(width), axis=3)  # (B, C, h, size * members)
+        x = x.reshape([0, 0, 0, self.size, -1]).max(axis=4)  # (B, C, h, size)
+        x = paddle.gather(x, self._members(height), axis=2)  # (B, C, size * members, size)
+        return x.reshape([0, 0, self.size, -1, self.size]).max(axis=3)
+
+    def _members(self, length) -> paddle.Tensor:
+        """(size * members,) indices of the rows of each cell, of ``length`` rows (an integer or a tensor)."""
+        if not isinstance(length, int):
+            length = length.astype("int32")
+        first = self.cells * length // self.size
+        last = ((self.cells + 1) * length - 1) // self.size
+        offsets = paddle.arange((length - 1) // self.size + 2, dtype="int32")  # as many as any cell has
+        return paddle.minimum(first.unsqueeze(1) + offsets, last.unsqueeze(1)).flatten()
+
+
+class FeedForward(nn.Layer):
+    """Feed-forward network: two 3 x 3 convolutions with a GELU between them, no wider inside than outside."""
+
+    def __init__(self, channels: int, drop_rate: float):
+        super().__init__()
+        self.norm = nn.BatchNorm2D(channels, epsilon=1e-6)
+        self.conv1 = conv(channels, channels, 3, bias=True)
+        self.conv2 = conv(channels, channels, 3, bias=True)
+        self.drop = nn.Dropout(drop_rate)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        x = self.drop(F.gelu(self.conv1(self.norm(x))))
+        return self.drop(self.conv2(x))
+
+
+class RTFormerBlock(nn.Layer):
+    """Attention and a feed-forward network, first on the low resolution, which then lends the high one keys and values.
+
+    The low resolution is halved where its channels change.
+    """
+
+    def __init__(
+        self,
+        channels_high: int,
+        in_channels_low: int,
+        channels_low: int,
+        num_heads: int,
+        drop_rate: float,
+        drop_path_rate: float,
+        use_injection: bool,
+        cross_size: int,
+    ):
+        super().__init__()
+        stride = 1 if in_channels_low == channels_low else 2
+        self.attn_shortcut_l = None
+        if stride != 1:
+            self.attn_shortcut_l = nn.Sequential(
+                nn.BatchNorm2D(in_channels_low), conv(in_channels_low, channels_low, 1, stride)
+            )
+        self.attn_l = GPUFriendlyAttention(in_channels_low, channels_low, num_heads, stride)
+        self.mlp_l = FeedForward(channels_low, drop_rate)
+        self.drop_path = DropPath(drop_path_rate)
+        self.compression = bn_relu_conv(channels_low, channels_high)
+        self.attn_h = CrossResolutionAttention(channels_high)
+        self.mlp_h = FeedForward(channels_high, drop_rate)
+        self.cross_kv = nn.Sequential(
+            nn.BatchNorm2D(channels_low),
+            AdaptiveMaxPool(cross_size),
+            conv(channels_low, 2 * channels_high, 1, init=nn.initializer.TruncatedNormal(std=0.02)),
+        )
+        self.down = None
+        if use_injection:
+            self.down = nn.Sequential(
+                *bn_relu_conv(channels_high, channels_low // 2, 3, stride=2),
+                *bn_relu_conv(channels_low // 2, channels_low, 3, stride=2),
+            )
+
+    def forward(self, high: paddle.Tensor, low: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
+        """(B, channels_high, H, W) and (B, in_channels_low, h, w) -> the same, low with channels_low channels."""
+        shortcut = low if self.attn_shortcut_l is None else self.attn_shortcut_l(low)
+        low = shortcut + self.drop_path(self.attn_l(low))
+        low = low + self.drop_path(self.mlp_l(low))
+
+        high = high + resize(self.compression(low), like=high)
+        keys, values = paddle.split(self.cross_kv(low).flatten(2), 2, axis=1)  # (B, channels_high, cross_size^2)
+        high = high + self.drop_path(self.attn_h(high, keys, values))
+        high = high + self.drop_path(self.mlp_h(high))
+        if self.down is not None:
+            low = low + self.down(high)
+        return high, low
+
+
+class DAPPM(nn.Layer):
+    """Deep aggregation pyramid pooling: context of five scales, each added to the one before.
+
+    Hong et al., "Deep Dual-resolution Networks for Real-time and Accurate Semantic Segmentation of Road Scenes",
+    arXiv 2101.06085, section III-D.
+    """
+
+    def __init__(self, in_channels: int, inter_channels: int, out_channels: int, lr_mult: float):
+        super().__init__()
+
+        def project(in_channels, out_channels, kernel_size=1):
+            return bn_relu_conv(in_channels, out_channels, kernel_size, lr_mult=lr_mult)
+
+        def pooled(kernel_size, stride):
+            pool = nn.AvgPool2D(kernel_size, stride, kernel_size // 2, exclusive=False)
+            return nn.Sequential(pool, *project(in_channels, inter_channels))
+
+        self.scale0 = project(in_channels, inter_channels)
+        self.scale1 = pooled(5, 2)
+        self.scale2 = pooled(9, 4)
+        self.scale3 = pooled(17, 8)
+        self.scale4 = nn.Sequential(nn.AdaptiveAvgPool2D(1), *project(in_channels, inter_channels))
+        self.process1 = project(inter_channels, inter_channels, 3)
+        self.process2 = project(inter_channels, inter_channels, 3)
+        self.process3 = project(inter_channels, inter_channels, 3)
+        self.process4 = project(inter_channels, inter_channels, 3)
+        self.compression = project(5 * inter_channels, out_channels)
+        self.shortcut = project(in_channels, out_channels)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, h, w) -> (B, out_channels, h, w)."""
+        y0 = self.scale0(x)
+        y1 = self.process1(resize(self.scale1(x), like=x) + y0)
+        y2 = self.process2(resize(self.scale2(x), like=x) + y1)
+        y3 = self.process3(resize(self.scale3(x), like=x) + y2)
+        y4 = self.process4(self.scale4(x) + y3)
+        return self.compression(paddle.concat([y0, y1, y2, y3, y4], axis=1)) + self.shortcut(x)
+
+
+class SegHead(nn.Layer):
+    """BN, ReLU, 3 x 3 convolution, BN, ReLU, 1 x 1 convolution to the classes."""
+
+    def __init__(self, in_channels: int, inter_channels: int, num_classes: int, lr_mult: float):
+        super().__init__()
+        self.bn1 = batch_norm(in_channels, lr_mult)
+        self.conv1 = conv(in_channels, inter_channels, 3, lr_mult=lr_mult)
+        self.bn2 = batch_norm(inter_channels, lr_mult)
+        self.conv2 = conv(inter_channels, num_classes, 1, bias=True, lr_mult=lr_mult)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, in_channels, H, W) -> (B, num_classes, H, W)."""
+        x = self.conv1(F.relu(self.bn1(x)))
+        return self.conv2(F.relu(self.bn2(x)))
+
+
+def bn_relu_conv(
+    in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, lr_mult: float = 1.0
+) -> nn.Sequential:
+    """Pre-activation convolution: batch norm, ReLU, convolution without bias."""
+    return nn.Sequential(
+        batch_norm(in_channels, lr_mult),
+        nn.ReLU(),
+        conv(in_channels, out_channels, kernel_size, stride, lr_mult=lr_mult),
+    )
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    bias: bool = False,
+    lr_mult: float = 1.0,
+    init: Optional[nn.initializer.Initializer] = None,
+) -> nn.Conv2D:
+    """Convolution with "same" padding, Kaiming-normal weights unless ``init`` says otherwise, zero bias."""
+    weight_attr = paddle.ParamAttr(learning_rate=lr_mult, initializer=init or nn.initializer.KaimingNormal())
+    return nn.Conv2D(
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride,
+        padding=kernel_size // 2,
+        weight_attr=weight_attr,
+        bias_attr=paddle.ParamAttr(learning_rate=lr_mult) if bias else False,
+    )
+
+
+def batch_norm(channels: int, lr_mult: float) -> nn.BatchNorm2D:
+    """Batch normalisation whose parameters learn ``lr_mult`` times as fast."""
+    attr = paddle.ParamAttr(learning_rate=lr_mult)
+    return nn.BatchNorm2D(channels, weight_attr=attr, bias_attr=attr)
 
 
 class RTFormer(SegmentationModel):
@@ -44,12 +327,12 @@ class RTFormer(SegmentationModel):
 
     Args:
         num_classes: number of classes.
-        layer_nums: residual blocks in stages 1, 2 and 3; a fourth number is accepted, as in PaddleSeg, and not used.
+        layer_nums: residual blocks in stages 1, 2 and 3; a fourth number is accepted, as in PaddleSeg, but unused.
         base_channels: channels C at 1/4; the branches of the last stages have 2C (high) and 8C (low resolution).
         spp_channels: channels inside the pyramid.
         num_heads: groups of GPU-friendly attention.
         head_channels: channels inside the auxiliary head; the main head has twice as many.
-        drop_rate: dropout in the MLPs.
+        drop_rate: dropout in the feed-forward networks.
         drop_path_rate: stochastic depth of the transformer blocks.
         use_aux_head: build the auxiliary head, whose logits follow the prediction in training.
         use_injection: for stages 4 and 5, whether the high resolution is fed back into the low one.
@@ -117,7 +400,7 @@ class RTFormer(SegmentationModel):
             self._load(pretrained)
 
     def _load(self, path: str) -> None:
-        """Load weights strictly, but for the parts that a network of another purpose has more or fewer of."""
+        """Load weights strictly, except for parts that a network of another purpose has or lacks."""
         state, own = read_state(path), self.state_dict()
         optional = {"seghead_extra"}
         if not any(name.startswith("seghead.") for name in state):  # trained on ImageNet: another head
@@ -145,287 +428,13 @@ class RTFormer(SegmentationModel):
         return logits
 
 
-class RTFormerBlock(nn.Layer):
-    """Attention and MLP on both resolutions: first the low one, which then lends the high one its keys and values.
-
-    The paper's "RTFormer block". The low resolution is halved where its channels change.
-    """
-
-    def __init__(
-        self,
-        channels_high: int,
-        in_channels_low: int,
-        channels_low: int,
-        num_heads: int,
-        drop_rate: float,
-        drop_path_rate: float,
-        use_injection: bool,
-        cross_size: int,
-    ):
-        super().__init__()
-        stride = 1 if in_channels_low == channels_low else 2
-        self.attn_shortcut_l = None
-        if stride != 1:
-            self.attn_shortcut_l = nn.Sequential(
-                nn.BatchNorm2D(in_channels_low), conv(in_channels_low, channels_low, 1, stride)
-            )
-        self.attn_l = GPUFriendlyAttention(in_channels_low, channels_low, num_heads, stride)
-        self.mlp_l = MLP(channels_low, drop_rate)
-        self.drop_path = DropPath(drop_path_rate)
-        self.compression = bn_relu_conv(channels_low, channels_high)
-        self.attn_h = CrossResolutionAttention(channels_high)
-        self.mlp_h = MLP(channels_high, drop_rate)
-        self.cross_kv = nn.Sequential(
-            nn.BatchNorm2D(channels_low),
-            AdaptiveMaxPool(cross_size),
-            conv(channels_low, 2 * channels_high, 1, init=nn.initializer.TruncatedNormal(std=0.02)),
-        )
-        self.down = None
-        if use_injection:
-            self.down = nn.Sequential(
-                *bn_relu_conv(channels_high, channels_low // 2, 3, stride=2),
-                *bn_relu_conv(channels_low // 2, channels_low, 3, stride=2),
-            )
-
-    def forward(self, high: paddle.Tensor, low: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
-        """(B, channels_high, H, W) and (B, in_channels_low, h, w) -> the same, low with channels_low channels."""
-        shortcut = low if self.attn_shortcut_l is None else self.attn_shortcut_l(low)
-        low = shortcut + self.drop_path(self.attn_l(low))
-        low = low + self.drop_path(self.mlp_l(low))
-
-        high = high + resize(self.compression(low), like=high)
-        keys, values = paddle.split(self.cross_kv(low).flatten(2), 2, axis=1)  # (B, channels_high, cross_size^2)
-        high = high + self.drop_path(self.attn_h(high, keys, values))
-        high = high + self.drop_path(self.mlp_h(high))
-        if self.down is not None:
-            low = low + self.down(high)
-        return high, low
+@manager.MODELS.add_component
+def RTFormer_Slim(num_classes: int, **overrides) -> RTFormer:
+    """RTFormer-Slim; ``overrides`` are any other arguments of :class:`RTFormer`."""
+    return RTFormer(num_classes, **{**VARIANTS["Slim"], **overrides})
 
 
-class GPUFriendlyAttention(nn.Layer):
-    """Attention to learned keys and values: two 1 x 1 convolutions around the "grouped double normalization".
-
-    The paper's "GPU-Friendly Attention". There are ``out_channels`` keys; heads are groups of them in the second
-    normalisation and nothing else, so that the products stay large.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, num_heads: int, stride: int):
-        super().__init__()
-        if out_channels % num_heads:
-            raise InputError(
-                f"expected a number of heads that divides the {out_channels} channels, got {num_heads}; change one"
-            )
-        self.num_heads = num_heads
-        self.stride = stride
-        self.norm = nn.BatchNorm2D(in_channels)
-        init = nn.initializer.Normal(std=0.001)
-        self.k = self.create_parameter([out_channels, in_channels, 1, 1], default_initializer=init)
-        self.v = self.create_parameter([out_channels, out_channels, 1, 1], default_initializer=init)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h / stride, w / stride)."""
-        scores = F.conv2d(self.norm(x), self.k, stride=self.stride)  # (B, out_channels, h, w)
-        return F.conv2d(self._normalise(scores), self.v)
-
-    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
-        """Multiply-accumulates of the two products."""
-        return output.size * (self.k.shape[1] + self.v.shape[1])
-
-    def _normalise(self, scores: paddle.Tensor) -> paddle.Tensor:
-        """Softmax over the pixels, then division by the sum over the keys of a head."""
-        channels = scores.shape[1]
-        weights = F.softmax(scores.reshape([0, self.num_heads, channels // self.num_heads, -1]), axis=-1)
-        weights = weights / (weights.sum(axis=2, keepdim=True) + 1e-6)
-        return weights.reshape([0, channels, *spatial_size(scores)])
-
-
-class CrossResolutionAttention(nn.Layer):
-    """Attention of the high resolution's pixels to keys and values pooled from the low one, in a single head."""
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.norm = nn.BatchNorm2D(channels)
-
-    def forward(self, x: paddle.Tensor, keys: paddle.Tensor, values: paddle.Tensor) -> paddle.Tensor:
-        """(B, C, H, W), with keys and values (B, C, N) -> (B, C, H, W)."""
-        queries = self.norm(x).flatten(2)  # (B, C, H, W) -> (B, C, H*W)
-        scale = keys.shape[2] ** -0.5
-        # A row for each pixel, so that the softmax, the costliest part, runs over neighbouring numbers.
-        weights = F.softmax(paddle.matmul(queries, keys * scale, transpose_x=True), axis=-1)  # (B, H*W, N)
-        out = paddle.matmul(values, weights, transpose_y=True)  # (B, C, H*W)
-        return out.reshape([0, x.shape[1], *spatial_size(x)])
-
-    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
-        """Multiply-accumulates of the two products."""
-        keys = inputs[1]
-        return 2 * output.size * keys.shape[2]
-
-
-class AdaptiveMaxPool(nn.Layer):
-    """Adaptive max pooling: of n rows, cell i takes those from floor(i n / size) up to ceil((i + 1) n / size).
-
-    Paddle's own operator, which TensorRT has no converter for, does it in dygraph and in training. Other graphs gather
-    each cell's rows, repeating the last where a cell has fewer than another, and take their maximum; the indices are
-    computed by integer operators, which become constants where height and width are known.
-    """
-
-    def __init__(self, size: int):
-        super().__init__()
-        self.size = size
-        self.register_buffer("cells", paddle.arange(size, dtype="int32"), persistable=False)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, C, h, w) -> (B, C, size, size)."""
-        if self.training or paddle.in_dynamic_mode():
-            return F.adaptive_max_pool2d(x, self.size)
-        height, width = spatial_size(x)
-        x = paddle.gather(x, self._members(width), axis=3)  # (B, C, h, size * members)
-        x = x.reshape([0, 0, 0, self.size, -1]).max(axis=4)  # (B, C, h, size)
-        x = paddle.gather(x, self._members(height), axis=2)  # (B, C, size * members, size)
-        return x.reshape([0, 0, self.size, -1, self.size]).max(axis=3)
-
-    def _members(self, length) -> paddle.Tensor:
-        """(size * members,) indices of the rows of each cell, of ``length`` rows (an integer or a tensor)."""
-        if not isinstance(length, int):
-            length = length.astype("int32")
-        first = self.cells * length // self.size
-        last = ((self.cells + 1) * length - 1) // self.size
-        offsets = paddle.arange((length - 1) // self.size + 2, dtype="int32")  # as many as any cell has
-        return paddle.minimum(first.unsqueeze(1) + offsets, last.unsqueeze(1)).flatten()
-
-
-class MLP(nn.Layer):
-    """The paper's "feed forward network": two 3 x 3 convolutions with GELU between, no wider inside than out."""
-
-    def __init__(self, channels: int, drop_rate: float):
-        super().__init__()
-        self.norm = nn.BatchNorm2D(channels, epsilon=1e-6)
-        self.conv1 = conv(channels, channels, 3, bias=True)
-        self.conv2 = conv(channels, channels, 3, bias=True)
-        self.drop = nn.Dropout(drop_rate)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        x = self.drop(F.gelu(self.conv1(self.norm(x))))
-        return self.drop(self.conv2(x))
-
-
-class DAPPM(nn.Layer):
-    """Deep aggregation pyramid pooling: context of five scales, each added to the one before.
-
-    Hong et al., "Deep Dual-resolution Networks for Real-time and Accurate Semantic Segmentation of Road Scenes",
-    arXiv 2101.06085, section III-D.
-    """
-
-    def __init__(self, in_channels: int, inter_channels: int, out_channels: int, lr_mult: float):
-        super().__init__()
-
-        def project(in_channels, out_channels, kernel_size=1):
-            return bn_relu_conv(in_channels, out_channels, kernel_size, lr_mult=lr_mult)
-
-        def pooled(kernel_size, stride):
-            pool = nn.AvgPool2D(kernel_size, stride, kernel_size // 2, exclusive=False)
-            return nn.Sequential(pool, *project(in_channels, inter_channels))
-
-        self.scale0 = project(in_channels, inter_channels)
-        self.scale1 = pooled(5, 2)
-        self.scale2 = pooled(9, 4)
-        self.scale3 = pooled(17, 8)
-        self.scale4 = nn.Sequential(nn.AdaptiveAvgPool2D(1), *project(in_channels, inter_channels))
-        self.process1 = project(inter_channels, inter_channels, 3)
-        self.process2 = project(inter_channels, inter_channels, 3)
-        self.process3 = project(inter_channels, inter_channels, 3)
-        self.process4 = project(inter_channels, inter_channels, 3)
-        self.compression = project(5 * inter_channels, out_channels)
-        self.shortcut = project(in_channels, out_channels)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        """(B, in_channels, h, w) -> (B, out_channels, h, w)."""
-        y0 = self.scale0(x)
-        y1 = self.process1(resize(self.scale1(x), like=x) + y0)
-        y2 = self.process2(resize(self.scale2(x), like=x) + y1)
-        y3 = self.process3(resize(self.scale3(x), like=x) + y2)
-        y4 = self.process4(self.scale4(x) + y3)
-        return self.compression(paddle.concat([y0, y1, y2, y3, y4], axis=1)) + self.shortcut(x)
-
-
-class SegHead(nn.Layer):
-    """BN, ReLU, 3 x 3 convolution, BN, ReLU, 1 x 1 convolution to the classes."""
-
-    def __init__(self, in_channels: int, inter_channels: int, num_classes: int, lr_mult: float):
-        super().__init__()
-        self.bn1 = batch_norm(in_channels, lr_mult)
-        self.conv1 = conv(in_channels, inter_channels, 3, lr_mult=lr_mult)
-        self.bn2 = batch_norm(inter_channels, lr_mult)
-        self.conv2 = conv(inter_channels, num_classes, 1, bias=True, lr_mult=lr_mult)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        x = self.conv1(F.relu(self.bn1(x)))
-        return self.conv2(F.relu(self.bn2(x)))
-
-
-class BasicBlock(nn.Layer):
-    """The residual block of ResNet-18; ``relu`` tells whether one follows the addition."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int, relu: bool):
-        super().__init__()
-        self.conv1 = conv(in_channels, out_channels, 3, stride)
-        self.bn1 = nn.BatchNorm2D(out_channels)
-        self.conv2 = conv(out_channels, out_channels, 3)
-        self.bn2 = nn.BatchNorm2D(out_channels)
-        self.downsample = None
-        if stride != 1 or in_channels != out_channels:
-            self.downsample = nn.Sequential(conv(in_channels, out_channels, 1, stride), nn.BatchNorm2D(out_channels))
-        self.relu = relu
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = F.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x)) + shortcut
-        return F.relu(x) if self.relu else x
-
-
-def residual_stage(in_channels: int, out_channels: int, depth: int, stride: int = 1) -> nn.Sequential:
-    """``depth`` residual blocks, the first with ``stride``; the last of several ends without a ReLU."""
-    blocks = [BasicBlock(in_channels, out_channels, stride, relu=True)]
-    for i in range(1, depth):
-        blocks.append(BasicBlock(out_channels, out_channels, 1, relu=i < depth - 1))
-    return nn.Sequential(*blocks)
-
-
-def bn_relu_conv(
-    in_channels: int, out_channels: int, kernel_size: int = 1, stride: int = 1, lr_mult: float = 1.0
-) -> nn.Sequential:
-    """Pre-activation convolution: batch norm, ReLU, convolution without bias."""
-    return nn.Sequential(
-        batch_norm(in_channels, lr_mult),
-        nn.ReLU(),
-        conv(in_channels, out_channels, kernel_size, stride, lr_mult=lr_mult),
-    )
-
-
-def conv(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    stride: int = 1,
-    bias: bool = False,
-    lr_mult: float = 1.0,
-    init: Optional[nn.initializer.Initializer] = None,
-) -> nn.Conv2D:
-    """Convolution with "same" padding, Kaiming-normal weights unless ``init`` says otherwise, zero bias."""
-    weight_attr = paddle.ParamAttr(learning_rate=lr_mult, initializer=init or nn.initializer.KaimingNormal())
-    return nn.Conv2D(
-        in_channels,
-        out_channels,
-        kernel_size,
-        stride,
-        padding=kernel_size // 2,
-        weight_attr=weight_attr,
-        bias_attr=paddle.ParamAttr(learning_rate=lr_mult) if bias else False,
-    )
-
-
-def batch_norm(channels: int, lr_mult: float) -> nn.BatchNorm2D:
-    """Batch normalisation whose parameters learn ``lr_mult`` times as fast."""
-    attr = paddle.ParamAttr(learning_rate=lr_mult)
-    return nn.BatchNorm2D(channels, weight_attr=attr, bias_attr=attr)
+@manager.MODELS.add_component
+def RTFormer_Base(num_classes: int, **overrides) -> RTFormer:
+    """RTFormer-Base; ``overrides`` are any other arguments of :class:`RTFormer`."""
+    return RTFormer(num_classes, **{**VARIANTS["Base"], **overrides})

@@ -15,8 +15,7 @@ from paddle_rtseg import create_model
 from paddle_rtseg.config import load_config
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models import lrformer
-from paddle_rtseg.models.layers import bilinear_matrix
-from paddle_rtseg.models.lrformer import Grids, LRFormer, LRFormerSeg, grid_size, pooling_matrix
+from paddle_rtseg.models.lrformer import Grids, LRFormer, LRFormerSeg, grid_size
 from paddle_rtseg.models.macs import count_macs
 from paddle_rtseg.weights import convert, load_weights
 
@@ -61,7 +60,7 @@ def test_stages_and_logits_equal_the_reference(model, reference, size):
 
 
 class LowResolution(paddle.nn.Layer):
-    """The network without its last enlargement, which the reference leaves out as well."""
+    """The network without its last upsampling, which the reference leaves out as well."""
 
     def __init__(self, model: LRFormerSeg):
         super().__init__()
@@ -102,7 +101,7 @@ def test_exported_graph_equals_the_reference(exported, reference):
         np.testing.assert_allclose(result, expected[:batch], rtol=0, atol=TOLERANCE)
 
 
-def test_exported_graph_neither_pools_nor_holds_constants_that_an_operator_makes(exported):
+def test_exported_graph_has_no_pooling_and_no_constants_made_by_operators(exported):
     paddle.enable_static()
     try:
         program, _, _ = paddle.static.load_inference_model(exported, paddle.static.Executor(paddle.CPUPlace()))
@@ -159,7 +158,7 @@ def test_multiply_accumulates():
     assert round(total, 1) == 16.7
 
 
-def test_variant_can_be_overridden_and_head_follows_the_backbone():
+def test_overrides_of_a_variant_and_the_heads_width():
     backbone = {"type": "LRFormer_S", "depths": [1, 1, 1, 1]}
     with paddle.LazyGuard():
         model = create_model("LRFormerSeg", num_classes=3, backbone=backbone)
@@ -169,7 +168,7 @@ def test_variant_can_be_overridden_and_head_follows_the_backbone():
 
 
 @pytest.mark.parametrize("head_channels", [None, 36])
-def test_head_of_unknown_or_impossible_width_is_refused(head_channels):
+def test_unknown_or_invalid_head_width(head_channels):
     with pytest.raises(InputError, match=f"multiple of 8, got {head_channels}; pass head_channels"):
         LRFormerSeg(3, LRFormer(**TINY), head_channels)
 
@@ -183,21 +182,7 @@ def test_drop_path_and_layer_scale():
     assert float(backbone.block4[0].layer_scale_2.max()) == pytest.approx(1e-6)
 
 
-@pytest.mark.parametrize("bins, length", [(16, 128), (11, 32), (6, 40), (22, 8), (5, 5)])
-def test_pooling_matrix_is_adaptive_pooling(bins, length):
-    x = images(1, 2, length)
-    expected = F.adaptive_avg_pool1d(x, bins).numpy()
-    np.testing.assert_allclose(x.numpy() @ pooling_matrix(bins, length).T, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("length, source", [(128, 16), (8, 16), (20, 16), (16, 16)])
-def test_bilinear_matrix_is_resizing(length, source):
-    x = images(1, 2, source, 1)
-    expected = F.interpolate(x, [length, 1], mode="bilinear", align_corners=False).numpy()
-    np.testing.assert_allclose(bilinear_matrix(length, source) @ x.numpy(), expected, atol=1e-5)
-
-
-def test_grids_of_a_map():
+def test_grid_sizes():
     # Short sides of 16 and 11, 8, 6, 4: 512 x 512 has 256 and 237 tokens, 1024 x 2048 512 and 474.
     for shape, tokens in (((128, 128), (256, 237)), ((16, 16), (256, 237)), ((32, 64), (512, 474))):
         query, *key_value = [np.prod(grid_size(side, *shape)) for side in (16, 11, 8, 6, 4)]
@@ -219,10 +204,10 @@ def test_grids_equal_paddles_operators():
     np.testing.assert_allclose(grids.enlarge(query, 12, 20).numpy(), back.numpy(), atol=1e-5)
 
 
-def test_attention_in_parts_equals_attention_at_once(model, monkeypatch):
+def test_attention_in_pieces_gives_the_same_logits(model, monkeypatch):
     x = images(2, 3, 64, 96)
     whole = logits(model, x)
-    monkeypatch.setattr(lrformer, "MAX_SCORES", 2**16)  # 5 of the 1536 queries in the head at a time
+    monkeypatch.setattr(lrformer, "MAX_SCORES", 2**16)  # in the head, 5 of the 1536 queries at a time
     np.testing.assert_allclose(logits(model, x), whole, atol=TOLERANCE)
 
 
@@ -235,7 +220,7 @@ def test_image_is_enlarged_to_a_multiple_of_32(model, size, enlarged):
     np.testing.assert_allclose(logits(model, x), expected.numpy(), atol=TOLERANCE)
 
 
-def test_backbone_serves_paddlesegs_heads():
+def test_backbone_works_under_paddlesegs_heads():
     model = SegFormer(4, LRFormer(**TINY), embedding_dim=8)
     model.eval()
     assert logits(model, images(1, 3, 64, 96)).shape == (1, 4, 64, 96)
@@ -247,7 +232,7 @@ def test_backbone_serves_paddlesegs_heads():
     ]
 
 
-def test_parameter_groups_are_the_published_ones():
+def test_parameter_groups_of_the_config():
     config = load_config(os.path.join(ROOT, "configs", "lrformer", "lrformer_t_ade20k_512x512_160k.yml"))
     config.dic["model"]["backbone"].update(dims=[8, 16, 40, 64], depths=[1, 1, 1, 1])
     config.dic["model"]["head_channels"] = 8

@@ -1,4 +1,4 @@
-"""RTFormer against PaddleSeg's own, in float64, where equal mathematics agree to far more than rounding hides."""
+"""RTFormer against PaddleSeg's own, in float64, where rounding cannot hide a difference."""
 
 import numpy as np
 import paddle
@@ -8,7 +8,6 @@ from paddleseg.models.rtformer import RTFormer as PaddleSegRTFormer
 from zoo_cases import TINY_RTFORMER
 
 from paddle_rtseg.errors import InputError
-from paddle_rtseg.models.layers import DropPath
 from paddle_rtseg.models.macs import count_macs
 from paddle_rtseg.models.rtformer import (
     AdaptiveMaxPool,
@@ -31,7 +30,7 @@ def float64():
 
 
 def pair(**arguments):
-    """PaddleSeg's network and ours with the same state, in which nothing is 0 or 1."""
+    """PaddleSeg's network and ours with the same state, in which no value is 0 or 1."""
     paddle.seed(0)
     reference = PaddleSegRTFormer(num_classes=5, **{**TINY_RTFORMER, "drop_path_rate": 0.0, **arguments})
     ours = RTFormer(num_classes=5, **{**TINY_RTFORMER, "drop_path_rate": 0.0, **arguments})
@@ -65,7 +64,7 @@ def test_variants_have_paddlesegs_parameters(build, arguments, parameters):
         assert sum(p.size for p in ours.parameters()) == parameters
 
 
-def test_learning_rates_and_first_weights_are_paddlesegs():
+def test_learning_rates_and_initial_weights_equal_paddlesegs():
     paddle.seed(0)
     reference = PaddleSegRTFormer(num_classes=19, **SLIM)
     ours = dict(RTFormer_Slim(num_classes=19).named_parameters())
@@ -106,11 +105,11 @@ def test_training_step_equals_paddlesegs(float64, batch, height, width):
     scale = max(float(p.grad.abs().max()) for p in reference.values() if not p.stop_gradient)
     for name, p in reference.items():
         if not p.stop_gradient:
-            expected = p.grad.numpy()  # biases before a batch norm have none but rounding
+            expected = p.grad.numpy()  # biases before a batch norm have only rounding
             tolerance = 1e-6 * max(abs(expected).max(), 1e-6 * scale)
             np.testing.assert_allclose(ours[name].grad.numpy(), expected, rtol=0, atol=tolerance, err_msg=name)
     state = networks[1].state_dict()
-    for name, value in networks[0].state_dict().items():  # the running statistics have moved alike
+    for name, value in networks[0].state_dict().items():  # including the running statistics
         assert_close(state[name], value)
 
 
@@ -129,7 +128,7 @@ def test_paddlesegs_weights_load(tmp_path):
 
 
 @pytest.mark.parametrize("injection_there, injection_here", [(True, False), (False, True)])
-def test_imagenet_backbone_loads_into_all_but_the_head(injection_there, injection_here, tmp_path):
+def test_imagenet_backbone_loads_into_everything_except_the_head(injection_there, injection_here, tmp_path):
     there, _ = pair(use_injection=[True, injection_there])
     backbone = {name: value for name, value in there.state_dict().items() if not name.startswith(("seghead", "spp"))}
     path = str(tmp_path / "backbone.pdparams")
@@ -152,13 +151,13 @@ def test_weights_of_another_network_are_refused(tmp_path):
         RTFormer(num_classes=5, **TINY_RTFORMER, pretrained=path)
 
 
-def test_heads_must_divide_the_channels():
+def test_channels_not_divisible_by_the_heads():
     with pytest.raises(InputError, match="heads that divides the 64 channels, got 7"):
         RTFormer(num_classes=5, **TINY_RTFORMER, num_heads=7)
 
 
 @pytest.mark.parametrize("momentum", [0.1, 0.9])
-def test_running_statistics_keep_the_share_asked_for(momentum):
+def test_batch_norm_momentum(momentum):
     network = RTFormer(num_classes=5, **TINY_RTFORMER, bn_momentum=momentum)
     network.train()
     x = images(2, 64, 64, "float32")
@@ -187,7 +186,7 @@ def test_pooling_in_a_graph_takes_the_maximum_of_each_cell(size, height, width, 
 def test_graph_of_free_size_holds_no_operator_that_tensorrt_rejects(tmp_path):
     save_static(RTFormer(num_classes=5, **TINY_RTFORMER), str(tmp_path / "ours"), None)
     assert operator_names(str(tmp_path / "ours")) & REJECTED_BY_TENSORRT == set()
-    save_static(paddle.nn.AdaptiveMaxPool2D(12), str(tmp_path / "paddles"), None)  # the names are of use
+    save_static(paddle.nn.AdaptiveMaxPool2D(12), str(tmp_path / "paddles"), None)  # where one is
     assert operator_names(str(tmp_path / "paddles")) & REJECTED_BY_TENSORRT == {"max_pool2d_with_index"}
 
 
@@ -215,15 +214,3 @@ def test_products_of_attention_are_counted():
     x, keys = paddle.zeros([1, 8, 6, 10]), paddle.zeros([1, 8, 9])
     attention = CrossResolutionAttention(8)
     assert attention.macs((x, keys, keys), attention(x, keys, keys)) == 2 * 8 * 6 * 10 * 9  # scores, sums of values
-
-
-def test_drop_path_drops_whole_samples_and_keeps_the_mean():
-    drop = DropPath(0.25)
-    x = paddle.ones([4000, 2, 1, 3])
-    drop.train()
-    y = drop(x).numpy().reshape(4000, 6)
-    assert (y == y[:, :1]).all()
-    np.testing.assert_allclose(np.unique(y), [0, 4 / 3], rtol=1e-6)
-    np.testing.assert_allclose(y.mean(), 1, atol=0.05)
-    drop.eval()
-    assert drop(x) is x

@@ -12,7 +12,7 @@ from paddleseg.models import SegFormer
 import paddle_rtseg
 from paddle_rtseg.config import load_config
 from paddle_rtseg.models.mix_transformer import MixTransformer
-from paddle_rtseg.models.segformer_pp import Head, SegFormerPP
+from paddle_rtseg.models.segformer_pp import AllMLPDecoder, SegFormerPP
 from paddle_rtseg.models.token_merging import parse_schedule
 from paddle_rtseg.weights import convert, load_weights
 
@@ -103,7 +103,7 @@ def test_hugging_face_weights_under_paddlesegs_head():
 def test_head_equals_fusion_of_the_upsampled_concatenation():
     """The order of computation that the papers draw, from the same weights, in training mode too."""
     paddle.seed(0)
-    head = Head([4, 6, 8, 10], 5, 3, dropout=0.0)
+    head = AllMLPDecoder([4, 6, 8, 10], 5, 3, dropout=0.0)
     rng = np.random.default_rng(0)
     features = [
         paddle.to_tensor(rng.standard_normal((2, c, *size)).astype("float32"))
