@@ -1,20 +1,22 @@
-"""MiT, the hierarchical vision transformer of SegFormer, with SegFormer++'s token merging.
+"""MiT, the encoder of SegFormer, with SegFormer++'s token merging.
 
 Xie et al., "SegFormer: Simple and Efficient Design for Semantic Segmentation with Transformers", NeurIPS 2021, arXiv
-2105.15203; Kienzle et al., "Segformer++: Efficient Token-Merging Strategies for High-Resolution Semantic
-Segmentation", MIPR 2024. Parameters have the names, shapes and LayerNorm epsilons of PaddleSeg's
-``MixVisionTransformer``, so its published weights load unchanged and equal weights give equal features. What is done
-differently:
+2105.15203 (figure 2, the encoder; table 6, the variants); Kienzle et al., "Segformer++: Efficient Token-Merging
+Strategies for High-Resolution Semantic Segmentation", MIPR 2024, arXiv 2405.14467. Parameters have the names, shapes
+and LayerNorm epsilons of PaddleSeg's ``MixVisionTransformer``: its published weights load unchanged, and equal weights
+give equal features.
 
-- attention may merge tokens (see :mod:`.token_merging`);
-- the MLP's linear layers are 1x1 convolutions of the map, with the same weights, so that nothing wide is transposed
-  around the depthwise convolution and oneDNN keeps its own layout throughout: half the time on a CPU;
-- the queries are scaled, not the scores, which there are far more of, and attention may be computed in pieces;
-- attention multiplies three-dimensional tensors, since Paddle's oneDNN errs on four-dimensional ones.
+Deviations from PaddleSeg's code:
+
+- attention may merge tokens (see :mod:`.merging_schedule`);
+- the linear layers of the Mix-FFN are 1x1 convolutions of the map, with the same weights, so that nothing wide is
+  transposed around the depthwise convolution and oneDNN keeps its own layout throughout: half the time on a CPU;
+- attention scales the queries instead of the far more numerous scores, and computes the scores in pieces (see
+  :func:`.layers.attend`).
 """
 
 import itertools
-from typing import List, Optional, Sequence, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
@@ -24,182 +26,66 @@ from paddleseg.cvlibs import manager
 
 from ..errors import InputError
 from ..weights import load_weights, read_state
-from .layers import Constants, DropPath, init_vision_transformer, spatial_size
-from .token_merging import Bipartite, Size, StageMerging, keep_all, map_to_tokens, parse_schedule, tokens_to_map
+from .layers import (
+    Constants,
+    DropPath,
+    Size,
+    attend,
+    init_vision_transformer,
+    map_to_tokens,
+    spatial_size,
+    tokens_to_map,
+)
+from .merging_schedule import Bipartite, NoMerging, StageMerging, parse_schedule
 
-# Table 6 of the SegFormer paper.   channels of stages 1 to 4               blocks of stages 1 to 4
-_VARIANTS = {
-    "B0": {"embed_dims": (32, 64, 160, 256), "depths": (2, 2, 2, 2)},
-    "B1": {"embed_dims": (64, 128, 320, 512), "depths": (2, 2, 2, 2)},
-    "B2": {"embed_dims": (64, 128, 320, 512), "depths": (3, 4, 6, 3)},
+# fmt: off
+VARIANTS = {  # of the four stages: channels                    blocks
+    "B0": {"embed_dims": (32,  64, 160, 256), "depths": (2, 2,  2, 2)},
+    "B1": {"embed_dims": (64, 128, 320, 512), "depths": (2, 2,  2, 2)},
+    "B2": {"embed_dims": (64, 128, 320, 512), "depths": (3, 4,  6, 3)},
     "B3": {"embed_dims": (64, 128, 320, 512), "depths": (3, 4, 18, 3)},
     "B4": {"embed_dims": (64, 128, 320, 512), "depths": (3, 8, 27, 3)},
     "B5": {"embed_dims": (64, 128, 320, 512), "depths": (3, 6, 40, 3)},
 }
+# fmt: on
 
 
-class MixTransformer(nn.Layer):
-    """MiT (figure 2 of the SegFormer paper, its encoder).
-
-    Args:
-        embed_dims: channels of the four stages.
-        depths: blocks of the four stages.
-        token_merging: None; "hq", "fast" or "2x2", the paper's schedules; or four dicts, see
-            :func:`.token_merging.parse_schedule`. :meth:`set_token_merging` changes it later.
-        norm_eps: epsilon of every LayerNorm. None means PaddleSeg's: 1e-5 after patch embeddings and spatial
-            reductions, 1e-6 elsewhere. mmseg's weights, SegFormer++'s among them, want 1e-6; Hugging Face's 1e-5.
-        attention_piece: how many attention scores per image may be held at once; None for all. The results are equal.
-            The default's 16 MiB stay in a CPU's cache, which makes MiT-B2 a fifth faster at 1024 x 1024 and saves
-            most of attention's memory, and leave a GPU large products. No effect in a graph exported with free height
-            and width.
-        input_scale: 1, or 1/k to use every k-th row and column of the image; 0.5 is the paper's "downsampling".
-        num_heads: attention heads of the four stages.
-        sr_ratios: by how much keys and values are reduced, in height and in width, in the four stages.
-        mlp_ratio: widening of the MLPs.
-        drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
-        in_channels: channels of the image.
-        pretrained: path, or URL#sha256=HEX, of backbone weights; an ImageNet classifier in it is left out.
-
-    Raises:
-        InputError: not four stages, a schedule that is not one, or weights that do not fit.
-    """
-
-    def __init__(
-        self,
-        embed_dims: Sequence[int],
-        depths: Sequence[int],
-        token_merging: Union[str, Sequence[dict], None] = None,
-        norm_eps: Optional[float] = None,
-        attention_piece: Optional[int] = 2**22,
-        input_scale: float = 1.0,
-        num_heads: Sequence[int] = (1, 2, 5, 8),
-        sr_ratios: Sequence[int] = (8, 4, 2, 1),
-        mlp_ratio: int = 4,
-        drop_path_rate: float = 0.1,
-        in_channels: int = 3,
-        pretrained: Optional[str] = None,
-    ):
-        super().__init__()
-        if {len(embed_dims), len(depths), len(num_heads), len(sr_ratios)} != {4}:
-            raise InputError(
-                f"expected embed_dims, depths, num_heads and sr_ratios of four stages, got {embed_dims}, {depths}, "
-                f"{num_heads} and {sr_ratios}; correct them"
-            )
-        self.feat_channels = list(embed_dims)
-        self.sr_ratios = list(sr_ratios)
-        self.input_stride = round(1 / input_scale) if 0 < input_scale <= 1 else 0
-        if self.input_stride * input_scale != 1:
-            raise InputError(f"expected input_scale 1, 1/2, 1/3 ..., got {input_scale}; choose one")
-        self.constants = Constants()
-        self.attention_piece = attention_piece
-        eps, inner_eps = (1e-6, 1e-5) if norm_eps is None else (norm_eps, norm_eps)
-        rates = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
-        channels = [in_channels, *embed_dims]
-        for i, (source, dim) in enumerate(zip(channels, channels[1:])):
-            kernel, stride = (7, 4) if i == 0 else (3, 2)
-            blocks = [
-                Block(dim, num_heads[i], mlp_ratio, sr_ratios[i], next(rates), eps, inner_eps) for _ in range(depths[i])
-            ]
-            self.add_sublayer(f"patch_embed{i + 1}", PatchEmbed(source, dim, kernel, stride, inner_eps))
-            self.add_sublayer(f"block{i + 1}", nn.LayerList(blocks))
-            self.add_sublayer(f"norm{i + 1}", nn.LayerNorm(dim, eps))
-        self.set_token_merging(token_merging)
-        self.apply(init_vision_transformer)
-        if pretrained is not None:
-            state = read_state(pretrained)
-            load_weights(self, {name: array for name, array in state.items() if not name.startswith("head.")})
-
-    def set_token_merging(self, schedule: Union[str, Sequence[dict], None]) -> None:
-        """Switch merging on, off or over to another schedule; the weights stay. Values as for the constructor."""
-        self.merging = parse_schedule(schedule)
-
-    @property
-    def fixed_size_reason(self) -> Optional[str]:
-        """Why an exported graph must have a fixed height and width; None where both may stay free."""
-        if any(isinstance(method, Bipartite) for stage in self.merging for method in stage):
-            return "bsm token merging counts tokens and keeps index tables when the graph is made"
-        return None
-
-    @property
-    def min_input_size(self) -> int:
-        """Smallest image height and width, in pixels, at which every stage has a token and what its merging needs."""
-        return next(side for side in itertools.count(31 * self.input_stride + 1) if self._accepts(side))
-
-    def _accepts(self, side: int) -> bool:
-        side = -(-side // (4 * self.input_stride))  # of the first map
-        for merging, sr_ratio in zip(self.merging, self.sr_ratios):
-            reduced = side // sr_ratio
-            if merging.query is not None and not merging.query.fits(side, side):
-                return False
-            if merging.key_value is not None and not merging.key_value.fits(reduced, reduced):
-                return False
-            side = -(-side // 2)
-        return True
-
-    @paddle.jit.not_to_static  # plain tracing suffices: nothing branches on values
-    def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:
-        """(B, 3, H, W) -> features at 1/4, 1/8, 1/16 and 1/32 of the (scaled) image, (B, C_i, H_i, W_i).
-
-        Raises:
-            InputError: too small an image for the merging schedule.
-        """
-        if self.input_stride > 1:
-            x = x[:, :, :: self.input_stride, :: self.input_stride]
-        features = []
-        for i, merging in enumerate(self.merging, start=1):
-            x, size = getattr(self, f"patch_embed{i}")(x)  # (B, N, C)
-            for block in getattr(self, f"block{i}"):
-                x = block(x, size, merging, self.constants, self.attention_piece)
-            x = tokens_to_map(getattr(self, f"norm{i}")(x), size)  # (B, N, C) -> (B, C, H_i, W_i)
-            features.append(x)
-        return features
-
-
-class PatchEmbed(nn.Layer):
-    """Overlapping patches: a strided convolution whose output tokens are normalised."""
+class OverlapPatchEmbed(nn.Layer):
+    """Overlapping patches, "overlap patch merging" after the first stage: a strided convolution and a layer norm."""
 
     def __init__(self, in_channels: int, dim: int, kernel: int, stride: int, eps: float):
         super().__init__()
         self.proj = nn.Conv2D(in_channels, dim, kernel, stride, padding=kernel // 2)
         self.norm = nn.LayerNorm(dim, eps)
 
-    def forward(self, x: paddle.Tensor):
-        """(B, C', H, W) -> tokens (B, N, C) in raster order, and the map's height and width."""
+    def forward(self, x: paddle.Tensor) -> Tuple[paddle.Tensor, Size]:
+        """(B, C', H, W) -> tokens (B, N, C) in raster order, and the height and width of their map."""
         x = self.proj(x)
         return self.norm(map_to_tokens(x)), spatial_size(x)
 
 
-class Block(nn.Layer):
-    """Transformer block: attention, then the MLP, each after a norm and beside an identity."""
+class EfficientSelfAttention(nn.Layer):
+    """Self-attention whose keys and values come from a spatially reduced map, on merged tokens if ``merging`` says so.
 
-    def __init__(
-        self, dim: int, num_heads: int, mlp_ratio: int, sr_ratio: int, drop_path: float, eps: float, inner_eps: float
-    ):
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps)
-        self.attn = Attention(dim, num_heads, sr_ratio, inner_eps)
-        self.norm2 = nn.LayerNorm(dim, eps)
-        self.mlp = MLP(dim, mlp_ratio * dim)
-        self.drop_path = DropPath(drop_path)
+    ``merging`` is the stage's; :meth:`MixTransformer.set_token_merging` replaces it.
 
-    def forward(
-        self, x: paddle.Tensor, size: Size, merging: StageMerging, constants: Constants, piece: Optional[int]
-    ) -> paddle.Tensor:
-        """(B, N, C) -> (B, N, C)."""
-        x = x + self.drop_path(self.attn(self.norm1(x), size, merging, constants, piece))
-        return x + self.drop_path(self.mlp(self.norm2(x), size))
+    Args:
+        dim: channels C.
+        num_heads: attention heads.
+        sr_ratio: by how much keys and values are reduced, in height and in width.
+        eps: epsilon of the layer norm after the reduction.
+        max_scores: how many attention scores of an image to hold at a time; None for all.
+    """
 
-
-class Attention(nn.Layer):
-    """Self-attention whose keys and values come from a spatially reduced map, on merged tokens where asked for."""
-
-    def __init__(self, dim: int, num_heads: int, sr_ratio: int, eps: float):
+    def __init__(self, dim: int, num_heads: int, sr_ratio: int, eps: float, max_scores: Optional[int]):
         super().__init__()
         if dim % num_heads:
             raise InputError(
                 f"expected channels that {num_heads} heads divide, got {dim}; change embed_dims or num_heads"
             )
         self.dim, self.num_heads = dim, num_heads
+        self.max_scores_per_head = None if max_scores is None else max_scores // num_heads
+        self.merging = StageMerging(NoMerging(), NoMerging(), Constants())
         self.q = nn.Linear(dim, dim)
         self.kv = nn.Linear(dim, 2 * dim)
         self.proj = nn.Linear(dim, dim)
@@ -208,62 +94,46 @@ class Attention(nn.Layer):
             self.sr = nn.Conv2D(dim, dim, sr_ratio, sr_ratio)
             self.norm = nn.LayerNorm(dim, eps)
 
-    def forward(
-        self, x: paddle.Tensor, size: Size, merging: StageMerging, constants: Constants, piece: Optional[int]
-    ) -> paddle.Tensor:
+    def forward(self, x: paddle.Tensor, size: Size) -> paddle.Tensor:
         """(B, N, C) -> (B, N, C)."""
         source, source_size = x, size
         if self.sr_ratio > 1:
             source = self.sr(tokens_to_map(x, size))  # (B, C, H / sr, W / sr)
             source_size = spatial_size(source)
             source = self.norm(map_to_tokens(source))  # (B, M, C)
-        if merging.key_value is not None:
-            merge, _ = merging.key_value(source, source_size, constants)
-            source = merge(source)
-        merge = unmerge = keep_all
-        if merging.query is not None:
-            merge, unmerge = merging.query(x, size, constants)
+        merge_source, _ = self.merging.match_keys_values(source, source_size)
+        source = merge_source(source)  # (B, m, C)
+        merge, unmerge = self.merging.match_queries(x, size)
 
         heads, width = self.num_heads, self.dim // self.num_heads
         q = self._split_heads(self.q(merge(x)) * width**-0.5, heads).flatten(0, 1)  # (B * heads, n, width)
         kv = self._split_heads(self.kv(source), 2 * heads)  # (B, 2 * heads, m, width)
         k, v = kv[:, :heads].flatten(0, 1), kv[:, heads:].flatten(0, 1)
-        x = attend(q, k, v, piece and piece // heads)
+        x = attend(q, k, v, self.max_scores_per_head)
         x = x.reshape([-1, heads, _length(x), width]).transpose([0, 2, 1, 3]).flatten(2)  # -> (B, n, C)
         return unmerge(self.proj(x))
 
     def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
-        """Multiply-accumulates of the two products and of matching, for :func:`.macs.count_macs`."""
-        x, size, merging = inputs[:3]
+        """Work of matching and of attention's two products, for :func:`.macs.count_macs`."""
+        x, size = inputs
         reduced = [side // self.sr_ratio for side in size]
-        queries, keys, matching = size[0] * size[1], reduced[0] * reduced[1], 0
-        if merging.query is not None:
-            matching += merging.query.macs(*size)
-            queries = merging.query.tokens_kept(*size)
-        if merging.key_value is not None:
-            matching += merging.key_value.macs(*reduced)
-            keys = merging.key_value.tokens_kept(*reduced)
-        return x.shape[0] * self.dim * (2 * queries * keys + matching)
+        query, key_value = self.merging.query, self.merging.key_value
+        products = 2 * query.tokens_kept(*size) * key_value.tokens_kept(*reduced)
+        return x.shape[0] * self.dim * (products + query.macs(*size) + key_value.macs(*reduced))
 
     def _split_heads(self, x: paddle.Tensor, heads: int) -> paddle.Tensor:
         """(B, n, heads * width) -> (B, heads, n, width)."""
         return x.reshape([-1, _length(x), heads, self.dim // self.num_heads]).transpose([0, 2, 1, 3])
 
 
-def attend(q: paddle.Tensor, k: paddle.Tensor, v: paddle.Tensor, piece: Optional[int] = None) -> paddle.Tensor:
-    """softmax(q k^T) v of (B, n, C), (B, m, C) and (B, m, C) -> (B, n, C).
-
-    With ``piece``, which needs known n and m, as many queries at a time as have at most that many scores.
-    """
-    n, m = q.shape[1], k.shape[1]
-    rows = max(1, piece // m) if piece and min(n, m) > 0 else n
-    if rows < 0 or rows >= n:
-        return paddle.matmul(F.softmax(paddle.matmul(q, k, transpose_y=True), axis=-1), v)
-    return paddle.concat([attend(q[:, start : start + rows], k, v) for start in range(0, n, rows)], axis=1)
+@paddle.jit.not_to_static
+def _length(x: paddle.Tensor) -> Union[int, paddle.Tensor]:
+    """Number of tokens of (B, n, C): an integer, or an integer tensor where it is free in an exported graph."""
+    return x.shape[1] if x.shape[1] >= 0 else paddle.shape(x)[1]
 
 
-class MLP(nn.Layer):
-    """Position-wise network with a depthwise 3x3 convolution between its two layers."""
+class MixFFN(nn.Layer):
+    """Feed-forward network with a depthwise 3x3 convolution between its two layers."""
 
     def __init__(self, dim: int, hidden: int):
         super().__init__()
@@ -286,19 +156,181 @@ class MapLinear(nn.Linear):
         return F.conv2d(x, self.weight.transpose([1, 0]).unsqueeze([2, 3]), self.bias)
 
 
-@paddle.jit.not_to_static
-def _length(x: paddle.Tensor):
-    """Number of tokens of (B, n, C): an integer, or an integer tensor where it is free in an exported graph."""
-    return x.shape[1] if x.shape[1] >= 0 else paddle.shape(x)[1]
+class Block(nn.Layer):
+    """Transformer block: self-attention, then the Mix-FFN, each after a layer norm and added to its input."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        sr_ratio: int,
+        mlp_ratio: int,
+        drop_path: float,
+        eps: float,
+        inner_eps: float,
+        max_scores: Optional[int],
+    ):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps)
+        self.attn = EfficientSelfAttention(dim, num_heads, sr_ratio, inner_eps, max_scores)
+        self.norm2 = nn.LayerNorm(dim, eps)
+        self.mlp = MixFFN(dim, mlp_ratio * dim)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: paddle.Tensor, size: Size) -> paddle.Tensor:
+        """(B, N, C) -> (B, N, C)."""
+        x = x + self.drop_path(self.attn(self.norm1(x), size))
+        return x + self.drop_path(self.mlp(self.norm2(x), size))
 
 
-def _variant(name: str):
-    def build(**overrides) -> MixTransformer:
-        return MixTransformer(**{**_VARIANTS[name], **overrides})
+class MixTransformer(nn.Layer):
+    """MiT.
 
-    build.__name__ = build.__qualname__ = f"MiT_{name}"
-    build.__doc__ = f"MiT-{name}; ``overrides`` are any other arguments of :class:`MixTransformer`."
-    return manager.BACKBONES.add_component(build)
+    Args:
+        embed_dims: channels of the four stages.
+        depths: blocks of the four stages.
+        token_merging: None; "hq", "fast" or "2x2", the paper's schedules; or four dicts, see
+            :func:`.merging_schedule.parse_schedule`. :meth:`set_token_merging` changes it later.
+        norm_eps: epsilon of every LayerNorm. None means PaddleSeg's: 1e-5 after patch embeddings and spatial
+            reductions, 1e-6 elsewhere. mmseg's weights, SegFormer++'s among them, need 1e-6; Hugging Face's 1e-5.
+        attention_piece: how many attention scores of an image to hold at a time; None for all. The results are equal.
+            The default's 16 MiB stay in a CPU's cache, which makes MiT-B2 a fifth faster at 1024 x 1024 and saves
+            most of attention's memory, and leave a GPU large products. It has no effect in a graph exported with free
+            height and width.
+        input_scale: 1, or 1/k to use every k-th row and column of the image; 0.5 is the paper's "downsampling".
+        num_heads: attention heads of the four stages.
+        sr_ratios: by how much keys and values are reduced, in height and in width, in the four stages.
+        mlp_ratio: expansion of the Mix-FFNs.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
+        in_channels: channels of the image.
+        pretrained: path, or URL#sha256=HEX, of backbone weights; an ImageNet classifier in it is left out.
+
+    Raises:
+        InputError: not four stages, an invalid schedule, or weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        embed_dims: Sequence[int],
+        depths: Sequence[int],
+        token_merging: Union[str, Sequence[Optional[dict]], None] = None,
+        norm_eps: Optional[float] = None,
+        attention_piece: Optional[int] = 2**22,
+        input_scale: float = 1.0,
+        num_heads: Sequence[int] = (1, 2, 5, 8),
+        sr_ratios: Sequence[int] = (8, 4, 2, 1),
+        mlp_ratio: int = 4,
+        drop_path_rate: float = 0.1,
+        in_channels: int = 3,
+        pretrained: Optional[str] = None,
+    ):
+        super().__init__()
+        if {len(embed_dims), len(depths), len(num_heads), len(sr_ratios)} != {4}:
+            raise InputError(
+                f"expected embed_dims, depths, num_heads and sr_ratios of four stages, got {embed_dims}, {depths}, "
+                f"{num_heads} and {sr_ratios}; correct them"
+            )
+        self.feat_channels = list(embed_dims)
+        self.sr_ratios = list(sr_ratios)
+        self.input_stride = round(1 / input_scale) if 0 < input_scale <= 1 else 0
+        if self.input_stride * input_scale != 1:
+            raise InputError(f"expected input_scale 1, 1/2, 1/3 ..., got {input_scale}; choose one")
+        eps, inner_eps = (1e-6, 1e-5) if norm_eps is None else (norm_eps, norm_eps)
+        rates = iter(np.linspace(0, drop_path_rate, sum(depths)).tolist())
+        channels = [in_channels, *embed_dims]
+        for i, (source, dim) in enumerate(zip(channels, channels[1:])):
+            kernel, stride = (7, 4) if i == 0 else (3, 2)
+            blocks = [
+                Block(dim, num_heads[i], sr_ratios[i], mlp_ratio, next(rates), eps, inner_eps, attention_piece)
+                for _ in range(depths[i])
+            ]
+            self.add_sublayer(f"patch_embed{i + 1}", OverlapPatchEmbed(source, dim, kernel, stride, inner_eps))
+            self.add_sublayer(f"block{i + 1}", nn.LayerList(blocks))
+            self.add_sublayer(f"norm{i + 1}", nn.LayerNorm(dim, eps))
+        self.set_token_merging(token_merging)
+        self.apply(init_vision_transformer)
+        if pretrained is not None:
+            state = read_state(pretrained)
+            load_weights(self, {name: array for name, array in state.items() if not name.startswith("head.")})
+
+    def set_token_merging(self, schedule: Union[str, Sequence[Optional[dict]], None]) -> None:
+        """Switch merging on or off, or to another schedule; the weights stay. Values as for the constructor."""
+        self.merging = nn.LayerList(parse_schedule(schedule))
+        for i, merging in enumerate(self.merging, start=1):
+            for block in getattr(self, f"block{i}"):
+                block.attn.merging = merging
+
+    @property
+    def fixed_size_reason(self) -> Optional[str]:
+        """Why an exported graph must have a fixed height and width; None where both may stay free."""
+        if any(isinstance(method, Bipartite) for stage in self.merging for method in (stage.query, stage.key_value)):
+            return "bsm token merging counts tokens and keeps index tables when the graph is made"
+        return None
+
+    @property
+    def min_input_size(self) -> int:
+        """Smallest image height and width, in pixels, at which every stage has a token and what its merging needs."""
+        return next(side for side in itertools.count(31 * self.input_stride + 1) if self._accepts(side))
+
+    def _accepts(self, side: int) -> bool:
+        side = -(-side // (4 * self.input_stride))  # of the first map
+        for merging, sr_ratio in zip(self.merging, self.sr_ratios):
+            reduced = side // sr_ratio
+            if not merging.query.fits(side, side) or not merging.key_value.fits(reduced, reduced):
+                return False
+            side = -(-side // 2)
+        return True
+
+    @paddle.jit.not_to_static  # plain tracing suffices: nothing branches on values
+    def forward(self, x: paddle.Tensor) -> List[paddle.Tensor]:
+        """(B, 3, H, W) -> features at 1/4, 1/8, 1/16 and 1/32 of the (scaled) image, (B, C_i, H_i, W_i).
+
+        Raises:
+            InputError: the image is too small for the merging schedule.
+        """
+        if self.input_stride > 1:
+            x = x[:, :, :: self.input_stride, :: self.input_stride]
+        features = []
+        for i in (1, 2, 3, 4):
+            x, size = getattr(self, f"patch_embed{i}")(x)  # (B, N, C)
+            for block in getattr(self, f"block{i}"):
+                x = block(x, size)
+            x = tokens_to_map(getattr(self, f"norm{i}")(x), size)  # (B, N, C) -> (B, C, H_i, W_i)
+            features.append(x)
+        return features
 
 
-MiT_B0, MiT_B1, MiT_B2, MiT_B3, MiT_B4, MiT_B5 = map(_variant, _VARIANTS)
+@manager.BACKBONES.add_component
+def MiT_B0(**overrides) -> MixTransformer:
+    """MiT-B0; ``overrides`` are any other arguments of :class:`MixTransformer`."""
+    return MixTransformer(**{**VARIANTS["B0"], **overrides})
+
+
+@manager.BACKBONES.add_component
+def MiT_B1(**overrides) -> MixTransformer:
+    """MiT-B1; ``overrides`` are any other arguments of :class:`MixTransformer`."""
+    return MixTransformer(**{**VARIANTS["B1"], **overrides})
+
+
+@manager.BACKBONES.add_component
+def MiT_B2(**overrides) -> MixTransformer:
+    """MiT-B2; ``overrides`` are any other arguments of :class:`MixTransformer`."""
+    return MixTransformer(**{**VARIANTS["B2"], **overrides})
+
+
+@manager.BACKBONES.add_component
+def MiT_B3(**overrides) -> MixTransformer:
+    """MiT-B3; ``overrides`` are any other arguments of :class:`MixTransformer`."""
+    return MixTransformer(**{**VARIANTS["B3"], **overrides})
+
+
+@manager.BACKBONES.add_component
+def MiT_B4(**overrides) -> MixTransformer:
+    """MiT-B4; ``overrides`` are any other arguments of :class:`MixTransformer`."""
+    return MixTransformer(**{**VARIANTS["B4"], **overrides})
+
+
+@manager.BACKBONES.add_component
+def MiT_B5(**overrides) -> MixTransformer:
+    """MiT-B5; ``overrides`` are any other arguments of :class:`MixTransformer`."""
+    return MixTransformer(**{**VARIANTS["B5"], **overrides})

@@ -11,9 +11,9 @@ from paddleseg.models import SegFormer
 
 import paddle_rtseg
 from paddle_rtseg.config import load_config
-from paddle_rtseg.models.mix_transformer import MixTransformer
+from paddle_rtseg.models.merging_schedule import parse_schedule
+from paddle_rtseg.models.mix_transformer import EfficientSelfAttention, MixTransformer
 from paddle_rtseg.models.segformer_pp import AllMLPDecoder, SegFormerPP
-from paddle_rtseg.models.token_merging import parse_schedule
 from paddle_rtseg.weights import convert, load_weights
 
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
@@ -46,7 +46,7 @@ def model(reference):
 
 
 class AtLowResolution(paddle.nn.Layer):
-    """The graph that ends before the last upsampling, as the stored logits do."""
+    """The network without its last upsampling, like the stored logits."""
 
     def __init__(self, model):
         super().__init__()
@@ -77,7 +77,9 @@ def test_exported_graph_equals_the_reference(model, reference, mode, name, size,
     x = reference[f"x/{size}"].astype("float32")
     expected = reference[f"y/{name}/{size}"]
     free = model.fixed_size_reason is None
-    monkeypatch.setattr(model.backbone, "attention_piece", 5000 if size == SIZES[1] else None)
+    for layer in model.backbone.sublayers():
+        if isinstance(layer, EfficientSelfAttention) and size == SIZES[1]:
+            monkeypatch.setattr(layer, "max_scores_per_head", 1000)
     save_static(AtLowResolution(model), str(tmp_path / "model"), None if free else x.shape[2:])
     run = predictor(str(tmp_path / "model"), onednn=True)
     np.testing.assert_allclose(run(x), expected, atol=1e-4)
@@ -100,28 +102,28 @@ def test_hugging_face_weights_under_paddlesegs_head():
             np.testing.assert_allclose(model(x)[0].numpy(), expected.numpy(), atol=1e-4)
 
 
-def test_head_equals_fusion_of_the_upsampled_concatenation():
-    """The order of computation that the papers draw, from the same weights, in training mode too."""
+def test_decoder_equals_fusion_of_the_upsampled_concatenation():
+    """The order of computation that the paper draws, with the same weights, in training mode as well."""
     paddle.seed(0)
-    head = AllMLPDecoder([4, 6, 8, 10], 5, 3, dropout=0.0)
+    decoder = AllMLPDecoder([4, 6, 8, 10], 5, 3, dropout=0.0)
     rng = np.random.default_rng(0)
     features = [
         paddle.to_tensor(rng.standard_normal((2, c, *size)).astype("float32"))
         for c, size in zip((4, 6, 8, 10), ((16, 12), (8, 6), (4, 3), (2, 2)))
     ]
-    fusion = paddle.concat([conv.weight for conv in head.fusion], axis=1)
+    fusion = paddle.concat([conv.weight for conv in decoder.fusion], axis=1)
 
     def as_drawn():
         maps = [
             paddle.nn.functional.interpolate(conv(x), (16, 12), mode="bilinear")
-            for conv, x in zip(head.convs, features)
+            for conv, x in zip(decoder.convs, features)
         ]
         fused = paddle.nn.functional.conv2d(paddle.concat(maps, axis=1), fusion)
-        return head.classifier(paddle.nn.functional.relu(head.bn(fused)))
+        return decoder.classifier(paddle.nn.functional.relu(decoder.bn(fused)))
 
-    for mode in (head.train, head.eval):
+    for mode in (decoder.train, decoder.eval):
         mode()
-        np.testing.assert_allclose(head(features).numpy(), as_drawn().numpy(), atol=1e-6)
+        np.testing.assert_allclose(decoder(features).numpy(), as_drawn().numpy(), atol=1e-6)
 
 
 # Of the reference with 19 classes, in millions.
@@ -144,8 +146,9 @@ CONFIG = os.path.join(FIXTURES, "..", "..", "configs", "segformerpp", "segformer
 
 @pytest.mark.parametrize("mode", ["hq", "fast", "2x2"])
 def test_config_takes_the_schedule_from_the_command_line(mode):
-    config = load_config(CONFIG, opts=[f"model.backbone.token_merging={mode}"])
-    assert SegBuilder(config).model.backbone.merging == parse_schedule(mode)
+    backbone = SegBuilder(load_config(CONFIG, opts=[f"model.backbone.token_merging={mode}"])).model.backbone
+    built, expected = ([(m.query, m.key_value) for m in stages] for stages in (backbone.merging, parse_schedule(mode)))
+    assert built == expected
 
 
 def test_parameter_groups_of_the_config():
