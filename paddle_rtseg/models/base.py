@@ -1,4 +1,4 @@
-"""What every segmentation model of this package shares: the check of the input, and the upsampling at the end."""
+"""What every segmentation model of this package shares: the input check and the final upsampling."""
 
 from typing import List, Optional
 
@@ -10,10 +10,10 @@ from .resizing import resize
 
 
 class SegmentationModel(nn.Layer):
-    """A network that gives logits at a fraction of the image's resolution, upsampled to the image.
+    """A network whose logits, computed at a fraction of the image's resolution, are upsampled to the image.
 
-    Subclasses implement :meth:`low_resolution_logits`. PaddleSeg's convention holds: ``forward`` returns a list
-    whose first element is the prediction; in training, auxiliary predictions follow.
+    Subclasses implement :meth:`low_resolution_logits`. As PaddleSeg expects, ``forward`` returns a list whose first
+    element is the prediction; in training, auxiliary predictions follow.
     """
 
     #: Smallest image height and width, in pixels, that the network accepts.

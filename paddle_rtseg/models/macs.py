@@ -1,4 +1,4 @@
-"""Multiply-accumulates of a network, counted as in the papers' tables (whose "FLOPs" they are)."""
+"""Multiply-accumulates of a network, counted as in the papers' tables, which call them "FLOPs"."""
 
 from typing import Tuple
 
@@ -7,19 +7,19 @@ from paddle import nn
 
 CONVOLUTIONS = (nn.Conv1D, nn.Conv2D, nn.Conv3D)
 NORM_MACS = {nn.LayerNorm: 5, nn.BatchNorm2D: 2}  # per value
-RESIZE_MACS = 4  # per value that a bilinear resize gives
+RESIZE_MACS = 4  # per output value of a bilinear resize
 
 
 def count_macs(model: nn.Layer, image_size: Tuple[int, int], in_channels: int = 3) -> int:
     """Multiply-accumulates of one forward pass over one image.
 
-    The rules are those of fvcore, with which published figures are commonly made: convolutions (without bias), linear
-    layers, the products of attention; 5 per value of a layer norm, 2 of a batch norm, 1 of the input of a pooling,
-    4 of the output of a bilinear resize. Activations, sums and softmax are free. Work that is not in a layer of
-    ``paddle.nn`` is counted where the layer doing it says how much: ``layer.macs(inputs, output) -> int``.
+    The rules are those of fvcore, which most published figures follow: convolutions (without bias), linear layers and
+    the products of attention; 5 for each value of a layer norm, 2 for each of a batch norm, 1 for each input value of
+    a pooling and 4 for each output value of a bilinear resize. Activations, sums and softmax are free. A layer that
+    works outside the layers of ``paddle.nn`` reports how much: ``layer.macs(inputs, output) -> int``.
 
     Args:
-        model: any network; it runs once in evaluation mode and is then as before.
+        model: any network; it runs once in evaluation mode, and its mode is restored.
         image_size: height and width.
         in_channels: channels of the image.
     """

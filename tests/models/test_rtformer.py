@@ -186,7 +186,7 @@ def test_pooling_in_a_graph_takes_the_maximum_of_each_cell(size, height, width, 
 def test_graph_of_free_size_holds_no_operator_that_tensorrt_rejects(tmp_path):
     save_static(RTFormer(num_classes=5, **TINY_RTFORMER), str(tmp_path / "ours"), None)
     assert operator_names(str(tmp_path / "ours")) & REJECTED_BY_TENSORRT == set()
-    save_static(paddle.nn.AdaptiveMaxPool2D(12), str(tmp_path / "paddles"), None)  # where one is
+    save_static(paddle.nn.AdaptiveMaxPool2D(12), str(tmp_path / "paddles"), None)  # the check finds one
     assert operator_names(str(tmp_path / "paddles")) & REJECTED_BY_TENSORRT == {"max_pool2d_with_index"}
 
 
