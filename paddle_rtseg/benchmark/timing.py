@@ -26,6 +26,7 @@ from ..export.exporter import export_model
 from ..export.golden import street_scene
 from ..export.preprocessing import Preprocessing
 from ..models.macs import count_macs
+from ..models.merging_schedule import NoMerging
 from ..zoo import create_model
 from . import machine, other_runtimes
 
@@ -274,22 +275,22 @@ def _runner(network, size, mode, precision, threads, folder, num_classes) -> Cal
 def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], Any]:
     """Merging and unmerging of random tokens, as often as the network does for one image of ``size``."""
     backbone = getattr(network, "backbone", network)
-    if not any(method for stage in getattr(backbone, "merging", ()) for method in stage):
+    stages = getattr(backbone, "merging", ())
+    if all(isinstance(method, NoMerging) for stage in stages for method in (stage.query, stage.key_value)):
         raise InputError("it merges no tokens")
     tasks = []
     height, width = (-(-side // (2 * backbone.input_stride)) for side in size)
-    for i, (dim, stage, reduction) in enumerate(zip(backbone.feat_channels, backbone.merging, backbone.sr_ratios), 1):
+    for i, (dim, stage, reduction) in enumerate(zip(backbone.feat_channels, stages, backbone.sr_ratios), 1):
         height, width = -(-height // 2), -(-width // 2)
-        for method, step in ((stage.query, 1), (stage.key_value, reduction)):
-            if method:
-                tokens = height // step, width // step
-                blocks = len(getattr(backbone, f"block{i}"))
-                tasks += [(method, paddle.randn([1, tokens[0] * tokens[1], dim]), tokens)] * blocks
+        for match, step in ((stage.match_queries, 1), (stage.match_keys_values, reduction)):
+            tokens = height // step, width // step
+            blocks = len(getattr(backbone, f"block{i}"))
+            tasks += [(match, paddle.randn([1, tokens[0] * tokens[1], dim]), tokens)] * blocks
 
     @paddle.no_grad()
     def run() -> None:
-        for method, x, tokens in tasks:
-            merge, unmerge = method(x, tokens, backbone.constants)
+        for match, x, tokens in tasks:
+            merge, unmerge = match(x, tokens)
             unmerge(merge(x))
 
     return run
