@@ -164,7 +164,7 @@ def test_missing_gpu(folder):
     if paddle.is_compiled_with_cuda():
         pytest.skip("this Paddle can use a GPU")
     tool = importlib.import_module("paddle_rtseg.tools.train")
-    with pytest.raises(InputError, match="device 'gpu' is not available: .*--device cpu"):
+    with pytest.raises(InputError, match=r"device 'gpu' is not available: .*--device cpu"):
         tool.main(tool.parser().parse_args(["--config", "config.yml", "--device", "gpu"]))
 
 
