@@ -1,18 +1,17 @@
-"""Installs paddle_rtseg, the stand-alone predictor rtseg_inference, and the .pth line that PaddleSeg needs."""
+"""What pyproject.toml cannot say: where the packages and the configs lie, and the .pth line that PaddleSeg needs."""
 
 import pathlib
-import re
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import _StaticPth, editable_wheel
 
 HERE = pathlib.Path(__file__).resolve().parent
-VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "paddle_rtseg" / "__init__.py").read_text()).group(1)
 
 PTH_NAME = "paddle_rtseg.pth"
-# Run at the start of every Python, so it imports nothing and waits for somebody to import paddleseg. Where the
-# package is gone or broken by then, it stands aside: importing paddle_rtseg by hand shows the reason.
+# Runs whenever Python starts, so it imports nothing and waits until somebody imports paddleseg. If the package is gone
+# or broken by then, it does nothing; importing paddle_rtseg by hand shows the reason. In a virtual environment `site`
+# reads the folder twice, hence the check of what is there already.
 PTH_SOURCE = """\
 import os, sys
 
@@ -26,7 +25,8 @@ class WaitForPaddleSeg:
                 return None
             return Finder.find_spec(name, path, target)
 
-if os.environ.get("PADDLE_RTSEG_AUTOLOAD") != "0":
+installed = [getattr(finder, "__name__", "") for finder in sys.meta_path]
+if os.environ.get("PADDLE_RTSEG_AUTOLOAD") != "0" and WaitForPaddleSeg.__name__ not in installed:
     sys.meta_path.insert(0, WaitForPaddleSeg)
 """
 PTH_LINE = f"import sys; exec({PTH_SOURCE!r}, {{}})\n"  # `site` executes single lines that begin with "import"
@@ -60,34 +60,12 @@ class EditableWithPth(editable_wheel):
 
 
 setup(
-    name="paddle_rtseg",
-    version=VERSION,
-    description="RTFormer, SegFormer++ and LRFormer for PaddleSeg, from a YAML line to a verified deployment",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
-    long_description_content_type="text/markdown",
-    license="Apache-2.0",
-    python_requires=">=3.9,<3.13",
-    packages=[*find_packages(include=["paddle_rtseg", "paddle_rtseg.*"]), "rtseg_inference"],
-    package_dir={"rtseg_inference": "deploy/python/rtseg_inference"},
-    package_data={"paddle_rtseg": ["**/*.safetensors", "**/*.yml"]},
-    cmdclass={"build_py": BuildWithPth, "editable_wheel": EditableWithPth},
-    install_requires=[
-        "paddleseg>=2.8.0",
-        "numpy<2",  # PaddleSeg's OpenCV is built for NumPy 1
-        "opencv-python",
-        "pyyaml",
-        "safetensors",
-        "tqdm",
-    ],
-    extras_require={
-        "cpu": ["paddlepaddle>=2.6.2,<3.4,!=3.1.*"],
-        "gpu": ["paddlepaddle-gpu>=2.6.2,<3.4"],
-        "onnx": ["paddle2onnx==2.1.0", "onnxruntime"],
-        "dev": ["pytest", "ruff"],
+    packages=[*find_packages(include=["paddle_rtseg", "paddle_rtseg.*"]), "rtseg_inference", "paddle_rtseg.configs"],
+    package_dir={"rtseg_inference": "deploy/python/rtseg_inference", "paddle_rtseg.configs": "configs"},
+    package_data={
+        "paddle_rtseg": ["py.typed", "**/*.safetensors"],
+        "paddle_rtseg.configs": ["**/*.yml"],
+        "rtseg_inference": ["py.typed"],
     },
-    classifiers=[
-        "License :: OSI Approved :: Apache Software License",
-        "Programming Language :: Python :: 3",
-        "Topic :: Scientific/Engineering :: Image Recognition",
-    ],
+    cmdclass={"build_py": BuildWithPth, "editable_wheel": EditableWithPth},
 )

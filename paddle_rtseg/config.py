@@ -1,10 +1,11 @@
-"""PaddleSeg configs, checked before anything is built, so that a mistake in one is a sentence and not a traceback."""
+"""PaddleSeg configs, by file or by name, checked before anything is built: mistakes are reported in one sentence."""
 
 import contextlib
 import difflib
+import glob
 import os
 from ast import literal_eval
-from typing import Any, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 import paddle
 import yaml
@@ -21,22 +22,52 @@ KEYS = (
     *("uniform_output_enabled", "pdx_model_name"),
 )
 
+_PACKAGE_FOLDER = os.path.dirname(os.path.abspath(__file__))
+#: Where the configs lie in an installed package, and in the source tree.
+_CONFIG_FOLDERS = (os.path.join(_PACKAGE_FOLDER, "configs"), os.path.join(os.path.dirname(_PACKAGE_FOLDER), "configs"))
+
+
+def named_configs() -> Dict[str, str]:
+    """The configs that come with this package: their paths by name, such as ``rtformer_slim_camvid_480x360``."""
+    folder = next(folder for folder in _CONFIG_FOLDERS if os.path.isdir(folder))
+    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "[!_]*", "*.yml")))
+    return {os.path.splitext(os.path.basename(path))[0]: path for path in paths}
+
+
+def find_config(config: str) -> str:
+    """The path of a config: ``config`` itself if that file exists, else the bundled config of that name.
+
+    Args:
+        config: a YAML file, or the name of a bundled config, with or without ``.yml``.
+
+    Raises:
+        InputError: neither; the message suggests the nearest names.
+    """
+    if os.path.isfile(config):
+        return config
+    known = named_configs()
+    name = config[: -len(".yml")] if config.endswith(".yml") else config
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(os.path.basename(name), known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"bundled names are like {min(known)}"
+    raise InputError(f"expected a config file or the name of a bundled config, got {config!r}; {hint}")
+
 
 def load_config(path: Optional[str], opts: Optional[Sequence[str]] = None, **overrides: Any) -> Config:
     """Read a PaddleSeg config and check it.
 
     Args:
-        path: the YAML file.
-        opts: "key.key=value" for each value that is to be another, as YAML or Python write it.
-        overrides: what PaddleSeg's ``Config`` takes besides: learning_rate, batch_size, iters.
+        path: the YAML file, or the name of a bundled config; see :func:`find_config`.
+        opts: "key.key=value" for each value to override, in YAML's or Python's notation.
+        overrides: other arguments of PaddleSeg's ``Config``: learning_rate, batch_size, iters.
 
     Raises:
-        InputError: no such file, not YAML, or a key, component or argument that nobody knows.
+        InputError: no such file, not YAML, or an unknown key, component or argument.
     """
     if not path:
         raise InputError("expected a config, got none; name one with --config FILE.yml")
-    if not os.path.isfile(path):
-        raise InputError(f"expected a config file, got {path!r}, which does not exist; check --config")
+    path = find_config(path)
     if opts is not None:
         pairs = (item.partition("=") for item in opts)
         overrides["opts"] = [key + equals + _as_python(value) for key, equals, value in pairs]
@@ -45,20 +76,20 @@ def load_config(path: Optional[str], opts: Optional[Sequence[str]] = None, **ove
     except InputError:
         raise
     except yaml.YAMLError as e:
-        raise InputError(f"expected a YAML file, got {path!r} with {_one_line(e)}; mend it") from e
-    except Exception as e:  # PaddleSeg's own checks raise whatever came to hand
-        raise InputError(f"{path!r} is no valid PaddleSeg config: {_one_line(e)}") from e
+        raise InputError(f"expected a YAML file, got {path!r} with {_one_line(e)}; correct it") from e
+    except Exception as e:  # PaddleSeg's own checks raise exceptions of all types
+        raise InputError(f"{path!r} is not a valid PaddleSeg config: {_one_line(e)}") from e
     for key in config.dic:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(KEYS)}"
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(KEYS)}"
             raise InputError(f"{path!r} has an unknown key {key!r}; {hint}")
     _check_components(config.dic)
     return config
 
 
 class Builder(SegBuilder):
-    """PaddleSeg's builder, except that a component which cannot be built is an :class:`InputError`."""
+    """PaddleSeg's builder, except that a component that cannot be built raises :class:`InputError`."""
 
     def build_component(self, cfg):
         try:
@@ -66,7 +97,7 @@ class Builder(SegBuilder):
         except InputError:
             raise
         except RuntimeError as e:
-            reason = e.__context__ or e  # PaddleSeg wraps the reason in a RuntimeError of several lines
+            reason = e.__context__ or e  # PaddleSeg wraps it in a RuntimeError of several lines
             if isinstance(reason, InputError):
                 raise reason from None
             raise InputError(f"the config's {cfg.get('type')} cannot be built: {_one_line(reason)}") from e
@@ -85,7 +116,7 @@ def load_model(config: Config, weights: Optional[str]) -> paddle.nn.Layer:
     model = config.dic.get("model", {})
     if weights is None and not model.get("pretrained"):
         raise InputError("expected trained weights, got none; name them with --model_path FILE")
-    if weights is not None:  # whatever training starts from is not needed any more
+    if weights is not None:  # the weights that training started from are no longer needed
         for part in (model, model.get("backbone")):
             if isinstance(part, dict):
                 part.pop("pretrained", None)
@@ -136,7 +167,7 @@ def reporting(part: str) -> Iterator[None]:
 
 
 def _as_python(value: str) -> str:
-    """A value of ``opts`` as PaddleSeg reads it, which is as Python's: YAML's "false" would be a text, and true."""
+    """A value of ``opts`` in Python's notation, as PaddleSeg expects it: YAML's "false" would be a string, hence true."""
     try:
         literal_eval(value)
         return value

@@ -1,17 +1,21 @@
-"""Makes PaddleSeg see this package without a line of user code.
+"""Registers this package with PaddleSeg; the user changes no code.
 
-``paddle_rtseg.pth``, installed beside the package, waits for somebody to import paddleseg and then imports this
-module; a Python that never does pays some microseconds. The finder below lets paddleseg load as usual, then
-registers our components and mends what PaddleSeg gets wrong on the running Paddle (:mod:`paddle_rtseg.compat`).
+``paddle_rtseg.pth``, installed next to the package, waits until somebody imports paddleseg and then imports this
+module; a Python that never imports it loses a few microseconds. The finder below lets paddleseg load as usual, then
+registers our components and patches what PaddleSeg gets wrong on the running Paddle (:mod:`paddle_rtseg.compat`).
 
-The finder also supplies the commands: ``python -m paddleseg.train`` and its like, which no PaddleSeg release has
-(where one appears, it is preferred), and ``python -m paddle_rtseg.train`` and its like. Both are ``tools/train.py``.
+The finder also supplies the commands: ``python -m paddleseg.train`` and the others, which no PaddleSeg release has
+(if one ever does, it takes precedence), and ``python -m paddle_rtseg.train`` and the others. Both are
+``tools/train.py``. A command that has the name of a subpackage, such as ``benchmark``, is the subpackage's ``__main__``.
 
-``PADDLE_RTSEG_AUTOLOAD=0`` keeps the ``.pth`` line from doing anything; ``import paddle_rtseg`` then does the same.
+``PADDLE_RTSEG_AUTOLOAD=0`` disables the ``.pth`` line; ``import paddle_rtseg`` then does the same by hand.
 """
 
 import os
+import re
 import sys
+import warnings
+from typing import Optional
 
 #: Commands found as ``python -m paddleseg.NAME`` and ``python -m paddle_rtseg.NAME``.
 PADDLESEG_COMMANDS = ("train", "val", "predict", "export")
@@ -20,12 +24,18 @@ OWN_COMMANDS = (
     *("infer", "check_dataset", "compare", "compare_infer", "convert", "benchmark", "env", "trt_report", "release"),
 )
 
+#: Checked here and not by pip, which would replace a PaddleSeg checkout: each calls itself 0.0.0.dev0.
+MIN_PADDLESEG = (2, 8, 0)
+#: What the extras in pyproject.toml exclude. Models, losses, training and export pass their tests on 3.1.1 and a CPU,
+#: but that was tried once (2026-11); no change of this package is tested on 3.1, and its GPU build was never tried.
+EXCLUDED_PADDLE = "3.1."
+
 _PACKAGE = __name__.partition(".")[0]
 _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Finder:
-    """A finder for ``sys.meta_path``; it concerns itself with paddleseg and the commands, and declines the rest."""
+    """A finder for ``sys.meta_path`` that handles paddleseg and the commands, and declines everything else."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -34,13 +44,10 @@ class Finder:
             if spec is not None and hasattr(spec.loader, "exec_module"):
                 spec.loader.exec_module = _registering(spec.loader.exec_module)
             return spec
-        package, _, command = name.rpartition(".")
-        if package == "paddleseg" and command in PADDLESEG_COMMANDS:
+        package, _, command = name.partition(".")
+        known = {"paddleseg": PADDLESEG_COMMANDS, _PACKAGE: PADDLESEG_COMMANDS + OWN_COMMANDS}
+        if command in known.get(package, ()):
             return cls._find_elsewhere(name, path, target) or _tool(name, command)
-        if package == _PACKAGE and command in PADDLESEG_COMMANDS + OWN_COMMANDS:
-            if os.path.isdir(os.path.join(_HERE, command)):
-                return None  # a package of this name, whose __main__ is the command
-            return _tool(name, command)
         return None
 
     @classmethod
@@ -62,13 +69,14 @@ def install() -> None:
 
 
 def register() -> None:
-    """Mend PaddleSeg where the running Paddle needs it and put our components into its manager.
+    """Patch PaddleSeg where the running Paddle needs it and put our components into its manager.
 
     Raises:
-        ImportError: this package does not work with what is installed; the message says how to switch it off.
+        ImportError: this package does not work with what is installed; the message says how to disable it.
     """
+    _check_paddleseg(getattr(sys.modules["paddleseg"], "__version__", ""))
     try:
-        from . import data, models  # noqa: F401  they register what they hold, and so do the losses
+        from . import data, models  # noqa: F401  importing these and the losses registers them
         from .compat import patches
         from .training import losses  # noqa: F401
 
@@ -78,6 +86,29 @@ def register() -> None:
             f"{_PACKAGE} could not register with PaddleSeg ({type(e).__name__}: {e}); "
             "set PADDLE_RTSEG_AUTOLOAD=0 to use PaddleSeg without it"
         ) from e
+    problem = paddle_problem(sys.modules["paddle"].__version__)
+    if problem:
+        warnings.warn(problem, stacklevel=2)
+
+
+def paddle_problem(version: str) -> Optional[str]:
+    """Why this release of Paddle is not supported, in one sentence; None if it is."""
+    if not version.startswith(EXCLUDED_PADDLE):
+        return None
+    return (
+        f"expected Paddle 2.6.2, 3.0, 3.2 or 3.3, got {version}, on which {_PACKAGE} is not tested; "
+        'install another release: pip install "paddlepaddle==3.3.*"'
+    )
+
+
+def _check_paddleseg(version: str) -> None:
+    """Refuse releases older than ``MIN_PADDLESEG``; a checkout, whose version says nothing, is accepted."""
+    numbers = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
+    if numbers and (0, 0, 0) < tuple(map(int, numbers.groups())) < MIN_PADDLESEG:
+        raise ImportError(
+            f"expected PaddleSeg {'.'.join(map(str, MIN_PADDLESEG))} or later, got {version}; install a newer one (pip "
+            f"install --upgrade paddleseg), or set PADDLE_RTSEG_AUTOLOAD=0 to use it without {_PACKAGE}"
+        )
 
 
 def _registering(exec_module):
@@ -85,7 +116,7 @@ def _registering(exec_module):
 
     def exec_and_register(module):
         if "paddle" not in sys.modules:
-            import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
+            import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib, so the system's has to be loaded first
 
             if sys.argv[:1] == ["-m"]:  # `python -m paddleseg.X` imports the package before the command can run
                 from rtseg_inference import environment

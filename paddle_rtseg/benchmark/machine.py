@@ -19,6 +19,7 @@ def facts() -> Dict[str, Dict[str, object]]:
             "Python": platform.python_version(),
             "platform": platform.platform(),
             **{name: version(name) for name in ("numpy", "cv2", "paddle", "paddleseg", "safetensors")},
+            **paddle_note(),
         },
         "CPU": {
             "processor": processor(),
@@ -37,6 +38,14 @@ def version(name: str) -> str:
         return importlib.import_module(name).__version__
     except ImportError as e:
         return f"does not import: {e}"
+
+
+def paddle_note() -> Dict[str, str]:
+    """A line for releases of Paddle that this package does not support."""
+    from paddle_rtseg.plugin import paddle_problem
+
+    problem = paddle_problem(version("paddle"))
+    return {"note": problem} if problem else {}
 
 
 def processor() -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """The config and overrides of it."""
-    parser.add_argument("--config", metavar="FILE", help="PaddleSeg config (YAML)")
+    parser.add_argument("--config", metavar="FILE", help="PaddleSeg config: a YAML file, or the name of a bundled one")
     parser.add_argument(
         "--opts", nargs="+", metavar="KEY=VALUE", help="override values of the config, such as model.num_classes=19"
     )

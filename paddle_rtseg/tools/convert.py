@@ -7,6 +7,12 @@ import argparse
 
 from paddle_rtseg.weights import FAMILIES, convert, read_state, save_state
 
+#: Printed after a conversion: terms of the published weights of a family, which converting does not change.
+TERMS = {
+    "segformer": "SegFormer weights that NVIDIA published, and all that derive from them, are for non-commercial use only "
+    "(NVIDIA Source Code License for SegFormer)",
+}
+
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddle_rtseg.convert", description=__doc__.splitlines()[0])
@@ -20,6 +26,8 @@ def main(args: argparse.Namespace) -> None:
     state = convert(read_state(args.input), args.family)
     save_state(state, args.output)
     print(f"{args.output}: {len(state)} tensors, {sum(a.size for a in state.values()) / 1e6:.2f} M values")
+    if args.family in TERMS:
+        print(TERMS[args.family])
 
 
 if __name__ == "__main__":

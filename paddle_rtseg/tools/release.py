@@ -20,11 +20,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    from paddle_rtseg.config import load_config
+    from paddle_rtseg.config import find_config, load_config
     from paddle_rtseg.weights.packing import pack
 
     config = load_config(args.config, opts=args.opts)
-    print(pack(config, os.path.basename(args.config), args.model_path, args.save, args.note))
+    print(pack(config, os.path.basename(find_config(args.config)), args.model_path, args.save, args.note))
 
 
 if __name__ == "__main__":
