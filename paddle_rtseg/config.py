@@ -167,7 +167,7 @@ def reporting(part: str) -> Iterator[None]:
 
 
 def _as_python(value: str) -> str:
-    """A value of ``opts`` in Python's notation, as PaddleSeg expects it: YAML's "false" would be a string, hence true."""
+    """A value of ``opts`` in Python's notation, as PaddleSeg expects it; YAML's "false" would be a string, so true."""
     try:
         literal_eval(value)
         return value

@@ -9,7 +9,7 @@ from paddle_rtseg.weights import FAMILIES, convert, read_state, save_state
 
 #: Printed after a conversion: terms of the published weights of a family, which converting does not change.
 TERMS = {
-    "segformer": "SegFormer weights that NVIDIA published, and all that derive from them, are for non-commercial use only "
+    "segformer": "SegFormer weights published by NVIDIA, and any derived from them, are for non-commercial use only "
     "(NVIDIA Source Code License for SegFormer)",
 }
 
