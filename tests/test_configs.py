@@ -1,4 +1,4 @@
-"""Every config of the project: PaddleSeg reads it, and its parts fit together."""
+"""Every bundled config: PaddleSeg reads it, its parts fit together, and it is found by name."""
 
 import glob
 import os
@@ -9,7 +9,9 @@ import pytest
 from paddleseg.cvlibs import SegBuilder, manager
 
 import paddle_rtseg
-from paddle_rtseg.config import load_config
+from paddle_rtseg.config import find_config, load_config, named_configs
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.tools import check_dataset, export, predict, train, val
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CONFIGS = sorted(
@@ -79,3 +81,43 @@ def test_values_on_the_command_line(text):
     config = load_config(path, opts=[f"model.backbone.token_merging={text}"])
     expected = {**load_config(path).dic["model"]["backbone"], "token_merging": OPTS[text]}
     assert config.dic["model"]["backbone"] == expected
+
+
+def test_every_config_has_a_name_of_its_own():
+    assert sorted(named_configs().values()) == [os.path.join(ROOT, path) for path in CONFIGS]
+
+
+@pytest.mark.parametrize("path", CONFIGS)
+def test_found_by_name(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = os.path.basename(path)
+    assert find_config(name) == find_config(name[: -len(".yml")]) == os.path.join(ROOT, path)
+
+
+def test_a_file_takes_precedence_over_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("rtformer_slim_camvid_demo", "rtformer_slim_camvid_demo.yml"):
+        (tmp_path / name).write_text("iters: 5")
+        assert find_config(name) == name
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(
+        InputError, match=r"got 'rtformer_slim_cityscape'; did you mean rtformer_slim_cityscapes_1024x512_120k"
+    ):
+        find_config("rtformer_slim_cityscape")
+    with pytest.raises(
+        InputError, match=r"got 'old/lrformer_t_camvid_480x352.yml'; did you mean lrformer_t_camvid_480x352"
+    ):
+        find_config("old/lrformer_t_camvid_480x352.yml")
+    with pytest.raises(InputError, match="bundled names are like lrformer_"):
+        find_config("xyz.yaml")
+
+
+@pytest.mark.parametrize("command", [train, val, predict, export, check_dataset])
+def test_every_command_takes_a_name(command, tmp_path, monkeypatch):
+    """Each gets as far as the data or the weights, which it does not have here."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--config", "rtformer_slim_cityscapes_1024x512_120k"]
+    with pytest.raises(InputError, match=r"config's Cityscapes|trained weights|expected images"):
+        command.main(command.parser().parse_args(arguments))
