@@ -6,7 +6,7 @@ registers our components and patches what PaddleSeg gets wrong on the running Pa
 
 The finder also supplies the commands: ``python -m paddleseg.train`` and the others, which no PaddleSeg release has
 (if one ever does, it takes precedence), and ``python -m paddle_rtseg.train`` and the others. Both are
-``tools/train.py``. A command that has the name of a subpackage, such as ``benchmark``, is the subpackage's ``__main__``.
+``tools/train.py``. A command named like a subpackage, such as ``benchmark``, is the ``__main__`` of the subpackage.
 
 ``PADDLE_RTSEG_AUTOLOAD=0`` disables the ``.pth`` line; ``import paddle_rtseg`` then does the same by hand.
 """

@@ -1,6 +1,7 @@
 """The package registers itself with PaddleSeg, and a Python that does not use PaddleSeg is unaffected."""
 
 import importlib.machinery
+import importlib.util
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import paddleseg  # noqa: F401  registers this package
 import pytest
 
 from paddle_rtseg import plugin
-from paddle_rtseg.plugin import PADDLESEG_COMMANDS, Finder
+from paddle_rtseg.plugin import OWN_COMMANDS, PADDLESEG_COMMANDS, Finder
 
 
 def python(*arguments, folder, **environment):
@@ -80,15 +81,14 @@ def test_a_command_of_paddleseg_takes_precedence(monkeypatch):
     assert Finder.find_spec("paddleseg.nothing") is None
 
 
-def test_a_command_with_the_name_of_a_subpackage(tmp_path, monkeypatch):
-    """The subpackage is imported by its name, and `python -m` runs the command."""
-    (tmp_path / "benchmark").mkdir()
-    (tmp_path / "benchmark" / "__init__.py").touch()
-    package = Finder.find_spec("paddle_rtseg.benchmark", [str(tmp_path)])
-    assert package.submodule_search_locations == [str(tmp_path / "benchmark")]
-    command = Finder.find_spec("paddle_rtseg.benchmark.__main__", package.submodule_search_locations)
-    assert command.origin.endswith(os.path.join("tools", "benchmark.py"))
-    assert Finder.find_spec("paddle_rtseg.__main__", [str(tmp_path)]) is None
+@pytest.mark.parametrize("command", PADDLESEG_COMMANDS + OWN_COMMANDS)
+def test_a_command_may_share_its_name_with_a_subpackage(command):
+    """Then the subpackage is imported by the name, and its ``__main__`` is the command."""
+    spec = importlib.util.find_spec(f"paddle_rtseg.{command}")
+    if spec.submodule_search_locations:
+        assert os.path.isfile(os.path.join(spec.submodule_search_locations[0], "__main__.py"))
+    else:
+        assert spec.origin.endswith(os.path.join("tools", f"{command}.py"))
 
 
 def test_submodules_need_no_import_of_their_own(tmp_path):

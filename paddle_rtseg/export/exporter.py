@@ -20,6 +20,7 @@ from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder, sha256
 from ..models.base import SegmentationModel
+from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
 from .golden import street_scene
 from .graph import OUTPUT_OPS, CameraInput, ExportedNetwork
 from .onnx import write_onnx
@@ -322,6 +323,7 @@ def _trace(network: ExportedNetwork, spec: InputSpec, prefix: str) -> None:
     # full_graph: part of a program cannot be exported, and the other way fails to trace on Python 3.11 in Paddle 2.6.
     static = paddle.jit.to_static(network, input_spec=[spec], full_graph=True)
     try:
+        keep_source_lines(static)  # for trt_report
         paddle.jit.save(static, prefix)
     except Exception as e:
         free = any(n in (None, FREE) for n in spec.shape)
@@ -331,6 +333,8 @@ def _trace(network: ExportedNetwork, spec: InputSpec, prefix: str) -> None:
             f"{type(network.network).__name__} cannot be exported with a free batch, height or width; fix them, for "
             "example with --input_shape 1 3 512 1024"
         ) from e
+    if os.path.exists(prefix + ".pdmodel"):
+        drop_call_stacks(prefix + ".pdmodel")
 
 
 def _write_document(document: Dict[str, Any], folder: str) -> None:

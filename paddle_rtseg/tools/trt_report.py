@@ -1,6 +1,6 @@
-"""Which operators of an exported model TensorRT would take: ``python -m paddle_rtseg.trt_report --model DIR``.
+"""Experimental: which operators of an exported model TensorRT would run.
 
-Exit status 0 if nothing is rejected, 1 if something is, 2 if there is no answer.
+``python -m paddle_rtseg.trt_report --model DIR``. Exit status 0 if none is rejected, 1 if any is, 2 on errors.
 """
 
 import argparse
@@ -10,13 +10,15 @@ import json
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m paddle_rtseg.trt_report",
-        description="Say of each operator of an exported model whether Paddle's rules give it to TensorRT. No engine "
-        "is built and no GPU is needed.",
+        description="Experimental: list which operators of an exported model TensorRT would run by Paddle's rules, and "
+        "the lines of the model that the others come from. No engine is built and no GPU is needed.",
     )
     p.add_argument(
         "--model", required=True, metavar="DIR", help="folder of an exported model, or its .pdmodel or .json"
     )
-    p.add_argument("--paddle", choices=["2.6", "3.x"], help="whose rules (default: 2.6 for pdmodel, 3.x for json)")
+    p.add_argument(
+        "--paddle", choices=["2.6", "3.x"], help="release whose rules apply (default: 2.6 for pdmodel, 3.x for json)"
+    )
     p.add_argument("--tensorrt", choices=["8.5", "8.6", "10.5"], help="default: 8.5 for Paddle 2.6, 8.6 for 3.x")
     p.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     return p

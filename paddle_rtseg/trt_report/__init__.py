@@ -1,1 +1,1 @@
-"""What Paddle's TensorRT rules make of an exported graph, operator by operator."""
+"""Experimental: which operators of an exported graph TensorRT would run, according to Paddle's rules."""

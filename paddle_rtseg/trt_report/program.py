@@ -1,6 +1,6 @@
 """Exported programs as plain data: ``.pdmodel`` of Paddle 2.6 and ``.json`` of Paddle 3, in one form.
 
-Either file is read on any version of Paddle, since it is parsed and not loaded: the weights are not needed, and
+Either format is read with any version of Paddle, because the file is parsed, not loaded: the weights are not needed and
 nothing is executed.
 """
 
@@ -16,12 +16,12 @@ from .source_lines import describe, source_of
 
 @dataclass(eq=False)
 class Tensor:
-    """A value that operators read and write."""
+    """A value that operators read or write."""
 
     name: str
-    shape: Optional[Tuple[int, ...]]  #: -1 for what is known only at run time; None if the value is no tensor
+    shape: Optional[Tuple[int, ...]]  #: -1 where known at run time only; None if the value is not a tensor
     dtype: str  #: "float32", "int64", "bool" ...
-    constant: bool = False  #: whether its value is known before the first image
+    constant: bool = False  #: whether its value is known in advance
     producer: Optional["Operator"] = field(default=None, repr=False)
 
     @property
@@ -31,7 +31,7 @@ class Tensor:
 
 @dataclass(eq=False)
 class Operator:
-    """One operator. Inputs and outputs go by name in pdmodel ("X", "Filter"), by position in json ("0", "1")."""
+    """One operator. Inputs and outputs are named in pdmodel ("X", "Filter") and numbered in json ("0", "1")."""
 
     type: str
     inputs: Dict[str, List[Tensor]]
@@ -40,7 +40,7 @@ class Operator:
     source: str = ""  #: line of the model, or its scope, or ""
 
     def input(self, name: str) -> Optional[Tensor]:
-        """The first tensor of an input, or None if that is not given."""
+        """The first tensor of an input, or None if it is not connected."""
         return next(iter(self.inputs.get(name, ())), None)
 
     @property
@@ -54,7 +54,7 @@ class Operator:
 
 @dataclass
 class ExportedProgram:
-    """The operators of a program in the order in which they run, without feeding and fetching."""
+    """The operators of a program in execution order, except feed and fetch."""
 
     path: str
     format: str  #: "pdmodel" or "json"
@@ -62,14 +62,14 @@ class ExportedProgram:
 
 
 class TensorAttribute(str):
-    """An attribute whose value is a tensor, known at run time only; the text is the tensor's name."""
+    """An attribute whose value is a tensor, known at run time only; the string is the name of the tensor."""
 
 
 def read_program(path: str) -> ExportedProgram:
-    """Read a program, or the one program in a folder.
+    """Read a program, or the only program in a folder.
 
     Raises:
-        InputError: there is none, or several; or the file is damaged or not an exported program.
+        InputError: there is none or more than one, or the file is damaged or not an exported program.
     """
     path = _find(path)
     with open(path, "rb") as f:
@@ -87,16 +87,18 @@ def _find(path: str) -> str:
         if len(found) != 1:
             names = ", ".join(map(os.path.basename, found)) or "none"
             raise InputError(
-                f"expected a folder with one .pdmodel or .json, {path!r} has {names}; give the file itself"
+                f"expected a folder with one .pdmodel or .json, got {path!r} with {names}; give the file itself"
             )
         return found[0]
     if not os.path.isfile(path) or not path.endswith((".pdmodel", ".json")):
-        raise InputError(f"expected an exported model's folder, .pdmodel or .json, got {path!r}; export one")
+        raise InputError(
+            f"expected the folder of an exported model, a .pdmodel or a .json, got {path!r}; export a model first"
+        )
     return path
 
 
 def _damaged(path: str, why: str) -> InputError:
-    return InputError(f"{path} is not a whole exported program ({why}); copy it again or export the model again")
+    return InputError(f"expected an exported program, got {path}, which is damaged ({why}); copy or export it again")
 
 
 # --- pdmodel: a protocol buffer -------------------------------------------------------------------------------------
@@ -128,10 +130,10 @@ def parse_pdmodel(content: bytes, path: str = "the program") -> List[Operator]:
             return {v.parameter: [tensors[name] for name in v.arguments if name in tensors] for v in variables}
 
         attrs = {attr.name: _pdmodel_attribute(attr, pb) for attr in op.attrs}
-        stack = attrs.pop(_STACK, [])  # what Paddle left of it
+        stack = attrs.pop(_STACK, [])  # present in files that were not written by our exporter
         source = source_of(attrs.pop(_SCOPE, "/")) or describe(stack)
         operator = Operator(op.type, slots(op.inputs), slots(op.outputs), attrs, source)
-        for variable in op.outputs:  # a name may be written again: what is read later is the new value
+        for variable in op.outputs:  # a name may be reused: later operators read the new value
             for i, name in enumerate(variable.arguments):
                 if name in tensors:
                     old = tensors[name]
@@ -185,24 +187,24 @@ _SHORT_DTYPES.update({"i16": "int16", "i32": "int32", "i64": "int64", "bool": "b
 
 
 def _parse_json(content: bytes, path: str) -> List[Operator]:
-    """Operators of the top block. Lists of tensors are taken apart, as in pdmodel."""
+    """Operators of the top block. Lists of tensors are unpacked, as in pdmodel."""
     try:
         document = json.loads(content)
         if document["base_code"]["magic"] != "pir":
-            raise _damaged(path, "it is another kind of JSON")
+            raise _damaged(path, "its JSON is not a program")
         entries = document["program"]["regions"][0]["blocks"][0]["ops"]
         operators = _json_operators(entries)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError) as e:
         if isinstance(e, InputError):
             raise
-        raise _damaged(path, "it is not the JSON that Paddle 3 writes") from e
+        raise _damaged(path, "its JSON is not a program of Paddle 3") from e
     if not any(entry["#"] == "1.fetch" for entry in entries):
         raise _damaged(path, "it has no output")
     return operators
 
 
 def _json_operators(entries: List[Dict[str, Any]]) -> List[Operator]:
-    values: Dict[int, List[Tensor]] = {0: []}  # by id; an operand that is not given has the id 0
+    values: Dict[int, List[Tensor]] = {0: []}  # by id; 0 is an operand that is not connected
     operators = []
     for entry in entries:
         if entry["#"] == "p":

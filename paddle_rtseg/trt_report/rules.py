@@ -1,6 +1,7 @@
-"""Which operators of an exported model Paddle would give to TensorRT, and into which parts the model falls.
+"""Which operators of an exported model Paddle would give to TensorRT, and into which engines the model would be cut.
 
-This is what the rules say. No engine is built, and TensorRT may still refuse what Paddle gives to it.
+Experimental: the rules were never compared with an engine. None is built here, and TensorRT may still reject an
+operator that Paddle gives to it.
 """
 
 import collections
@@ -13,15 +14,15 @@ from .program import ExportedProgram, Operator, read_program
 from .verdict import ACCEPTED, FOLDED, PLUGIN, REJECTED, Verdict
 
 PADDLE = {"2.6": rules_26, "3.x": rules_3x}
-FORMAT = {"2.6": "pdmodel", "3.x": "json"}  #: what each Paddle's TensorRT path reads
+FORMAT = {"2.6": "pdmodel", "3.x": "json"}  #: the program format that the TensorRT path of each Paddle reads
 DEFAULT_TENSORRT = {"2.6": "8.5", "3.x": "8.6"}
-# The smallest part that becomes an engine, with min_subgraph_size=3: 2.6 wants more than that, 3.x at least that.
+# Operators in the smallest engine, with min_subgraph_size=3: 2.6 requires more than that, 3.x at least that.
 SMALLEST_ENGINE = {"2.6": 4, "3.x": 3}
 
 
 @dataclass
 class Report:
-    """What the rules say of one model."""
+    """The verdicts on one model."""
 
     program: ExportedProgram
     paddle: str
@@ -39,21 +40,21 @@ class Report:
 
 
 def report(path: str, paddle: Optional[str] = None, tensorrt: Optional[str] = None) -> Report:
-    """Judge every operator of an exported model.
+    """Apply the rules to every operator of an exported model.
 
     Args:
         path: the folder of an exported model, or its .pdmodel or .json.
-        paddle: "2.6" or "3.x"; by default the one whose TensorRT path reads this kind of file.
-        tensorrt: "8.5", "8.6" or "10.5"; by default the one that fits ``paddle`` best.
+        paddle: "2.6" or "3.x"; default: the version whose TensorRT path reads this format.
+        tensorrt: "8.5", "8.6" or "10.5"; default: 8.5 for Paddle 2.6, 8.6 for 3.x.
 
     Raises:
-        InputError: the file cannot be read, or the versions do not go together.
+        InputError: the file cannot be read, or the versions are incompatible.
     """
     program = read_program(path)
     paddle = paddle or next(version for version, form in FORMAT.items() if form == program.format)
     if FORMAT[paddle] != program.format:
         raise InputError(
-            f"expected a {FORMAT[paddle]}, which is what Paddle {paddle}'s TensorRT path reads, got {program.path}; "
+            f"expected a {FORMAT[paddle]} file, the format that TensorRT in Paddle {paddle} reads, got {program.path}; "
             f"export with --format {FORMAT[paddle]} (Paddle {'2.6 or 3.0' if paddle == '2.6' else '3'} writes it)"
         )
     rules = PADDLE[paddle]
@@ -61,7 +62,7 @@ def report(path: str, paddle: Optional[str] = None, tensorrt: Optional[str] = No
     version = tuple(map(int, tensorrt.split(".")))
     if version not in rules.TENSORRT:
         known = " or ".join(".".join(map(str, v)) for v in rules.TENSORRT)
-        raise InputError(f"Paddle {paddle} goes with TensorRT {known}, got {tensorrt}; choose another")
+        raise InputError(f"expected TensorRT {known} for Paddle {paddle}, got {tensorrt}; choose one of these")
     folded = fold(program.operators, rules.NEVER_FOLDED)
     verdicts = [Verdict(FOLDED) if i in folded else rules.judge(op, version) for i, op in enumerate(program.operators)]
     inside = {i for i, verdict in enumerate(verdicts) if verdict.kind in (ACCEPTED, PLUGIN)}
@@ -70,7 +71,7 @@ def report(path: str, paddle: Optional[str] = None, tensorrt: Optional[str] = No
 
 
 def fold(operators: List[Operator], never: Set[str]) -> Set[int]:
-    """Indices of the operators that only depend on constants. What they write is marked as constant."""
+    """Indices of the operators that depend on constants only. Their outputs are marked as constant."""
     folded = set()
     for i, op in enumerate(operators):
         if op.type not in never and all(tensor.constant for tensor in op.reads):
@@ -83,17 +84,17 @@ def fold(operators: List[Operator], never: Set[str]) -> Set[int]:
 def cut(operators: List[Operator], inside: Set[int], folded: Set[int]) -> List[List[int]]:
     """Group the operators that go into TensorRT as Paddle's subgraph detector does.
 
-    A group is joined with one that reads from it if no other way leads from the first to the second: else the
-    engine would have to wait for a result that itself waits for the engine.
+    Two groups are merged if the second reads from the first and no other path leads from the first to the second:
+    otherwise the engine would wait for a result that depends on the engine.
 
     Args:
-        operators: in the order in which they run.
-        inside: indices of those that go into TensorRT.
-        folded: indices of those that are gone by then.
+        operators: in execution order.
+        inside: indices of the operators that go into TensorRT.
+        folded: indices of the operators that constant folding has removed.
 
     Returns:
-        Indices of each group, ascending; groups in the order of their first operator. An estimate: Paddle fuses
-        operators first.
+        Indices of each group, ascending; groups in the order of their first operator. An estimate, because Paddle
+        fuses operators first.
     """
     index = {id(op): i for i, op in enumerate(operators)}
     inputs: Dict[int, Set[int]] = {i: set() for i in range(len(operators)) if i not in folded}
@@ -106,7 +107,7 @@ def cut(operators: List[Operator], inside: Set[int], folded: Set[int]) -> List[L
             outputs[source].add(i)
 
     def reaches(first: int, last: int) -> bool:
-        """Whether another way than the direct one leads from ``first`` to ``last``."""
+        """Whether a path other than the direct edge leads from ``first`` to ``last``."""
         waiting, seen = list(inputs[last] - {first}), set()
         while waiting:
             node = waiting.pop()
@@ -131,7 +132,7 @@ def cut(operators: List[Operator], inside: Set[int], folded: Set[int]) -> List[L
 
     members = {i: [i] for i in sorted(inside)}
     for node in sorted(inside):
-        while node in members:  # else it has joined an earlier one
+        while node in members:  # otherwise it was merged into an earlier group
             reader = next((n for n in sorted(outputs[node] & inside) if not reaches(node, n)), None)
             if reader is None:
                 break
@@ -140,14 +141,14 @@ def cut(operators: List[Operator], inside: Set[int], folded: Set[int]) -> List[L
 
 
 def as_text(report: Report) -> str:
-    """The report for people."""
+    """The report as text."""
     operators, counts = report.program.operators, collections.Counter()
     for op, verdict in zip(operators, report.verdicts):
         counts[verdict.kind, op.type] += 1
     lines = [
         f"{report.program.path}: {len(operators)} operators, by the rules of Paddle {report.paddle} and TensorRT "
         f"{report.tensorrt} with dynamic shapes.",
-        "No engine was built: this is what Paddle would give to TensorRT, not what TensorRT makes of it.",
+        "Experimental. No engine was built: TensorRT may still reject operators that Paddle would give to it.",
         "",
     ]
     lines += [f"{n:6d}  {kind:9s} {op}" for (kind, op), n in sorted(counts.items())]
@@ -161,20 +162,21 @@ def as_text(report: Report) -> str:
     lines += [
         "",
         f"{total[ACCEPTED]} accepted, {total[PLUGIN]} in plugins, {total[REJECTED]} rejected, "
-        f"{total[FOLDED]} computed before.",
-        f"Engines, by estimate: {len(report.subgraphs)}; operators in each: {sizes}. "
-        f"{_outside(report)} operators stay outside.",
+        f"{total[FOLDED]} constant.",
+        f"Estimated engines: {len(report.subgraphs)}; operators in each: {sizes}. "
+        f"{_outside(report)} operators run outside them.",
     ]
     return "\n".join(lines)
 
 
 def as_dict(report: Report) -> Dict[str, Any]:
-    """The report for programs."""
+    """The report as JSON data."""
     engine = {i: n for n, part in enumerate(report.subgraphs) for i in part}
     return {
         "model": report.program.path,
         "paddle": report.paddle,
         "tensorrt": report.tensorrt,
+        "experimental": True,
         "engine_built": False,
         "subgraphs_are_estimates": True,
         "subgraphs": report.subgraphs,
@@ -194,7 +196,7 @@ def as_dict(report: Report) -> Dict[str, Any]:
 
 
 def _outside(report: Report) -> int:
-    """Operators that neither are in an engine nor were computed before."""
+    """Number of operators that are neither in an engine nor constant."""
     return len(report.verdicts) - len(report.rows(FOLDED)) - sum(map(len, report.subgraphs))
 
 

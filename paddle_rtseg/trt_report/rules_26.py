@@ -1,12 +1,12 @@
-"""What Paddle 2.6's TensorRT path says of each operator, with dynamic shapes.
+"""Rules of Paddle 2.6 for running each operator in TensorRT, with dynamic shapes.
 
-Paddle asks two judges: whether it has a converter for the operator, and if not, whether the operator can run inside
-the engine through Paddle's own kernel (a generic plugin). Before, it renames, folds and fuses operators. Of that
-only what changes a verdict is repeated here: the three kinds of matrix product become one, operators on constants
-are computed, and layouts with the channels last are transposed.
+Paddle asks two "tellers": whether it has a converter for the operator, and if not, whether the operator can run inside
+the engine through Paddle's own kernel (a generic plugin). Before that, it renames, folds and fuses operators. Only what
+changes a verdict is repeated here: the three kinds of matrix product become one, operators on constants are computed,
+and layouts with the channels last are transposed.
 
-The table was checked against the judges themselves (Paddle 2.6.2's GPU build, TensorRT 8.5.3):
-tests/fixtures/trt_verdicts.json holds their answers. The conditions that go by the TensorRT version were read, not run.
+The table was checked against the tellers themselves (the GPU build of Paddle 2.6.2, TensorRT 8.5.3), whose answers are
+in tests/fixtures/trt_verdicts.json. Conditions on the TensorRT version were read in the source, not run.
 """
 
 from typing import Callable, Dict, Optional, Tuple
@@ -17,7 +17,7 @@ from .verdict import ACCEPTED, PLUGIN, REJECTED, TOPK_LIMIT, Verdict, names
 TENSORRT = ((8, 5), (8, 6))  #: versions that Paddle 2.6 was released with
 NEVER_FOLDED = {"matmul", "matmul_v2", "mul", "quantize_linear", "dequantize_linear", "while", "conditional_block"}
 
-# Operators that the judge of converters knows and that have no condition.
+# Operators that have a converter, without conditions.
 _ALWAYS = names(
     """abs acos acosh asin asinh assign atan atanh batch_norm bmm cast ceil celu cos cosh cumsum dropout elu equal
     erf exp expand_as_v2 expand_v2 flatten_contiguous_range flip floor gather_nd gelu hard_sigmoid hard_swish
@@ -28,7 +28,7 @@ _ALWAYS = names(
     where"""
 )
 
-# Operators that the judge of generic plugins takes, whatever their attributes.
+# Operators that have a generic plugin, whatever their attributes.
 _PLUGINS = names(
     """argsort conv2d conv2d_transpose gather_nd grid_sampler instance_norm inverse p_norm pad pad3d scatter
     scatter_nd_add unfold"""
@@ -55,17 +55,17 @@ def judge(op: Operator, tensorrt: Tuple[int, int]) -> Verdict:
 
 
 def _why_not(op: Operator, tensorrt: Tuple[int, int]) -> Optional[str]:
-    """Why the judge of converters refuses an operator, or None."""
+    """Why the converters do not take an operator, or None."""
     if op.type in _NO_SCALARS_BEFORE_86 and tensorrt < (8, 6) and op.input("X").rank == 0:
         return "its input is a scalar, which TensorRT before 8.6 does not take"
     if op.type in _CONDITIONS:
         return _CONDITIONS[op.type](op, tensorrt)
-    return None if op.type in _ALWAYS else "it has no converter that this table knows"
+    return None if op.type in _ALWAYS else "this table knows no converter for it"
 
 
 def _warning(op: Operator) -> str:
     if op.type == "top_k_v2" and op.attrs.get("k", 1) > TOPK_LIMIT:
-        return f"k is {op.attrs['k']}, TensorRT takes {TOPK_LIMIT} at most: the engine will not be built"
+        return f"k is {op.attrs['k']}, but TensorRT takes at most {TOPK_LIMIT}: the engine will not be built"
     return ""
 
 
@@ -74,7 +74,7 @@ _CONDITIONS: Dict[str, Condition] = {}
 
 
 def _condition(*types: str) -> Callable[[Condition], Condition]:
-    """Register what decides about operators of these types: a function that says why not, or None."""
+    """Register the condition of operators of these types: a function that returns why not, or None."""
 
     def register(function: Condition) -> Condition:
         _CONDITIONS.update(dict.fromkeys(types, function))
@@ -84,7 +84,7 @@ def _condition(*types: str) -> Callable[[Condition], Condition]:
 
 
 def _given(op: Operator, *slots: str) -> Optional[str]:
-    """Why not, if one of these inputs is given."""
+    """Why not, if one of these inputs is connected."""
     given = [slot for slot in slots if op.inputs.get(slot)]
     return f"it takes {given[0]} from a tensor" if given else None
 
@@ -128,7 +128,7 @@ def _instance_norm(op, tensorrt):
     return None if op.input("X").rank == 4 else "its input is not of rank 4"
 
 
-@_condition("group_norm")  # read, not asked: the judge aborts unless TensorRT is installed
+@_condition("group_norm")  # read in the source: the teller aborts unless TensorRT is installed
 def _group_norm(op, tensorrt):
     return None if op.attrs["data_layout"] == "NCHW" else "its channels come last"
 
@@ -239,7 +239,7 @@ def _set_value(op, tensorrt):
 def _reduction(op, tensorrt):
     if _run_time(op, "dim"):
         return _run_time(op, "dim")
-    dtype = op.input("X").dtype  # Paddle takes casts to float16 out before
+    dtype = op.input("X").dtype  # Paddle removes casts to float16 before
     return None if dtype in (*_FLOAT, "int32", "int64") else f"its input is of {dtype}"
 
 

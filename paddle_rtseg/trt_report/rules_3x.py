@@ -1,8 +1,8 @@
-"""What Paddle 3's converter (``paddle.tensorrt.convert``) says of each operator.
+"""Rules of Paddle 3 (``paddle.tensorrt.convert``) for running each operator in TensorRT.
 
 An operator goes into TensorRT if Paddle's marker pass marks it and a converter is registered for it and for the
 TensorRT version. Both were read in Paddle's source (``trt_op_marker_pass.cc`` and ``python/paddle/tensorrt/impls`` of
-2025) and never run: the wheels for the CPU have neither. An operator that is missing here may have been added since.
+2025) and never run, because the CPU wheels have neither. Operators missing here may have been added since.
 """
 
 from typing import Callable, Dict, List, Optional, Tuple
@@ -10,10 +10,10 @@ from typing import Callable, Dict, List, Optional, Tuple
 from .program import Operator, Tensor
 from .verdict import ACCEPTED, PLUGIN, REJECTED, TOPK_LIMIT, Verdict, names
 
-TENSORRT = ((8, 5), (8, 6), (10, 5))  #: versions that Paddle 3 was released with, or takes
+TENSORRT = ((8, 5), (8, 6), (10, 5))  #: versions that Paddle 3 was released with or accepts
 NEVER_FOLDED = {"pd_op.if", "pd_op.while"}
 
-# Operators that are marked and have a converter, by the range that the converter is registered for.
+# Operators that are marked and have a converter, by the TensorRT versions that it is registered for.
 _FOR_8_AND_LATER = names(
     """abs abs_ acos acosh add argmax asin asinh atan atanh batch_norm batch_norm_ bilinear_interp ceil concat conv2d
     cos cosh divide embedding erf exp expand expand_as flatten floor full full_int_array gelu hardsigmoid hardswish
@@ -33,7 +33,7 @@ _FOR_8_ONLY = names(
     split_with_num stack stanh strided_slice sum swish tanh_shrink temporal_shift thresholded_relu tile topk where"""
 )
 
-# Paddle marks some operators that its converters then refuse.
+# Paddle marks some operators that its converters then reject.
 _STOPS = "the conversion stops unless disable_ops names it"
 
 _FLOAT = ("float16", "float32", "float64")
@@ -57,12 +57,12 @@ def judge(op: Operator, tensorrt: Tuple[int, int]) -> Verdict:
 
 
 def _range(name: str, tensorrt: Tuple[int, int]) -> Optional[str]:
-    """Why not, if there is no converter for this TensorRT."""
+    """Why not, if no converter is registered for this TensorRT."""
     if name in _FOR_8_ONLY:
-        return None if tensorrt[0] == 8 else f"its converter is registered for TensorRT 8 only; {_STOPS}"
+        return None if tensorrt[0] == 8 else f"its converter supports TensorRT 8 only; {_STOPS}"
     if name in _FROM:
         least = _FROM[name]
-        return None if tensorrt >= least else f"its converter is registered from TensorRT {least[0]}.{least[1]} on"
+        return None if tensorrt >= least else f"its converter needs TensorRT {least[0]}.{least[1]}"
     return None if name in _FOR_8_AND_LATER else "it has no converter"
 
 
@@ -81,16 +81,15 @@ def _adaptive_pooling(op: Operator) -> Verdict:
 
 def _warning(name: str, op: Operator) -> str:
     if name == "topk" and _constant(op.input("1"))[0] > TOPK_LIMIT:
-        return (
-            f"k is {_constant(op.input('1'))[0]:g}, TensorRT takes {TOPK_LIMIT} at most: the engine will not be built"
-        )
+        k = _constant(op.input("1"))[0]
+        return f"k is {k:g}, but TensorRT takes at most {TOPK_LIMIT}: the engine will not be built"
     if name == "argsort" and op.input("0").shape[op.attrs["axis"]] > TOPK_LIMIT:
         return f"it sorts more than {TOPK_LIMIT} elements: the engine will not be built"
     return ""
 
 
 def _constant(tensor: Optional[Tensor]) -> Optional[List[float]]:
-    """The value of a tensor that ``full`` or ``full_int_array`` makes, else None."""
+    """The value of a tensor that ``full`` or ``full_int_array`` produces; None for other tensors."""
     made_by = tensor.producer if tensor else None
     if made_by is None or made_by.type not in ("pd_op.full", "pd_op.full_int_array"):
         return None
@@ -103,7 +102,7 @@ _CONDITIONS: Dict[str, Condition] = {}
 
 
 def _condition(*names: str) -> Callable[[Condition], Condition]:
-    """Register what decides about operators of these names: a function that says why not, or None."""
+    """Register the condition of operators of these names: a function that returns why not, or None."""
 
     def register(function: Condition) -> Condition:
         _CONDITIONS.update(dict.fromkeys(names, function))
@@ -192,7 +191,7 @@ def _size_or_scale(op: Operator, needed: bool) -> Optional[str]:
 
 
 def _producers(tensor: Tensor, levels: int) -> List[Operator]:
-    """The operator that made a tensor, the one that made the first input of that, and so on."""
+    """The operator that produced a tensor, the one that produced its first input, and so on."""
     found: List[Operator] = []
     while tensor is not None and tensor.producer is not None and len(found) < levels:
         found.append(tensor.producer)

@@ -1,7 +1,9 @@
-"""The line of the model that each operator of a traced program comes from, kept through the export.
+"""The line of the model that each operator of an exported program comes from.
 
-Paddle records the call stack of an operator while it traces, and drops it when it saves. What it does save is the
-scope of an operator, a text for people (``struct_name`` in Paddle 3, ``op_namescope`` in 2.6): the line is put there.
+While Paddle traces a model, it records the call stack of every operator, but does not save it in a usable form: json
+lacks it, and pdmodel has all of it, with absolute paths. Both formats save the scope of an operator, a string that
+nothing reads (``struct_name`` in json, ``op_namescope`` in pdmodel), so the line is appended to that, with a path
+relative to the package: an exported file reveals nothing about the machine that wrote it.
 """
 
 import os
@@ -13,17 +15,17 @@ if TYPE_CHECKING:
 
 MARK = "@"  # between the scope and the lines
 _FRAME = re.compile(r'File "(?P<file>.+)", line (?P<line>\d+), in (?P<function>\S+)')
-# What is not the model: Paddle, the package that Paddle wraps its functions with, Python itself, generated code.
+# Not the model: Paddle, the package with which Paddle wraps its functions, Python itself, generated code.
 _MACHINERY = re.compile(r"[/\\](site|dist)-packages[/\\](paddle|decorator)\b|[/\\]python3\.\d+[/\\](?!site-|dist-)|^<")
-_ENTRY = "from_func_spec"  # the function of Paddle's that calls the model to trace it; frames before it are not ours
+_ENTRY = "from_func_spec"  # the function of Paddle that calls the model to trace it; frames before it are the caller's
 
 
 def keep_source_lines(static_layer: "paddle.nn.Layer") -> None:
-    """Note in every operator of a layer, wrapped by ``paddle.jit.to_static``, where it comes from.
+    """Record in every operator of a layer wrapped by ``paddle.jit.to_static`` where it comes from.
 
-    To be called before ``paddle.jit.save``; the traced program is the one that will be saved.
+    Call it before ``paddle.jit.save``, which saves the same traced program.
     """
-    from paddle.base.framework import Program  # here, since reading the lines again needs no Paddle
+    from paddle.base.framework import Program  # here, because reading the lines needs no Paddle
 
     program = static_layer.forward.concrete_program.main_program
     if isinstance(program, Program):  # Paddle 2.6
@@ -37,16 +39,32 @@ def keep_source_lines(static_layer: "paddle.nn.Layer") -> None:
             op.set_str_attr("struct_name", scope + MARK + describe(op.callstack))
 
 
+def drop_call_stacks(path: str) -> None:
+    """Remove the call stacks, and with them absolute paths, from a ``.pdmodel``."""
+    from paddle.base.proto import framework_pb2
+
+    program = framework_pb2.ProgramDesc()
+    with open(path, "rb") as f:
+        program.ParseFromString(f.read())
+    for block in program.blocks:
+        for op in block.ops:
+            for attr in op.attrs:
+                if attr.name == "op_callstack":
+                    del attr.strings[:]
+    with open(path, "wb") as f:
+        f.write(program.SerializeToString())
+
+
 def source_of(scope: str) -> str:
-    """What :func:`keep_source_lines` noted in a scope; without a note the scope itself, which names layers."""
+    """The line that :func:`keep_source_lines` appended to a scope; without one the scope itself, which names layers."""
     return scope.rpartition(MARK)[2].strip("/")
 
 
 def describe(callstack: Iterable[str]) -> str:
-    """Where in the model a call stack ends: "models/rtformer.py:177".
+    """Where in the model a call stack ends, such as "models/rtformer.py:177".
 
-    For a line outside of any ``forward``, such as one of a helper that several models share, also the line of the
-    ``forward`` that led there.
+    If that line is not in a ``forward`` (helpers that several models share), the line of the ``forward`` that called it
+    is appended.
     """
     frames: List[Tuple[str, str]] = []  # place and function, outermost first
     for line in callstack:
@@ -63,7 +81,7 @@ def describe(callstack: Iterable[str]) -> str:
 
 
 def _short(file: str) -> str:
-    """The path from the folder that holds the outermost package: the same on every machine."""
+    """The path relative to the folder of the outermost package, which is the same on every machine."""
     folder, name = os.path.split(file)
     while os.path.exists(os.path.join(folder, "__init__.py")):
         folder, parent = os.path.split(folder)

@@ -1,17 +1,17 @@
-"""What can be said of an operator; shared by the tables of rules."""
+"""The possible verdicts on an operator, shared by the rule tables."""
 
 from typing import NamedTuple, Set
 
 ACCEPTED = "accepted"  #: TensorRT runs it
 PLUGIN = "plugin"  #: Paddle's kernel runs it inside the engine
-REJECTED = "rejected"  #: it stays outside, and cuts the engine in parts
-FOLDED = "folded"  #: Paddle computes it before, since all that it reads is constant
+REJECTED = "rejected"  #: it runs outside, and splits the engine
+FOLDED = "folded"  #: Paddle computes it in advance, because its inputs are constant
 
 TOPK_LIMIT = 3840  #: elements; TensorRT's documentation of ITopKLayer
 
 
 class Verdict(NamedTuple):
-    """``reason`` says why an operator is not accepted, or what to mind though it is."""
+    """``reason``: why an operator is not accepted, or a warning about one that is."""
 
     kind: str
     reason: str = ""

@@ -1,6 +1,6 @@
-"""Small graphs for the TensorRT rules, each a row of the rules or a boundary of one; Paddle 2.6 builds them.
+"""Small graphs for the TensorRT rules, each for one rule or its boundary, built with Paddle 2.6.
 
-``make_trt_verdicts.py`` asks Paddle's own judges about them; ``test_trt_report.py`` builds them again and compares.
+``make_trt_verdicts.py`` records the answers of Paddle's own tellers; ``test_trt_report.py`` builds them and compares.
 """
 
 from typing import Callable, Dict
@@ -18,7 +18,7 @@ def build(case: Callable, batch: int = -1) -> "paddle.static.Program":
     with paddle.static.program_guard(program, paddle.static.Program()), paddle.utils.unique_name.guard():
         shape = [batch, CHANNELS, 12, 16]
         x, i = paddle.static.data("x", shape, "float32"), paddle.static.data("i", shape, "int64")
-        case(F.relu(x), i * 2)  # so that neither is the program's own input
+        case(F.relu(x), i * 2)  # so that neither is an input of the program
     return program.clone(for_test=True)
 
 

@@ -1,13 +1,13 @@
-"""Ask Paddle 2.6.2's own TensorRT judges, and write down what they answer: tests/fixtures/trt_verdicts.json.
+"""Record the answers of Paddle 2.6.2's own TensorRT tellers in tests/fixtures/trt_verdicts.json.
 
 Needs an environment of its own with ``paddlepaddle-gpu==2.6.2``, ``numpy<2``, OpenCV and PyYAML, but no GPU:
 
-    python tests/deploy/make_trt_verdicts.py [NAME=PREFIX ...]
+    python tests/trt_report/make_trt_verdicts.py [NAME=PREFIX ...]
 
-where PREFIX.pdmodel and PREFIX.pdiparams are models exported by Paddle 2.6.2 elsewhere. The judges are C++ functions
-that libpaddle.so exports. Before they are asked, Paddle's passes prepare the graph as they do before it is cut. Left
-out: ``split_layernorm_to_math_ops_pass``, which needs the shapes of a run, and turns an operator that is accepted
-into others that are. Asked about group_norm, the judge aborts unless TensorRT is installed, so that it is left out.
+where PREFIX.pdmodel and PREFIX.pdiparams are models exported by Paddle 2.6.2 elsewhere. The tellers are C++ functions
+that libpaddle.so exports. Before they are called, Paddle's passes prepare the graph as they do before partitioning.
+Left out are ``split_layernorm_to_math_ops_pass``, which needs the shapes of a run and replaces one accepted operator by
+others, and group_norm, for which the teller aborts unless TensorRT is installed.
 """
 
 import collections
@@ -15,7 +15,7 @@ import ctypes
 import json
 import os
 import sys
-import zlib  # noqa: F401  before paddle, which carries an old one
+import zlib  # noqa: F401  before paddle, which embeds an old one
 
 import numpy as np
 import paddle
@@ -36,7 +36,7 @@ FIXTURE = os.path.join(HERE, "..", "fixtures", "trt_verdicts.json")
 NOT_RELEVANT = {"op_device", "op_role", "op_role_var", "with_quant_attr", "name", "use_mkldnn", "use_cudnn"}
 
 
-class Judges:
+class Tellers:
     """``operator()(OpDesc, no_calib_int8, with_dynamic_shape, explicit_quantization)`` of the two tellers."""
 
     def __init__(self):
@@ -74,18 +74,18 @@ def prepare(program: Program) -> Program:
 
 
 def set_weights(program: Program) -> None:
-    """Ones for every weight: the passes compute with them."""
+    """Set every weight to ones, because the passes compute with them."""
     for var in program.list_vars():
         if var.persistable and var.type == core.VarDesc.VarType.LOD_TENSOR:
             tensor = paddle.static.global_scope().var(var.name).get_tensor()
             tensor.set(np.ones(var.shape, "float32"), paddle.CPUPlace())
 
 
-def answers(program: Program, judges: Judges) -> list:
+def answers(program: Program, tellers: Tellers) -> list:
     """Every operator after the passes, as plain data, with its verdict."""
     program = prepare(program)
     block = program.desc.block(0)
-    # The reader wants a whole program, with an output.
+    # The reader expects a program with an output.
     block.append_op().set_type("fetch")
     operators = parse_pdmodel(program.desc.serialize_to_string())
     asked = [block.op(i) for i in range(block.op_size())]
@@ -97,7 +97,7 @@ def answers(program: Program, judges: Judges) -> list:
             "attrs": {k: plain(v) for k, v in sorted(op.attrs.items()) if k not in NOT_RELEVANT},
             "inputs": {k: [[t.shape, t.dtype, t.constant] for t in v] for k, v in sorted(op.inputs.items()) if v},
             "outputs": {k: len(v) for k, v in sorted(op.outputs.items()) if v},
-            "verdict": judges(description),
+            "verdict": tellers(description),
         }
         for op, description in zip(operators, asked)
     ]
@@ -108,7 +108,7 @@ def plain(value):
 
 
 def summary(rows: list) -> dict:
-    """How often which operator was not simply accepted."""
+    """Number of operators of each type that are not simply accepted."""
     return dict(
         sorted(
             collections.Counter(f"{r['verdict']} {r['operator']}" for r in rows if r["verdict"] != "accepted").items()
@@ -118,22 +118,22 @@ def summary(rows: list) -> dict:
 
 def main() -> None:
     paddle.enable_static()
-    judges, operators, cases, models = Judges(), {}, {}, {}
+    tellers, operators, cases, models = Tellers(), {}, {}, {}
     for name, case in CASES.items():
         program = build(case)
         set_weights(program)
-        rows = answers(program, judges)
+        rows = answers(program, tellers)
         cases[name] = summary(rows)
         operators.update((json.dumps(row, sort_keys=True), row) for row in rows)
     for argument in sys.argv[1:]:
         name, _, prefix = argument.partition("=")
         executor = paddle.static.Executor(paddle.CPUPlace())
         program = paddle.static.load_inference_model(prefix, executor)[0]
-        rows = answers(program, judges)
+        rows = answers(program, tellers)
         models[name] = {"operators": len(rows), **summary(rows)}
         operators.update((json.dumps(row, sort_keys=True), row) for row in rows if row["verdict"] != "accepted")
     with open(FIXTURE, "w") as f:
-        about = f"Paddle {paddle.__version__}'s judges, asked by tests/deploy/make_trt_verdicts.py"
+        about = f"Paddle {paddle.__version__}'s tellers, asked by tests/trt_report/make_trt_verdicts.py"
         f.write(f'{{\n"about": {json.dumps(about)},\n"models": {lines(models)},\n"cases": {lines(cases)},\n')
         f.write('"operators": [\n' + ",\n".join(operators) + "\n]\n}\n")
 

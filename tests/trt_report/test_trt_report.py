@@ -1,4 +1,4 @@
-"""The TensorRT report against the answers of Paddle 2.6.2's own judges, on small graphs and on whole networks."""
+"""The TensorRT report against the answers of Paddle 2.6.2's own tellers, on small graphs and on whole networks."""
 
 import collections
 import json
@@ -7,12 +7,13 @@ import random
 
 import paddle
 import pytest
-from tiny_network import OURS
+from tiny_network import OURS, PREPROCESSING
 from trt_cases import CASES, build
 
 from paddle_rtseg import zoo
 from paddle_rtseg.errors import InputError
-from paddle_rtseg.export.exporter import FP32_OPS
+from paddle_rtseg.export.exporter import FP32_OPS, export_model
+from paddle_rtseg.models.base import SegmentationModel
 from paddle_rtseg.tools import trt_report
 from paddle_rtseg.tools.command import run
 from paddle_rtseg.trt_report import rules_26
@@ -22,9 +23,9 @@ from paddle_rtseg.trt_report.source_lines import describe, keep_source_lines
 
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
 with open(os.path.join(FIXTURES, "trt_verdicts.json")) as f:
-    JUDGES = json.load(f)
+    TELLERS = json.load(f)
 OLD_PADDLE = paddle.__version__.startswith("2.")
-pytestmark = [  # Paddle's own, about how it builds graphs
+pytestmark = [  # warnings of Paddle about its own code
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Tensor do not have .place."),
     pytest.mark.filterwarnings("ignore:The Attr"),
@@ -34,7 +35,7 @@ FORM = "pdmodel" if OLD_PADDLE else "json"
 
 
 def from_fixture(row):
-    """An operator as the judges saw it."""
+    """An operator as the tellers saw it."""
 
     def tensors(described):
         return [Tensor("t", tuple(shape or ()), dtype, constant) for shape, dtype, constant in described]
@@ -47,18 +48,18 @@ def from_fixture(row):
     )
 
 
-def test_the_table_says_what_the_judges_say():
+def test_verdicts_equal_those_of_the_tellers():
     different = {}
-    for row in JUDGES["operators"]:
+    for row in TELLERS["operators"]:
         verdict = rules_26.judge(from_fixture(row), (8, 5))
         if verdict.kind != row["verdict"]:
             different[json.dumps(row)] = verdict
     assert not different
-    assert {row["verdict"] for row in JUDGES["operators"]} == {"accepted", "plugin", "rejected"}
+    assert {row["verdict"] for row in TELLERS["operators"]} == {"accepted", "plugin", "rejected"}
 
 
 def counted(result):
-    """How often which operator is not simply accepted, as the fixture counts."""
+    """Number of operators of each type that are not simply accepted, as in the fixture."""
     rows = [(op, verdict) for kind in ("plugin", "rejected") for op, verdict in result.rows(kind)]
     return dict(sorted(collections.Counter(f"{verdict.kind} {op.type}" for op, verdict in rows).items()))
 
@@ -70,18 +71,18 @@ def static_mode():
     paddle.disable_static()
 
 
-@pytest.mark.skipif(not OLD_PADDLE, reason="the judges are Paddle 2.6's")
+@pytest.mark.skipif(not OLD_PADDLE, reason="the tellers are Paddle 2.6's")
 @pytest.mark.parametrize("name", CASES)
-def test_a_graph_before_paddles_passes_is_judged_as_it_is_after_them(name, static_mode, tmp_path):
+def test_verdicts_before_paddles_passes_equal_those_after_them(name, static_mode, tmp_path):
     program = build(CASES[name])
     program.desc.block(0).append_op().set_type("fetch")
     path = tmp_path / "model.pdmodel"
     path.write_bytes(program.desc.serialize_to_string())
-    assert counted(report(str(path))) == JUDGES["cases"][name]
+    assert counted(report(str(path))) == TELLERS["cases"][name]
 
 
 def export(layer, prefix, shape=(None, 3, 64, 64)):
-    """Save a layer as it is done for deployment; the path of its program."""
+    """Save a layer with its source lines, as the exporter does; return the path of the program."""
     layer.eval()
     static = paddle.jit.to_static(layer, input_spec=[paddle.static.InputSpec(list(shape), name="x")], full_graph=True)
     keep_source_lines(static)
@@ -90,7 +91,7 @@ def export(layer, prefix, shape=(None, 3, 64, 64)):
 
 
 class Case(paddle.nn.Layer):
-    """One of ``CASES``, for Paddle 3, which keeps graphs by layer."""
+    """One of ``CASES`` as a layer, because Paddle 3 exports layers."""
 
     def __init__(self, case):
         super().__init__()
@@ -100,7 +101,7 @@ class Case(paddle.nn.Layer):
         return self.case(paddle.nn.functional.relu(x), paddle.cast(x * 2, "int64"))
 
 
-# From the table that was read in Paddle 3's source, apart from the rules.
+# From a table that was read in Paddle 3's source independently of the rules.
 PADDLE_3 = {
     "matmul transposed": {},
     "adaptive_avg_pool2d that divides": {},
@@ -137,7 +138,7 @@ def test_paddle_3(name, tmp_path):
 
 
 class BestScores(paddle.nn.Layer):
-    """Something that TensorRT rejects, on a line that the test knows."""
+    """An operator that TensorRT rejects, on a line that the test knows."""
 
     def forward(self, x):
         best = paddle.argmax(x, axis=1, keepdim=True)
@@ -150,7 +151,7 @@ def helper(x, index):
 
 
 def line_of(text):
-    """This file and the number of its first line that has ``text``."""
+    """This file and the number of its first line that contains ``text``."""
     with open(__file__) as f:
         return f"{os.path.basename(__file__)}:{next(i for i, line in enumerate(f, 1) if text in line)}"
 
@@ -164,19 +165,46 @@ def test_a_rejected_operator_is_reported_with_its_line(tmp_path, capsys):
     text = capsys.readouterr().out
     place = f"{line_of('return paddle.put_along_axis')}, called from {line_of('helper(x, best)')}"
     assert place in text
-    assert "No engine was built" in text
+    assert "Experimental. No engine was built" in text
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert written["model"] == path and not written["engine_built"]
+    assert written["model"] == path and written["experimental"] and not written["engine_built"]
     assert [op["source"] for op in written["operators"] if op["verdict"] == "rejected"] == [place]
 
 
-def test_either_paddle_reads_what_2_6_wrote(capsys):
+class Scores(SegmentationModel):
+    """A model of a user's, with one operator that TensorRT rejects."""
+
+    def __init__(self):
+        super().__init__()
+        self.convolution = paddle.nn.Conv2D(3, 2, 3, stride=2, padding=1)
+
+    def low_resolution_logits(self, x):
+        return [self.normalised(self.convolution(x))]
+
+    def normalised(self, x):
+        return paddle.nn.functional.log_softmax(x, axis=1)
+
+
+@pytest.mark.parametrize("form", ["pdmodel"] if OLD_PADDLE else ["json", "pdmodel"])
+def test_exported_models_name_their_lines(form, tmp_path):
+    """The report on an ordinary export names lines of the model, and the files contain no path of this machine."""
+    folder = export_model(Scores(), str(tmp_path / "model"), PREPROCESSING, (1, 3, 64, 64), format=form)
+    ((_, rejected),) = [(op.type, op.source) for op, _ in report(f"{folder}/model.{form}").rejected]
+    assert rejected.startswith(line_of("return paddle.nn.functional.log_softmax"))
+    for file in os.listdir(folder):
+        with open(os.path.join(folder, file), "rb") as f:
+            content = f.read()
+        for path in (os.path.dirname(os.path.abspath(__file__)), os.path.dirname(paddle.__file__), str(tmp_path)):
+            assert path.encode() not in content, file
+
+
+def test_both_paddles_read_what_2_6_wrote(capsys):
     path = os.path.join(FIXTURES, "put_along_axis.pdmodel")
     assert [op.type for op, _ in report(path).rejected] == ["put_along_axis"]
     assert "test_trt_report.py:" in report(path).rejected[0][0].source
 
 
-def test_the_place_in_a_call_stack():
+def test_source_line_from_a_call_stack():
     packages = "/usr/lib/python3.9/site-packages"
     stack = [
         '  File "/home/me/export.py", line 7, in <module>',
@@ -195,14 +223,14 @@ def test_the_place_in_a_call_stack():
 
 
 def test_paddlesegs_rtformer(tmp_path):
-    """What is known of it: adaptive max pooling, and convolutions whose filters come from the image."""
+    """Known to be rejected: adaptive max pooling, and convolutions with filters computed from the image."""
     pytest.importorskip("paddleseg")
     network = zoo.create_model("RTFormer", num_classes=2, base_channels=8, head_channels=8, use_injection=[True, True])
     result = report(export(First(network), tmp_path / "model", (1, 3, 128, 128)))
     if OLD_PADDLE:
-        judges = dict(JUDGES["models"]["PaddleSeg_RTFormer_512"])
-        assert judges.pop("operators") == 258
-        assert counted(result) == judges == {"plugin conv2d": 4, "rejected max_pool2d_with_index": 2}
+        tellers = dict(TELLERS["models"]["PaddleSeg_RTFormer_512"])
+        assert tellers.pop("operators") == 258
+        assert counted(result) == tellers == {"plugin conv2d": 4, "rejected max_pool2d_with_index": 2}
     else:
         assert counted(result) == {"rejected pd_op.conv2d": 4, "rejected pd_op.max_pool2d_with_index": 2}
     assert all("rtformer.py:" in op.source for op, _ in result.rejected)
@@ -220,7 +248,7 @@ class First(paddle.nn.Layer):
 
 @pytest.mark.parametrize("name", OURS)
 @pytest.mark.parametrize("size", [128, None])
-def test_nothing_of_ours_is_rejected(name, size, tmp_path):
+def test_our_models_have_no_rejected_operator(name, size, tmp_path):
     network = zoo.create_model(name.partition(" ")[0], num_classes=3, **OURS[name])
     if size is None and network.fixed_size_reason:
         pytest.skip(network.fixed_size_reason)
@@ -230,8 +258,8 @@ def test_nothing_of_ours_is_rejected(name, size, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["RTFormer_Slim", "SegFormerPP", "LRFormerSeg"])
-def test_operators_kept_in_fp32_are_in_the_graph_under_that_name(name, tmp_path):
-    """LayerNorm's sums of squares overflow in fp16; the name that is asked to stay out must be the exported one's."""
+def test_names_of_operators_kept_in_fp32_occur_in_the_graph(name, tmp_path):
+    """LayerNorm's sums of squares overflow in fp16; it is excluded by name, so the name must be that in the graph."""
     network = zoo.create_model(name, num_classes=3, **OURS[name])
     kinds = {
         op.type for op in report(export(First(network), tmp_path / "model", (None, 3, 128, 128))).program.operators
@@ -242,14 +270,14 @@ def test_operators_kept_in_fp32_are_in_the_graph_under_that_name(name, tmp_path)
     assert all((prefix + op in kinds) is normalises for op in FP32_OPS)
 
 
-def test_the_judges_rejected_nothing_of_ours_at_full_size():
-    ours = {name: entry for name, entry in JUDGES["models"].items() if not name.startswith("PaddleSeg")}
+def test_tellers_rejected_no_operator_of_our_full_size_models():
+    ours = {name: entry for name, entry in TELLERS["models"].items() if not name.startswith("PaddleSeg")}
     assert {name.partition("_")[0] for name in ours} == {"RTFormer", "SegFormerPP", "LRFormerSeg"}
     assert all(set(entry) == {"operators"} for entry in ours.values())
 
 
 def test_tensorrt_10(tmp_path):
-    """Most converters of Paddle 3 are registered for TensorRT 8 only."""
+    """Most converters of Paddle 3 support TensorRT 8 only."""
     if OLD_PADDLE:
         pytest.skip("Paddle 2.6 does not write json")
     path = export(Case(CASES["bmm"]), tmp_path / "model", (None, 8, 12, 16))
@@ -258,7 +286,7 @@ def test_tensorrt_10(tmp_path):
 
 
 def graph(*sources):
-    """Operators that each read the outputs of earlier ones, given by index."""
+    """Operators that read the outputs of earlier ones, given by index."""
     operators = []
     for i, read in enumerate(sources):
         inputs = [next(operators[source].writes) for source in read]
@@ -268,13 +296,13 @@ def graph(*sources):
     return operators
 
 
-def test_a_rejected_operator_cuts_what_waits_for_it():
+def test_a_rejected_operator_splits_the_graph():
     # 0 -> 1 -> 2 -> 3, and 0 -> 3: with 1 outside, an engine of 0 and 3 would wait for 1, which waits for 0.
     operators = graph([], [0], [1], [0, 2])
     assert cut(operators, {0, 1, 2, 3}, set()) == [[0, 1, 2, 3]]
     assert cut(operators, {0, 2, 3}, set()) == [[0], [2, 3]]
     assert cut(operators, {1, 2, 3}, {0}) == [[1, 2, 3]]
-    # A branch that nothing waits for cuts nothing.
+    # A branch that nothing depends on does not split the graph.
     assert cut(graph([], [0], [0], [2]), {0, 2, 3}, set()) == [[0, 2, 3]]
 
 
@@ -292,7 +320,7 @@ def test_engines_never_wait_for_each_other(seed):
         n: {group_of[int(t.name)] for i in group for t in operators[i].reads} - {n} for n, group in enumerate(groups)
     }
     done = set()
-    while len(done) < len(groups):  # run what waits for nothing
+    while len(done) < len(groups):  # run the groups whose inputs are ready
         ready = {n for n, others in waits.items() if n not in done and others <= done}
         assert ready
         done |= ready
@@ -304,7 +332,7 @@ def damaged(tmp_path, content, name="model." + FORM):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
-def test_a_damaged_model_is_one_sentence_and_status_2(share, tmp_path, monkeypatch, capsys):
+def test_damaged_model(share, tmp_path, monkeypatch, capsys):
     with open(export(BestScores(), tmp_path / "whole"), "rb") as f:
         content = f.read()
     path = damaged(tmp_path, content[: int(share * len(content))])
@@ -313,24 +341,24 @@ def test_a_damaged_model_is_one_sentence_and_status_2(share, tmp_path, monkeypat
         run(trt_report.parser, trt_report.main)
     assert exit.value.code == 2
     lines = capsys.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith("error: ") and "not a whole exported program" in lines[-1]
+    assert lines[-1].startswith("error: ") and "which is damaged" in lines[-1]
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[1]", b"null", b'{"base_code": {"magic": "pir"}}', b"\x80\x00"])
 def test_another_kind_of_json(content, tmp_path):
-    with pytest.raises(InputError, match="not a whole exported program"):
+    with pytest.raises(InputError, match="which is damaged"):
         report(damaged(tmp_path, content, "model.json"))
 
 
 def test_bad_input(tmp_path):
-    with pytest.raises(InputError, match="has none"):
+    with pytest.raises(InputError, match="with none"):
         report(str(tmp_path))
-    with pytest.raises(InputError, match="export one"):
+    with pytest.raises(InputError, match="export a model first"):
         report(str(tmp_path / "model.onnx"))
     path = os.path.join(FIXTURES, "put_along_axis.pdmodel")
     with pytest.raises(InputError, match="--format json"):
         report(path, paddle="3.x")
-    with pytest.raises(InputError, match=r"TensorRT 8\.5 or 8\.6, got 10\.5"):
+    with pytest.raises(InputError, match=r"TensorRT 8\.5 or 8\.6 for Paddle 2\.6, got 10\.5"):
         report(path, tensorrt="10.5")
     for name in "ab":
         with open(path, "rb") as f:
