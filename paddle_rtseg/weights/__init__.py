@@ -1,21 +1,14 @@
 """Published weights in, Paddle state out: strict, and without ever executing a pickle."""
 
-from typing import Mapping
-
-import numpy as np
-
 from ..errors import InputError
-from . import lrformer, segformer
 from .download import fetch
-from .state import State, load_weights, read_state, save_state
+from .families import CONVERTERS as FAMILIES
+from .state import Arrays, State, load_weights, read_state, save_state
 
 __all__ = ["FAMILIES", "State", "convert", "fetch", "load_weights", "read_state", "save_state"]
 
-#: Converters of published checkpoints, by family: a state in the publisher's names -> a state in ours.
-FAMILIES = {"segformer": segformer.convert, "lrformer": lrformer.convert}
 
-
-def convert(state: Mapping[str, np.ndarray], family: str) -> State:
+def convert(state: Arrays, family: str) -> State:
     """Convert a published checkpoint's state to the state of our model.
 
     Args:

@@ -1,20 +1,20 @@
-"""What the converters of all families share: a rename table, and nothing left over."""
+"""What the converters of all families share: a rename table that leaves nothing over."""
 
 import re
-from typing import Callable, Iterable, Mapping, NamedTuple, Optional, Sequence
+from typing import Callable, Iterable, NamedTuple, Optional, Sequence, Set
 
 import numpy as np
 
 from ..errors import InputError
-from .state import State, shorten
+from .state import Array, Arrays, State, shorten
 
 
-def as_is(array: np.ndarray) -> np.ndarray:
-    """The transform of everything that both frameworks keep alike."""
+def as_is(array: Array) -> Array:
+    """The transform of arrays that both frameworks store alike."""
     return array
 
 
-def transposed(array: np.ndarray) -> np.ndarray:
+def transposed(array: Array) -> Array:
     """A linear layer's weight: PyTorch's (out, in), or (out, in, 1, 1) of a 1x1 convolution, -> Paddle's (in, out)."""
     if array.shape[2:] not in ((), (1, 1)) or array.ndim < 2:
         raise InputError(f"expected the matrix of a linear layer, got shape {list(array.shape)}; check the file")
@@ -26,7 +26,7 @@ class Rule(NamedTuple):
 
     pattern: str  #: regular expression that must match the whole name
     target: Optional[str]  #: the new name, as in :func:`re.sub`; None drops the entry
-    transform: Callable[[np.ndarray], np.ndarray] = as_is
+    transform: Callable[[Array], Array] = as_is
 
 
 def linear(pattern: str, target: str) -> Sequence[Rule]:
@@ -38,7 +38,7 @@ def linear(pattern: str, target: str) -> Sequence[Rule]:
 
 
 def batch_norm(pattern: str, target: str) -> Sequence[Rule]:
-    """The rules of a batch norm; Paddle names the running statistics otherwise and does not count batches."""
+    """The rules of a batch norm; Paddle names the running statistics differently and does not count batches."""
     return (
         Rule(pattern + r"\.(?P<kind>weight|bias)", target + r".\g<kind>"),
         Rule(pattern + r"\.running_mean", target + "._mean"),
@@ -47,23 +47,38 @@ def batch_norm(pattern: str, target: str) -> Sequence[Rule]:
     )
 
 
-def rename(state: Mapping[str, np.ndarray], rules: Iterable[Rule]) -> State:
+def rename(state: Arrays, rules: Iterable[Rule]) -> State:
     """Apply the first rule that matches each name.
 
     Raises:
-        InputError: names that no rule matches, or two names that become one.
+        InputError: a name that no rule matches, or two names that become the same one.
     """
-    rules = [(re.compile(rule.pattern), rule) for rule in rules]
-    result, leftover = {}, []
+    compiled = [(re.compile(rule.pattern), rule) for rule in rules]
+    result: State = {}
+    leftover = []
     for name, array in state.items():
-        rule = next((rule for pattern, rule in rules if pattern.fullmatch(name)), None)
+        rule = next((rule for pattern, rule in compiled if pattern.fullmatch(name)), None)
         if rule is None:
             leftover.append(name)
         elif rule.target is not None:
             target = re.sub(rule.pattern, rule.target, name)
             if target in result:
-                raise InputError(f"two entries of the state become {target}, {name} among them; remove one")
+                raise InputError(f"two entries of the state become {target}, one of them {name}; remove one")
             result[target] = rule.transform(np.asarray(array))
     if leftover:
-        raise InputError(f"no place is known for {shorten(leftover)}; check the family, or remove what is foreign")
+        raise InputError(f"unknown entries: {shorten(leftover)}; check the family, or remove them")
     return result
+
+
+def complete(state: State, expected: Set[str]) -> State:
+    """A converted state that has every name of ``expected``; a backbone without a head loses its ``backbone.``.
+
+    Raises:
+        InputError: a name is missing.
+    """
+    missing = sorted(expected - set(state))
+    if missing:
+        raise InputError(f"the state lacks what becomes {shorten(missing)}; use the complete file")
+    if all(name.startswith("backbone.") for name in state):
+        return {name[len("backbone.") :]: array for name, array in state.items()}
+    return state

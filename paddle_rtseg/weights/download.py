@@ -1,4 +1,4 @@
-"""Fetching published weights: only with a checksum, kept in a cache, written whole or not at all."""
+"""Downloads published weights: only with a checksum, atomically, into a cache."""
 
 import http.client
 import os
@@ -10,31 +10,31 @@ import urllib.request
 from ..errors import InputError
 from ..files import atomic_path, sha256
 
-_TIMEOUT = 60  # seconds without an answer
+_TIMEOUT = 60  # seconds without a response
 
 
 def is_url(path: str) -> bool:
-    """Whether ``path`` is an address rather than a file."""
+    """Whether ``path`` is a URL rather than a file."""
     return path.startswith(("http://", "https://"))
 
 
 def cache_folder() -> str:
-    """Where fetched files are kept: ``$PADDLE_RTSEG_CACHE``, or ``~/.cache/paddle_rtseg``."""
+    """Where downloaded files are kept: ``$PADDLE_RTSEG_CACHE``, or ``~/.cache/paddle_rtseg``."""
     return os.environ.get("PADDLE_RTSEG_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "paddle_rtseg")
 
 
 def fetch(address: str) -> str:
-    """The local path of ``URL#sha256=HEX``, fetched if the cache does not have it.
+    """The local path of ``URL#sha256=HEX``, downloaded unless the cache has it.
 
     Raises:
-        InputError: no checksum in the address, no answer, or contents with another checksum.
+        InputError: the URL lacks a checksum, cannot be downloaded, or its contents have a different checksum.
     """
     url, _, fragment = address.partition("#")
     match = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
     if not match:
         raise InputError(
-            f"expected an address with a checksum, URL#sha256=<64 hexadecimal digits>, got {address!r}; append the "
-            "published one, or fetch the file yourself and give its path"
+            f"expected a URL with a checksum, URL#sha256=<64 hexadecimal digits>, got {address!r}; append the "
+            "published one, or download the file yourself and pass its path"
         )
     expected = match.group(1).lower()
     name = os.path.basename(urllib.parse.urlsplit(url).path) or "weights"
@@ -45,9 +45,9 @@ def fetch(address: str) -> str:
         try:
             with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer, open(temporary, "wb") as file:
                 shutil.copyfileobj(answer, file)
-        except (OSError, ValueError, http.client.HTTPException) as e:  # no network, no such page, no address at all
-            raise InputError(f"{url} could not be fetched ({e}); check the address, or give a file's path") from e
+        except (OSError, ValueError, http.client.HTTPException) as e:  # no network, no such page, not a URL
+            raise InputError(f"{url} could not be downloaded ({e}); check the URL, or pass the path of a file") from e
         got = sha256(temporary)
         if got != expected:
-            raise InputError(f"{url} has the SHA-256 {got}, expected {expected}; check the address and the checksum")
+            raise InputError(f"{url} has the SHA-256 {got}, expected {expected}; check the URL and the checksum")
     return path

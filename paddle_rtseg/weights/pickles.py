@@ -1,14 +1,14 @@
-"""Tensors out of Paddle's and PyTorch's pickle files, without running what the files say.
+"""Reads tensors from Paddle's and PyTorch's pickle files without executing them.
 
 A pickle is a program. Here every global that it may name is replaced by a small stand-in that only records shapes
-and bytes; any other global is refused, so nothing of the file is ever executed and neither framework is needed.
+and bytes, and any other global is refused: nothing in the file is executed, and neither framework is needed.
 
-Layouts (each read from files that the frameworks wrote):
+Layouts (taken from files that the frameworks wrote):
 
-* Paddle ``.pdparams``: one pickled dict of arrays, or of ``(parameter name, array)`` pairs, with the table
-  ``StructuredToParameterName@@`` beside them; protocols 2 and 3 cut arrays above 1 GiB into slices that
+* Paddle ``.pdparams``: one pickled dict of arrays, or of ``(parameter name, array)`` pairs, and a table
+  ``StructuredToParameterName@@``; protocols 2 and 3 cut arrays above 1 GiB into slices that
   ``UnpackBigParamInfor@@`` lists.
-* PyTorch's zip: ``*/data.pkl`` names storages that lie as raw bytes in ``*/data/<key>``.
+* PyTorch's zip: ``*/data.pkl`` names storages, whose raw bytes are in ``*/data/<key>``.
 * PyTorch before 1.6: magic number, version and system information, the object, the storage keys and then each
   storage's length and bytes, all in one file.
 """
@@ -17,9 +17,10 @@ import collections
 import pickle
 import struct
 import zipfile
-from typing import Any, BinaryIO, Dict
+from typing import IO, Any, Dict, Optional, Tuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError
 
@@ -36,7 +37,7 @@ class _Storage:
     def __init__(self, dtype: str, length: int):
         self.dtype = dtype
         self.length = length
-        self.data = None
+        self.data: Optional[NDArray[Any]] = None
 
     def fill(self, raw: bytes) -> None:
         if self.dtype == "bfloat16":
@@ -55,19 +56,22 @@ class _Storage:
 class _Tensor:
     """Stand-in for ``torch._utils._rebuild_tensor_v2``: a strided view of a storage."""
 
-    def __init__(self, storage: _Storage, offset: int, size: tuple, stride: tuple, *unused):
+    def __init__(self, storage: _Storage, offset: int, size: Tuple[int, ...], stride: Tuple[int, ...], *unused: Any):
         self.storage, self.offset, self.size, self.stride = storage, offset, tuple(size), tuple(stride)
 
-    def array(self) -> np.ndarray:
+    def array(self) -> NDArray[Any]:
         count = int(np.prod(self.size, dtype=object))
         last = self.offset + sum((n - 1) * step for n, step in zip(self.size, self.stride))
         # Strides come from the file: one that reaches outside its storage would read foreign memory.
         inside = min((self.offset, *self.size, *self.stride)) >= 0 and (count == 0 or last < self.storage.length)
         if len(self.size) != len(self.stride) or not inside or count > self.storage.length:
             raise ValueError(f"a tensor of shape {self.size} reaches outside its storage")
+        whole = self.storage.data
+        if whole is None:
+            raise ValueError("a storage without data")
         if count == 0:
-            return np.zeros(self.size, self.storage.data.dtype)
-        data = self.storage.data[self.offset :]
+            return np.zeros(self.size, whole.dtype)
+        data = whole[self.offset :]
         strides = [step * data.itemsize for step in self.stride]
         return np.asarray(np.lib.stride_tricks.as_strided(data, self.size, strides), order="C")
 
@@ -75,33 +79,33 @@ class _Tensor:
 class _NumpyDtype:
     """Stand-in for ``numpy.dtype``: numbers and booleans only."""
 
-    def __init__(self, code: str, *unused):
+    def __init__(self, code: str, *unused: Any):
         if code not in ("b1", "u1", "u2", "i1", "i2", "i4", "i8", "f2", "f4", "f8"):
             raise ValueError(f"arrays of type {code!r} are not weights")
         self.code = code
 
-    def __setstate__(self, state: tuple):
+    def __setstate__(self, state: Tuple[Any, ...]) -> None:
         self.code = {"<": "<", ">": ">", "|": "|", "=": "="}[state[1]] + self.code
 
 
 class _NumpyArray:
     """Stand-in for ``numpy.ndarray``, whose state is (version, shape, dtype, is_fortran, bytes)."""
 
-    def __setstate__(self, state: tuple):
+    def __setstate__(self, state: Tuple[Any, ...]) -> None:
         _, shape, dtype, fortran, raw = state
         raw = raw.encode("latin1") if isinstance(raw, str) else raw
         self.value = np.frombuffer(raw, dtype.code).reshape(shape, order="F" if fortran else "C")
 
-    def array(self) -> np.ndarray:
+    def array(self) -> NDArray[Any]:
         # Paddle has no uint16: it keeps bfloat16 in NumPy's.
         return widen_bfloat16(self.value) if self.value.dtype == np.uint16 else np.asarray(self.value, order="C")
 
 
-def _numpy_reconstruct(*unused) -> _NumpyArray:
+def _numpy_reconstruct(*unused: Any) -> _NumpyArray:
     return _NumpyArray()
 
 
-def _parameter(tensor: _Tensor, *unused) -> _Tensor:
+def _parameter(tensor: _Tensor, *unused: Any) -> _Tensor:
     return tensor
 
 
@@ -136,34 +140,34 @@ _GLOBALS = {
 class _Unpickler(pickle.Unpickler):
     """An unpickler that knows the stand-ins of ``_GLOBALS`` and nothing else."""
 
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]):
         super().__init__(file, encoding="latin1")
         self.storages: Dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _GLOBALS:
             raise InputError(
-                f"it asks for {module}.{name}, which no tensor needs, and was not run; save the weights alone where "
-                "it was made: torch.save(model.state_dict(), path)"
+                f"it asks for {module}.{name}, which no tensor needs, and was not executed; save the weights alone "
+                "where it was made: torch.save(model.state_dict(), path)"
             )
         return _GLOBALS[module, name]
 
-    def persistent_load(self, pid: tuple) -> _Storage:
+    def persistent_load(self, pid: Tuple[Any, ...]) -> _Storage:
         kind, dtype, key, _, length, *view = pid
         if kind != "storage" or any(view):
             raise ValueError(f"an unknown reference {pid!r}")
         return self.storages.setdefault(key, _Storage(dtype, length))
 
 
-def read_pickle(file: BinaryIO) -> Dict[str, np.ndarray]:
+def read_pickle(file: IO[bytes]) -> Dict[str, NDArray[Any]]:
     """Names and arrays from a ``.pdparams`` file or a PyTorch file of either layout, opened for reading.
 
-    bfloat16 comes back as float32, exactly. A state that lies under ``state_dict``, ``model`` or
-    ``model_state_dict`` is found there.
+    bfloat16 is returned as float32, exactly. A state nested under ``state_dict``, ``model`` or ``model_state_dict``
+    is found there.
 
     Raises:
-        InputError: the file asks for a global that no tensor needs, or holds something else than one state.
-        Exception: whatever a damaged file provokes; the caller knows the file's name and says so.
+        InputError: the file asks for a global that no tensor needs, or holds anything other than one state.
+        Exception: anything that a damaged file provokes; the caller adds the file's name.
     """
     start = file.read(4)
     file.seek(0)
@@ -173,28 +177,28 @@ def read_pickle(file: BinaryIO) -> Dict[str, np.ndarray]:
     return _state(_read_legacy(file) if content == LEGACY_MAGIC else content)
 
 
-def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
+def widen_bfloat16(bits: NDArray[Any]) -> NDArray[Any]:
     """bfloat16 bit patterns (uint16) -> float32; bfloat16 is float32's upper half."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def _read_zip(file: BinaryIO) -> Any:
+def _read_zip(file: IO[bytes]) -> Any:
     with zipfile.ZipFile(file) as archive:
         root = next(n for n in archive.namelist() if n.endswith("data.pkl"))[: -len("data.pkl")]
         if root + "byteorder" in archive.namelist() and archive.read(root + "byteorder") != b"little":
-            raise InputError("it was written on a big-endian machine; save it again on another")
+            raise InputError("it was written on a big-endian machine; save it again on a little-endian one")
         with archive.open(root + "data.pkl") as pickled:
             unpickler = _Unpickler(pickled)
             content = unpickler.load()
         for key, storage in unpickler.storages.items():
             name = f"{root}data/{key}"
-            if archive.getinfo(name).file_size != storage.size:  # seen before it is read: it may be compressed
+            if archive.getinfo(name).file_size != storage.size:  # checked before it is read: it may be compressed
                 raise ValueError(f"{name} does not have the {storage.size} bytes that its tensors need")
             storage.fill(archive.read(name))
     return content
 
 
-def _read_legacy(file: BinaryIO) -> Any:
+def _read_legacy(file: IO[bytes]) -> Any:
     """What follows the magic number in a file of PyTorch before 1.6."""
     for _ in ("version", "system information"):
         _Unpickler(file).load()
@@ -209,7 +213,7 @@ def _read_legacy(file: BinaryIO) -> Any:
     return content
 
 
-def _state(content: Any) -> Dict[str, np.ndarray]:
+def _state(content: Any) -> Dict[str, NDArray[Any]]:
     """The state inside what a file held, as plain arrays."""
     if not isinstance(content, dict):
         raise InputError(f"it holds a {type(content).__name__} where a dict of tensors was expected")
@@ -225,7 +229,7 @@ def _state(content: Any) -> Dict[str, np.ndarray]:
     return arrays
 
 
-def _array(name: str, value: Any) -> np.ndarray:
+def _array(name: str, value: Any) -> NDArray[Any]:
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], str):
         value = value[1]  # Paddle's (parameter name, array)
     if not isinstance(name, str) or not isinstance(value, (_Tensor, _NumpyArray)):

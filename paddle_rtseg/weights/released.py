@@ -1,9 +1,9 @@
-"""Weights that come with this package, by name: "rtformer_slim_camvid".
+"""Weights bundled with this package, by name: "rtformer_slim_camvid".
 
-Each is a ``.safetensors`` file beside this module, kernels and matrices in half precision, that ``python -m
-paddle_rtseg.release`` wrote. Its metadata says what it is: ``model`` and ``arguments`` (JSON) rebuild the network,
-``dataset`` and ``transforms`` (JSON) are those of ``config``, with which it was trained, and ``data``, ``terms`` and
-``miou`` (test, in percent) say on what, under which terms and how well.
+Each is a ``.safetensors`` file next to this module, written by ``python -m paddle_rtseg.release``, with kernels and
+matrices in half precision. Its metadata describes it: ``model`` and ``arguments`` (JSON) rebuild the network; it was
+trained by ``config``, whose ``dataset`` and ``transforms`` (JSON) are repeated; ``data`` and ``terms`` name the data
+and the terms of use, and ``miou`` is the mean IoU on the test set, in percent.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any, Dict, Mapping, Optional
 
 import numpy as np
 import safetensors
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import sha256
@@ -24,17 +25,17 @@ FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
 class Release:
-    """Weights that come with this package, and what their file says of itself.
+    """Bundled weights and their metadata.
 
     Raises:
-        InputError: the file is not the one that was released.
+        InputError: the file is missing or is not the one that was released.
     """
 
     def __init__(self, name: str):
         self.name, self.sha256 = name, SHA256[name]
         self.path = os.path.join(FOLDER, name + ".safetensors")
         if not os.path.isfile(self.path) or sha256(self.path) != self.sha256:
-            raise InputError(f"expected the released weights in {self.path}, got none or others; install them again")
+            raise InputError(f"{self.path}, the released weights, was not found or was modified; reinstall the package")
         with safetensors.safe_open(self.path, "numpy") as file:
             self.metadata: Dict[str, str] = file.metadata()
         self.model = self.metadata["model"]
@@ -42,10 +43,10 @@ class Release:
 
 
 def find(name: str) -> Optional[Release]:
-    """The weights called ``name``, or None if there are none of this name."""
+    """The bundled weights called ``name``, or None."""
     return Release(name) if name in SHA256 else None
 
 
-def halve(state: Mapping[str, np.ndarray]) -> Dict[str, np.ndarray]:
-    """Kernels and matrices in half precision; vectors, which hardly count, stay: variances may be tiny."""
+def halve(state: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
+    """Kernels and matrices in half precision; vectors unchanged: they take little space, and variances may be tiny."""
     return {name: array.astype(np.float16) if array.ndim > 1 else array for name, array in state.items()}

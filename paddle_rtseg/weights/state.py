@@ -6,11 +6,12 @@ import pickle
 import re
 import struct
 import tarfile
-from typing import BinaryIO, Dict, Iterable, Mapping, Optional, Sequence, Union
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Sequence, Union, cast
 
 import numpy as np
 import safetensors
 import safetensors.numpy
+from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import atomic_path
@@ -18,8 +19,14 @@ from . import released
 from .download import fetch, is_url
 from .pickles import read_pickle, widen_bfloat16
 
+if TYPE_CHECKING:
+    import paddle
+
+Array = NDArray[Any]
 #: A model's state without a framework: parameter and buffer names, and their values.
-State = Dict[str, np.ndarray]
+State = Dict[str, Array]
+#: The same, to be read only.
+Arrays = Mapping[str, Array]
 
 # fmt: off
 _SAFETENSORS_TYPES = {
@@ -32,16 +39,16 @@ _SAFETENSORS_TYPES = {
 def read_state(path: str) -> State:
     """Read the weights of a ``.pdparams``, ``.pth``/``.pt`` or ``.safetensors`` file as NumPy arrays.
 
-    The format is told by the file's contents, not by its name; ``.tar.gz`` archives with one ``.pdparams`` inside,
-    as PaddleSeg publishes them, are looked into. Pickles are never executed (see :mod:`.pickles`). bfloat16 comes
-    back as float32; other types as they are.
+    The contents decide the format, not the file's name. ``.tar.gz`` archives that hold one ``.pdparams``, as PaddleSeg
+    publishes them, are read directly. Pickles are never executed (see :mod:`.pickles`). bfloat16 is returned as
+    float32, every other type unchanged.
 
     Args:
-        path: a file, ``URL#sha256=HEX`` (see :func:`.download.fetch`), or the name of weights that come with this
-            package (see :mod:`.released`).
+        path: a file, ``URL#sha256=HEX`` (see :func:`.download.fetch`), or the name of bundled weights (see
+            :mod:`.released`).
 
     Raises:
-        InputError: no such file, not a format of these, damaged, or a pickle that asks for more than tensors.
+        InputError: no such file, an unknown format, a damaged file, or a pickle that asks for more than tensors.
     """
     if is_url(path):
         path = fetch(path)
@@ -52,7 +59,7 @@ def read_state(path: str) -> State:
         with open(path, "rb") as file:
             return _read(file)
     except OSError as e:
-        if e.errno is None:  # gzip's complaint about the contents, not the system's about the file
+        if e.errno is None:  # from gzip, about the contents; not from the system, about the file
             raise _damaged(path, e) from e
         raise InputError(f"expected a file of weights, got {path!r} ({e.strerror}); check the path") from e
     except InputError as e:
@@ -61,16 +68,16 @@ def read_state(path: str) -> State:
         raise _damaged(path, e) from e
 
 
-def save_state(state: Mapping[str, np.ndarray], path: str, metadata: Optional[Dict[str, str]] = None) -> None:
-    """Write ``state`` as ``.safetensors`` or as ``.pdparams`` (which ``paddle.load`` reads), whole or not at all.
+def save_state(state: Arrays, path: str, metadata: Optional[Dict[str, str]] = None) -> None:
+    """Write ``state`` atomically as ``.safetensors`` or as ``.pdparams`` (which ``paddle.load`` reads).
 
-    ``metadata`` goes into the head of a ``.safetensors``.
+    ``metadata`` goes into the header of a ``.safetensors``.
 
     Raises:
         InputError: another extension, metadata for a ``.pdparams``, or a folder that cannot be written.
     """
     if metadata and not path.endswith(".safetensors"):
-        raise InputError(f"expected a name that ends in .safetensors, with room for metadata, got {path!r}; change it")
+        raise InputError(f"expected a name that ends in .safetensors, which holds metadata, got {path!r}; change it")
     arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
     if path.endswith(".safetensors"):
         with atomic_path(path) as temporary:
@@ -82,17 +89,18 @@ def save_state(state: Mapping[str, np.ndarray], path: str, metadata: Optional[Di
         raise InputError(f"expected a name that ends in .safetensors or .pdparams, got {path!r}; change the extension")
 
 
-def load_weights(model, weights: Union[str, Mapping[str, np.ndarray]], skip: Sequence[str] = ()) -> None:
-    """Put weights into a Paddle model; every name and shape must fit.
+def load_weights(model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]], skip: Sequence[str] = ()) -> None:
+    """Load weights into a Paddle model; every name and shape must match.
 
     Args:
         model: a ``paddle.nn.Layer``.
         weights: what :func:`read_state` reads, or a state (arrays or tensors by name).
-        skip: names of parameters or of whole layers that keep their present values, for example ``["head.classifier"]``
+        skip: names of parameters or of whole layers that keep their current values, for example ``["head.classifier"]``
             when the number of classes differs. Each must exist in the model or in the weights.
 
     Raises:
-        InputError: a name missing from the weights or unknown to the model, another shape, a ``skip`` without match.
+        InputError: a name that the weights lack or the model does not know, a different shape, or a ``skip`` that
+            matches nothing.
     """
     state = read_state(weights) if isinstance(weights, str) else dict(weights)
     source = f"the weights in {weights}" if isinstance(weights, str) else "the weights"
@@ -100,7 +108,7 @@ def load_weights(model, weights: Union[str, Mapping[str, np.ndarray]], skip: Seq
     for name in skip:
         if not any(_is_within(key, name) for key in (*own, *state)):
             raise InputError(
-                f"skip names {name!r}, which neither {type(model).__name__} nor {source} has; correct or drop it"
+                f"skip names {name!r}, which neither {type(model).__name__} nor {source} has; correct or remove it"
             )
     own = {k: v for k, v in own.items() if not any(_is_within(k, name) for name in skip)}
     state = {k: v for k, v in state.items() if not any(_is_within(k, name) for name in skip)}
@@ -115,41 +123,41 @@ def load_weights(model, weights: Union[str, Mapping[str, np.ndarray]], skip: Seq
         for what, names in (
             ("missing", [k for k in own if k not in state]),
             ("not in the model", [k for k in state if k not in own]),
-            ("of another shape", shapes),
+            ("with a different shape", shapes),
         )
         if names
     ]
     if problems:
         raise InputError(
             f"{source} do not fit {type(model).__name__}: {'; '.join(problems)}; build the variant and the number of "
-            "classes that they were made for, convert them (python -m paddle_rtseg.convert), or leave parts out "
+            "classes that they were trained for, convert them (python -m paddle_rtseg.convert), or leave parts out "
             "with `skip`"
         )
 
-    import paddle  # here, so that files can be read and converted without it
+    import paddle  # only here, so that files can be read and converted without it
 
     for name, tensor in own.items():
         tensor.set_value(paddle.to_tensor(np.asarray(state[name])).astype(tensor.dtype))
 
 
-def _read(file: BinaryIO) -> State:
+def _read(file: IO[bytes]) -> State:
     start = file.read(9)
     file.seek(0)
     if start[:2] == b"\x1f\x8b":
-        unpacked = io.BytesIO(gzip.decompress(file.read()))  # to its end, where gzip's checksum is
+        unpacked = io.BytesIO(gzip.decompress(file.read()))  # to the end, where gzip keeps its checksum
         with tarfile.open(fileobj=unpacked) as archive:
             inside = [m for m in archive.getmembers() if m.isfile() and m.name.endswith(".pdparams")]
             if len(inside) != 1:
                 raise InputError(f"expected an archive with one .pdparams file, got {len(inside)}; unpack it")
-            return _read(archive.extractfile(inside[0]))
+            return _read(cast(IO[bytes], archive.extractfile(inside[0])))  # None is for what is not a file
     if start[:2] == b"PK" or re.match(rb"\x80[\x02-\x05]", start):
         return read_pickle(file)
     if len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < 1 << 30:
-        return {name: _from_safetensors(entry) for name, entry in safetensors.deserialize(file.read())}
+        return {name: _from_safetensors(entry) for name, entry in safetensors.deserialize(file.read())}  # type: ignore[no-untyped-call]
     raise InputError("expected a .pdparams, .pth, .pt or .safetensors file, got something else; check the path")
 
 
-def _from_safetensors(entry: dict) -> np.ndarray:
+def _from_safetensors(entry: Mapping[str, Any]) -> Array:
     if entry["dtype"] not in _SAFETENSORS_TYPES:
         raise InputError(f"it holds a tensor of type {entry['dtype']}; save it in 16 or 32 bits")
     array = np.frombuffer(entry["data"], _SAFETENSORS_TYPES[entry["dtype"]]).reshape(entry["shape"])

@@ -178,7 +178,7 @@ def test_pretrained_leaves_an_imagenet_classifier_out(tmp_path):
     model = MixTransformer(**TINY, pretrained=path)
     loaded = model.state_dict()
     assert all(np.array_equal(loaded[name].numpy(), value.numpy()) for name, value in source.state_dict().items())
-    with pytest.raises(InputError, match=r"of another shape patch_embed1.proj.weight \(expected \[16"):
+    with pytest.raises(InputError, match=r"with a different shape patch_embed1.proj.weight \(expected \[16"):
         MixTransformer((16, 16, 40, 64), (1, 1, 2, 1), pretrained=path)
 
 

@@ -144,7 +144,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     state = pair()[0].state_dict()
     path = str(tmp_path / "model.pdparams")
     paddle.save(state, path)
-    with pytest.raises(InputError, match=r"of another shape seghead.*conv2.bias \(expected \[7\], got \[5\]\)"):
+    with pytest.raises(InputError, match=r"with a different shape seghead.*conv2.bias \(expected \[7\], got \[5\]\)"):
         RTFormer(num_classes=7, **TINY_RTFORMER, pretrained=path)
     paddle.save({name: value for name, value in state.items() if not name.startswith("layer5.mlp_h")}, path)
     with pytest.raises(InputError, match="missing layer5"):

@@ -78,7 +78,7 @@ def test_classifier_of_imagenet_is_dropped(published):
 
 @pytest.mark.parametrize("foreign", ["backbone.block1.0.attn.bias_table", "decode_head.linear_pred.weight", "neck.0"])
 def test_unknown_entry_is_refused(published, foreign):
-    with pytest.raises(InputError, match=f"no place is known for .*{foreign}"):
+    with pytest.raises(InputError, match=f"unknown entries: .*{foreign}"):
         convert({**published, foreign: np.zeros(3)}, "lrformer")
 
 

@@ -89,7 +89,7 @@ def test_every_release_says_what_it_is(name):
 
 def test_damaged_release(monkeypatch):
     monkeypatch.setitem(released.SHA256, "rtformer_slim_camvid", "0" * 64)
-    with pytest.raises(InputError, match="install them again"):
+    with pytest.raises(InputError, match="not found or was modified"):
         paddle_rtseg.create_model("RTFormer_Slim", pretrained="camvid")
 
 

@@ -134,7 +134,7 @@ def test_a_malicious_file_is_refused_and_not_run(tmp_path, layout):
         path.write_bytes(b"".join(map(pickle.dumps, (0x1950A86A20F9469CFC6C, 1001, {}))) + content)
     else:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=r"asks for (posix|nt)\.system, which no tensor needs, and was not run"):
+    with pytest.raises(InputError, match=r"asks for (posix|nt)\.system, which no tensor needs, and was not executed"):
         read_state(str(path))
     assert not trace.exists()
     pickle.loads(content)  # the file is truly malicious
@@ -282,11 +282,11 @@ def test_fetch_checks_the_sum_and_keeps_the_file(server, tmp_path, monkeypatch):
     shutil.copy(os.path.join(FIXTURES, "torch_zip.pth"), folder / "w.pth")
     digest = hashlib.sha256((folder / "w.pth").read_bytes()).hexdigest()
 
-    with pytest.raises(InputError, match="expected an address with a checksum"):
+    with pytest.raises(InputError, match="expected a URL with a checksum"):
         fetch(f"{url}/w.pth")
     with pytest.raises(InputError, match=f"has the SHA-256 {digest}, expected 0000"):
         fetch(f"{url}/w.pth#sha256={'0' * 64}")
-    with pytest.raises(InputError, match="could not be fetched"):
+    with pytest.raises(InputError, match="could not be downloaded"):
         fetch(f"{url}/none.pth#sha256={digest}")
     assert os.listdir(tmp_path / "cache") == []
 
@@ -295,5 +295,5 @@ def test_fetch_checks_the_sum_and_keeps_the_file(server, tmp_path, monkeypatch):
     path = fetch(f"{url}/w.pth#sha256={digest.upper()}")  # from the cache
     with open(path, "ab") as f:
         f.write(b"damage")
-    with pytest.raises(InputError, match="could not be fetched"):
+    with pytest.raises(InputError, match="could not be downloaded"):
         fetch(f"{url}/w.pth#sha256={digest}")

@@ -1,22 +1,19 @@
 """LRFormer checkpoints (mmseg's names) -> the state of ``LRFormerSeg``, or of a backbone alone.
 
-The names are nearly the same. What differs: the depthwise convolutions of a stage's pooled maps have moved into the
+Most names are the same. Two things differ: the depthwise convolutions of a stage's pooled maps have moved into the
 layer that pools, and the head's query projection, a 1x1 convolution there, is a linear layer here.
 """
 
 import re
-from typing import Mapping
+from typing import Set
 
-import numpy as np
+from ..conversion import Rule, batch_norm, complete, linear, rename
+from ..state import Arrays, State
 
-from ..errors import InputError
-from .conversion import Rule, batch_norm, linear, rename
-from .state import State, shorten
-
-_KIND = r"\.(?P<kind>weight|bias)"  # what both parameters of a layer share
+_KIND = r"\.(?P<kind>weight|bias)"  # of a layer's parameter
 _BLOCK = r"(backbone\.block\d\.\d+|decode_head\.fuse_block\d)"
 
-_RULES = (
+RULES = (
     *batch_norm(r"(backbone\.patch_embed1\.conv1\.[147])", r"\1"),
     Rule(r"backbone\.patch_embed1\.(conv1\.[0369]|norm)" + _KIND, r"backbone.patch_embed1.\1.\g<kind>"),
     Rule(r"backbone\.patch_embed([234])\.(proj|norm)" + _KIND, r"backbone.patch_embed\1.\2.\g<kind>"),
@@ -34,23 +31,18 @@ _RULES = (
 )
 
 
-def convert(state: Mapping[str, np.ndarray]) -> State:
+def convert(state: Arrays) -> State:
     """Convert an LRFormer state; one without a decode head becomes the state of a backbone alone.
 
     Raises:
-        InputError: an entry that is unknown, missing or of an impossible shape.
+        InputError: an entry is unknown, missing or of an impossible shape.
     """
     state = {n if n.startswith(("backbone.", "decode_head.")) else "backbone." + n: a for n, a in state.items()}
-    result = rename(state, _RULES)
-    missing = sorted(_expected(result) - set(result))
-    if missing:
-        raise InputError(f"the state lacks what becomes {shorten(missing)}; use the complete file")
-    if all(name.startswith("backbone.") for name in result):
-        result = {name[len("backbone.") :]: array for name, array in result.items()}
-    return result
+    result = rename(state, RULES)
+    return complete(result, _expected(result))
 
 
-def _expected(state: State) -> set:
+def _expected(state: State) -> Set[str]:
     """Every name that a complete state has, given its depths and whether it has a head."""
     layers = [f"backbone.patch_embed1.{name}" for name in ("conv1.0", "conv1.3", "conv1.6", "conv1.9", "norm")]
     norms = [f"backbone.patch_embed1.conv1.{i}" for i in (1, 4, 7)]  # batch norms

@@ -1,4 +1,4 @@
-"""SegFormer checkpoints of three PyTorch families -> the state of our models and of PaddleSeg's SegFormer.
+"""SegFormer checkpoints of three PyTorch publishers -> the state of our models and of PaddleSeg's SegFormer.
 
 * mmseg's names (SegFormer++ and OpenMMLab): whole models become the state of ``SegFormerPP``.
 * NVlabs' names (the SegFormer authors): whole models become the state of PaddleSeg's ``SegFormer``.
@@ -8,20 +8,20 @@ A file without a decode head becomes the state of a ``MiT`` backbone alone. An I
 """
 
 import re
-from typing import Mapping
+from typing import Match, Set
 
 import numpy as np
 
-from ..errors import InputError
-from .conversion import Rule, batch_norm, linear, rename
-from .state import State, shorten
+from ...errors import InputError
+from ..conversion import Rule, batch_norm, complete, linear, rename
+from ..state import Arrays, State, shorten
 
-_KIND = r"\.(?P<kind>weight|bias)"  # what both parameters of a layer share
+_KIND = r"\.(?P<kind>weight|bias)"  # of a layer's parameter
 
-# Stages are counted from 0 in two of the families: `<i>` in a target stands for the digit i + 1.
+# Two of the publishers count stages from 0: `<i>` in a target stands for the digit i + 1.
 _STAGE = r"backbone\.layers\.(\d)"
 _BLOCK = _STAGE + r"\.1\.(\d+)"
-_MMSEG = (
+MMSEG = (
     Rule(_STAGE + r"\.0\.projection" + _KIND, r"backbone.patch_embed<\1>.proj.\g<kind>"),
     Rule(_STAGE + r"\.0\.norm" + _KIND, r"backbone.patch_embed<\1>.norm.\g<kind>"),
     Rule(_BLOCK + r"\.(norm[12]|attn\.sr|attn\.norm)" + _KIND, r"backbone.block<\1>.\2.\3.\g<kind>"),
@@ -36,7 +36,7 @@ _MMSEG = (
     *batch_norm(r"decode_head\.fusion_conv\.bn", "head.bn"),
     Rule(r"decode_head\.conv_seg" + _KIND, r"head.classifier.\g<kind>"),
 )
-_NVLABS = (
+NVLABS = (
     Rule(r"(backbone\.patch_embed\d\.(?:proj|norm)" + _KIND + ")", r"\1"),
     Rule(r"(backbone\.block\d\.\d+\.(?:norm[12]|attn\.sr|attn\.norm|mlp\.dwconv\.dwconv)" + _KIND + ")", r"\1"),
     *linear(r"(backbone\.block\d\.\d+\.(?:attn\.(?:q|kv|proj)|mlp\.fc[12]))", r"\1"),
@@ -50,7 +50,7 @@ _NVLABS = (
 )
 _ENCODER = r"segformer\.encoder"
 _BLOCK = _ENCODER + r"\.block\.(\d)\.(\d+)"
-_HUGGING_FACE = (
+HUGGING_FACE = (
     Rule(_ENCODER + r"\.patch_embeddings\.(\d)\.proj" + _KIND, r"backbone.patch_embed<\1>.proj.\g<kind>"),
     Rule(_ENCODER + r"\.patch_embeddings\.(\d)\.layer_norm" + _KIND, r"backbone.patch_embed<\1>.norm.\g<kind>"),
     Rule(_BLOCK + r"\.layer_norm_([12])" + _KIND, r"backbone.block<\1>.\2.norm\3.\g<kind>"),
@@ -70,22 +70,22 @@ _HUGGING_FACE = (
 )
 
 
-def convert(state: Mapping[str, np.ndarray]) -> State:
-    """Convert a SegFormer state; which of the three families it is shows in its names.
+def convert(state: Arrays) -> State:
+    """Convert a SegFormer state; its names tell which of the three publishers it is from.
 
     Raises:
-        InputError: none of the three, or an entry that is unknown, missing or of an impossible shape.
+        InputError: none of the three, or an entry is unknown, missing or of an impossible shape.
     """
     names = list(state)
     if any("patch_embed1." in n for n in names):
-        rules = _NVLABS
+        rules = NVLABS
         state = {n if n.startswith(("backbone.", "decode_head.")) else "backbone." + n: a for n, a in state.items()}
         _refuse_paddle(state)
     elif any("patch_embeddings.0." in n for n in names):
-        rules = _HUGGING_FACE
+        rules = HUGGING_FACE
         state = {"segformer." + n if n.startswith("encoder.") else n: a for n, a in state.items()}
     elif any("layers.0.0.projection." in n for n in names):
-        rules = _MMSEG
+        rules = MMSEG
         state = _split_packed({"backbone." + n if n.startswith("layers.") else n: a for n, a in state.items()})
     else:
         raise InputError(
@@ -94,19 +94,14 @@ def convert(state: Mapping[str, np.ndarray]) -> State:
         )
     result = {re.sub(r"<(\d)>", _one_based, name): array for name, array in rename(state, rules).items()}
     result = _joined_key_value(result)
-    missing = sorted(_expected(result) - set(result))
-    if missing:
-        raise InputError(f"the state lacks what becomes {shorten(missing)}; use the complete file")
-    if all(name.startswith("backbone.") for name in result):
-        result = {name[len("backbone.") :]: array for name, array in result.items()}
-    return result
+    return complete(result, _expected(result))
 
 
-def _one_based(match) -> str:
+def _one_based(match: Match[str]) -> str:
     return str(int(match.group(1)) + 1)
 
 
-def _split_packed(state: Mapping[str, np.ndarray]) -> State:
+def _split_packed(state: Arrays) -> State:
     """mmseg's packed projection -> query, and key with value; its fusion convolution -> one for each of four maps."""
     result = {}
     for name, array in state.items():
@@ -122,7 +117,7 @@ def _split_packed(state: Mapping[str, np.ndarray]) -> State:
     return result
 
 
-def _joined_key_value(state: Mapping[str, np.ndarray]) -> State:
+def _joined_key_value(state: Arrays) -> State:
     """Hugging Face's separate key and value -> kv, key first; both are (in, out) or (out) here."""
     result = dict(state)
     for name in state:
@@ -133,14 +128,14 @@ def _joined_key_value(state: Mapping[str, np.ndarray]) -> State:
     return result
 
 
-def _refuse_paddle(state: Mapping[str, np.ndarray]) -> None:
-    """NVlabs' names are Paddle's names too, and square matrices hide it: the widening layer of the MLP tells."""
+def _refuse_paddle(state: Arrays) -> None:
+    """NVlabs' names are Paddle's too, and square matrices look alike: the MLP's widening layer tells them apart."""
     widening = state.get("backbone.block1.0.mlp.fc1.weight")
     if widening is not None and widening.ndim == 2 and widening.shape[0] < widening.shape[1]:
-        raise InputError("these weights are in Paddle's layout already; use the file as it is")
+        raise InputError("these weights already have Paddle's layout; use the file as it is")
 
 
-def _expected(state: State) -> set:
+def _expected(state: State) -> Set[str]:
     """Every name that a complete state has, given its depths and its kind of head."""
     both = [".weight", ".bias"]
     statistics = [*both, "._mean", "._variance"]
