@@ -1,4 +1,4 @@
-"""What holds for every registered model: it learns, takes any size, is saved and loaded, and can be exported."""
+"""What every registered network must do: learn, accept any size, save and load, and export."""
 
 import functools
 from typing import NamedTuple
@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 import pytest
-from graphs import REJECTED_BY_TENSORRT, operator_names, predictor, save_static
-from zoo_cases import CASES, Case
+from helpers.graphs import REJECTED_BY_TENSORRT, operator_names, predictor, save_static
+from helpers.models import CASES, Case, create, images, predict
 
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
@@ -16,51 +16,30 @@ NUM_CLASSES = 5
 FIXED_SIZE = (64, 96)
 
 
-def create(case: Case, seed: int = 0) -> paddle.nn.Layer:
-    """The case's model with random weights and plausible running statistics."""
-    paddle.seed(seed)
-    model = paddle_rtseg.create_model(case.model, num_classes=NUM_CLASSES, **case.arguments)
-    rng = np.random.default_rng(seed)
-    for name, value in model.state_dict().items():
-        if name.endswith("_variance"):
-            value.set_value(rng.uniform(0.5, 2, value.shape).astype("float32"))
-    return model
-
-
-def images(batch: int, height: int, width: int) -> paddle.Tensor:
-    return paddle.to_tensor(np.random.default_rng(0).standard_normal((batch, 3, height, width), "float32"))
-
-
-def predict(model: paddle.nn.Layer, x: paddle.Tensor) -> np.ndarray:
-    model.eval()
-    with paddle.no_grad():
-        return model(x)[0].numpy()
-
-
-@pytest.fixture(params=CASES, ids=[case.model for case in CASES])
+@pytest.fixture(params=CASES, ids=[case.name for case in CASES])
 def case(request):
     return request.param
 
 
-def test_each_registered_model_has_a_case():
+def test_every_registered_model_has_a_case():
     assert {case.model for case in CASES} == set(paddle_rtseg.list_models())
 
 
 @pytest.mark.parametrize("batch, height, width", [(1, 64, 96), (2, 65, 47), (1, 99, 130)])
-def test_prediction_has_the_size_of_the_image(case, batch, height, width):
+def test_prediction_matches_the_image_size(case, batch, height, width):
     logits = predict(create(case), images(batch, height, width))
     assert logits.shape == (batch, NUM_CLASSES, height, width)
     assert np.isfinite(logits).all()
 
 
-def test_samples_do_not_influence_each_other(case):
+def test_samples_are_independent(case):
     model, x = create(case), images(3, 64, 64)
     together = predict(model, x)
     alone = np.concatenate([predict(model, x[i : i + 1]) for i in range(3)])
     np.testing.assert_allclose(together, alone, atol=1e-4 * abs(alone).max())
 
 
-def test_each_parameter_gets_a_gradient(case):
+def test_every_parameter_gets_a_gradient(case):
     model, x = create(case), images(2, 64, 96)
     model.train()
     labels = paddle.to_tensor(np.random.default_rng(1).integers(0, NUM_CLASSES, (2, 64, 96)))
@@ -73,13 +52,13 @@ def test_each_parameter_gets_a_gradient(case):
     assert [name for name, g in gradients.items() if not g.any()] == []
 
 
-def test_only_one_output_outside_training(case):
+def test_single_output_in_evaluation(case):
     model, x = create(case), images(1, 64, 64)
     model.eval()
     assert len(model(x)) == 1
 
 
-def test_smallest_image_is_accepted_and_smaller_ones_are_not(case):
+def test_minimum_image_size(case):
     model = create(case)
     smallest = model.min_input_size
     assert predict(model, images(1, smallest, smallest)).shape[2:] == (smallest, smallest)
@@ -88,7 +67,7 @@ def test_smallest_image_is_accepted_and_smaller_ones_are_not(case):
             model(images(1, height, width))
 
 
-def test_image_without_batch_axis_is_refused(case):
+def test_image_without_batch_axis(case):
     with pytest.raises(InputError, match=r"expected images of shape \(B, C, H, W\), got \[3, 64, 64\]"):
         create(case)(images(1, 64, 64)[0])
 
@@ -158,15 +137,15 @@ def test_predictor_equals_the_model(case, free, onednn, exported):
         np.testing.assert_allclose(run(x.numpy()), expected, atol=1e-4 * abs(expected).max())
 
 
-def test_size_of_the_exported_graph_is_fixed_where_the_model_says_so(case, tmp_path):
+def test_free_size_is_refused_where_the_network_needs_a_fixed_one(case, tmp_path):
     model = create(case)
     if model.fixed_size_reason is None:
-        pytest.skip("may be exported with free height and width")
+        pytest.skip("can be exported with a free height and width")
     with pytest.raises(InputError):
         save_static(model, str(tmp_path / "model"), None)
 
 
-def test_graph_of_fixed_size_holds_no_operator_that_tensorrt_rejects(case, exported):
+def test_fixed_size_graph_has_no_operator_that_tensorrt_rejects(case, exported):
     names = operator_names(exported(case, free=False).prefix)
-    assert "conv2d" in names  # they are what they should be
+    assert "conv2d" in names  # these are the names of operators
     assert names & REJECTED_BY_TENSORRT == set()
