@@ -4,20 +4,19 @@ import paddle
 import pytest
 from rtseg_inference import Predictor
 from rtseg_inference.runtime import BACKENDS
-from tiny_network import OURS, PREPROCESSING
+from tiny_models import LARGE_CASES, create
+from tiny_network import PREPROCESSING
 
-from paddle_rtseg import zoo
 from paddle_rtseg.export.exporter import export_model
 
 OLD_PADDLE = paddle.__version__.startswith("2.")
 
 
 @pytest.mark.parametrize("form", ["pdmodel"] if OLD_PADDLE else ["json", "pdmodel"])
-@pytest.mark.parametrize("name", OURS)
-def test_the_golden_output_is_reproduced(name, form, tmp_path, monkeypatch):
+@pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
+def test_the_golden_output_is_reproduced(case, form, tmp_path, monkeypatch):
     monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
-    paddle.seed(1)
-    network = zoo.create_model(name.partition(" ")[0], num_classes=7, **OURS[name])
+    network = create(case)
     network.eval()
     shape = (1, 3, 128, 128) if network.fixed_size_reason else None
     folder = export_model(network, str(tmp_path / "model"), PREPROCESSING, shape, output_op="logits", format=form)

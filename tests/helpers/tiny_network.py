@@ -1,4 +1,4 @@
-"""A tiny network, our models made small, answers without any export, and how masks are compared with them."""
+"""A network of two convolutions, its answers without any export, and how masks are compared with them."""
 
 import pathlib
 
@@ -11,17 +11,6 @@ from paddle_rtseg.models.base import SegmentationModel
 
 FRAMES = pathlib.Path(__file__).parents[1] / "data" / "camvid_mini" / "images"
 PREPROCESSING = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-
-MIT = {"type": "MiT_B0", "embed_dims": [8, 16, 40, 64], "depths": [1, 1, 1, 1]}
-#: Every model of ours with few channels and layers, by its name and what distinguishes it, with its arguments.
-OURS = {
-    "RTFormer_Slim": {"base_channels": 8, "head_channels": 8, "spp_channels": 8},
-    "SegFormerPP": {"backbone": MIT},
-    "SegFormerPP hq": {"backbone": {**MIT, "token_merging": "hq"}},
-    "SegFormerPP fast": {"backbone": {**MIT, "token_merging": "fast"}},
-    "SegFormerPP 2x2": {"backbone": {**MIT, "token_merging": "2x2"}},
-    "LRFormerSeg": {"backbone": {"type": "LRFormer_T", "depths": [1, 1, 1, 1]}},
-}
 
 
 class Tiny(SegmentationModel):

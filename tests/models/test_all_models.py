@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import paddle
 import pytest
-from helpers.graphs import REJECTED_BY_TENSORRT, operator_names, predictor, save_static
-from helpers.models import CASES, Case, create, images, predict
+from graphs import REJECTED_BY_TENSORRT, operator_names, predictor, save_static
+from tiny_models import CASES, Case, create, images, predict
 
 import paddle_rtseg
 from paddle_rtseg.errors import InputError

@@ -11,7 +11,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers.processes import python
+from processes import python
 
 from paddle_rtseg.weights import read_state, save_state
 

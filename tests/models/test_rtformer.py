@@ -5,7 +5,7 @@ import paddle
 import pytest
 from graphs import REJECTED_BY_TENSORRT, operator_names, save_static
 from paddleseg.models.rtformer import RTFormer as PaddleSegRTFormer
-from zoo_cases import TINY_RTFORMER
+from tiny_models import TINY_RTFORMER
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.macs import count_macs

@@ -7,7 +7,8 @@ import random
 
 import paddle
 import pytest
-from tiny_network import OURS, PREPROCESSING
+from tiny_models import LARGE_CASES, create
+from tiny_network import PREPROCESSING
 from trt_cases import CASES, build
 
 from paddle_rtseg import zoo
@@ -246,10 +247,10 @@ class First(paddle.nn.Layer):
         return self.network(x)[0]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("size", [128, None])
-def test_our_models_have_no_rejected_operator(name, size, tmp_path):
-    network = zoo.create_model(name.partition(" ")[0], num_classes=3, **OURS[name])
+def test_our_models_have_no_rejected_operator(case, size, tmp_path):
+    network = create(case)
     if size is None and network.fixed_size_reason:
         pytest.skip(network.fixed_size_reason)
     result = report(export(First(network), tmp_path / "model", (None, 3, size, size)))
@@ -257,15 +258,15 @@ def test_our_models_have_no_rejected_operator(name, size, tmp_path):
     assert len(result.subgraphs) == 1
 
 
-@pytest.mark.parametrize("name", ["RTFormer_Slim", "SegFormerPP", "LRFormerSeg"])
-def test_names_of_operators_kept_in_fp32_occur_in_the_graph(name, tmp_path):
+@pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
+def test_names_of_operators_kept_in_fp32_occur_in_the_graph(case, tmp_path):
     """LayerNorm's sums of squares overflow in fp16; it is excluded by name, so the name must be that in the graph."""
-    network = zoo.create_model(name, num_classes=3, **OURS[name])
+    network = create(case)
     kinds = {
         op.type for op in report(export(First(network), tmp_path / "model", (None, 3, 128, 128))).program.operators
     }
     normalises = any(isinstance(layer, paddle.nn.LayerNorm) for layer in network.sublayers())
-    assert normalises is (name != "RTFormer_Slim")
+    assert normalises or case.model not in ("SegFormerPP", "LRFormerSeg")
     prefix = "" if OLD_PADDLE else "pd_op."
     assert all((prefix + op in kinds) is normalises for op in FP32_OPS)
 

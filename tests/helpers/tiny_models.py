@@ -1,4 +1,4 @@
-"""A small instance of each registered network, and images for it."""
+"""A small instance of every registered network, and images for it."""
 
 import glob
 import os
@@ -12,7 +12,7 @@ from paddle_rtseg.config import load_config
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-TINY_RTFORMER = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
+TINY_RTFORMER = {"base_channels": 8, "head_channels": 8, "spp_channels": 8, "cross_size": 3}
 #: Keyword arguments of the backbones' classes, without a variant's name.
 TINY_MIT = {"embed_dims": [8, 16, 40, 64], "depths": [1, 1, 2, 1]}
 TINY_LRFORMER = {"dims": [8, 16, 40, 64], "depths": [1, 1, 2, 1]}
@@ -34,9 +34,9 @@ def _segformer_pp(name: str, token_merging: Any) -> Case:
 def _cases() -> List[Case]:
     matching = {"q_mode": "bsm", "q_ratio": 0.6, "q_cell": 2}
     lrformer = {"type": "LRFormer_T", **TINY_LRFORMER, "layer_scale": 1.0}
-    base = {**TINY_RTFORMER, "cross_size": 3, "layer_nums": [1, 2, 3, 2], "use_injection": [True, False]}
+    base = {**TINY_RTFORMER, "layer_nums": [1, 2, 3, 2], "use_injection": [True, False]}
     tiny = [
-        Case("RTFormer_Slim", "RTFormer_Slim", {**TINY_RTFORMER, "cross_size": 3}),
+        Case("RTFormer_Slim", "RTFormer_Slim", TINY_RTFORMER),
         Case("RTFormer_Base", "RTFormer_Base", base),
         _segformer_pp("SegFormerPP", None),
         _segformer_pp("SegFormerPP 2x2", "2x2"),

@@ -6,8 +6,7 @@ from typing import Any, Dict
 
 import paddle
 import yaml
-
-from .models import TINY_RTFORMER
+from tiny_models import TINY_RTFORMER
 
 
 def tiny_config(root: Any, num_classes: int = 4, **parts: Any) -> Dict[str, Any]:

@@ -1,1 +1,0 @@
-"""What several test files need: tiny networks, configs and data, exported graphs, processes, comparisons."""
