@@ -1,21 +1,30 @@
-"""How patches are applied; and what they mend in evaluation, the profiler and deploy.yaml."""
+"""How patches are applied; and the patches of evaluation, the profiler, deploy.yaml and protobuf."""
 
 import argparse
+import ast
+import contextlib
 import inspect
 import json
 import os
+import pathlib
 import traceback
+import types
 
 import numpy as np
 import paddle
 import pytest
 import tiny_training
 import yaml
+from comparing import zip_strict
+from google.protobuf import descriptor_pb2
+from paddle.distributed.fleet.base import distributed_strategy
 from paddleseg.deploy.infer import DeployConfig
 from paddleseg.utils import metrics, train_profiler
+from tiny_configs import tiny_config, write_config
 
 from paddle_rtseg.compat import patches
 from paddle_rtseg.compat.patch import Patch, paddle_version
+from paddle_rtseg.training import hooks
 
 
 def halve(x):
@@ -26,7 +35,7 @@ def halve(x):
 HALVE = Patch("halve", "-", "-", f"{__name__}:halve", [("x // 2 + missing", "x / shift(2)")], names={"shift": abs})
 
 
-def test_patch_changes_the_function_itself_and_back():
+def test_apply_and_undo():
     alias, source = halve, inspect.getsource(halve)
     assert HALVE.apply()
     assert alias(3) == 1.5
@@ -38,7 +47,7 @@ def test_patch_changes_the_function_itself_and_back():
         alias(3)
 
 
-def test_traceback_shows_the_source_that_runs():
+def test_traceback_shows_the_patched_source():
     assert HALVE.apply()
     with pytest.raises(TypeError) as error:
         halve("3")
@@ -58,11 +67,11 @@ def test_traceback_shows_the_source_that_runs():
         ("paddleseg.no_such_module:halve", "x // 2", (2, 0)),
     ],
 )
-def test_patch_stands_aside(where, wrong, paddle_from):
+def test_patch_that_does_not_apply(where, wrong, paddle_from):
     assert not Patch("aside", "-", "-", where, [(wrong, "0")], paddle=paddle_from).apply()
 
 
-def test_patches_are_applied_once_and_stay():
+def test_patches_are_applied_only_once():
     assert patches.apply() == []
     assert len({patch.name for patch in patches.PATCHES}) == len(patches.PATCHES)
 
@@ -83,7 +92,7 @@ def test_areas(without):
     areas = metrics.calculate_area(*tensors, num_classes=3)
     valid = label != 255
     expected = (prediction[valid & (prediction == label)], prediction[valid], label[valid])
-    for area, values in zip(areas, expected):
+    for area, values in zip_strict(areas, expected):
         np.testing.assert_array_equal(area.numpy(), np.bincount(values, minlength=3))
 
 
@@ -101,7 +110,7 @@ def test_profiler(without, monkeypatch, tiny_images, tmp_path):
 
 
 @pytest.mark.skipif(paddle_version() < (3, 0), reason="Paddle 2 writes .pdmodel")
-def test_deploy_yaml_is_read_as_the_files_are(without, tmp_path):
+def test_deploy_yaml_reading(without, tmp_path):
     deploy = {"Deploy": {"model": "model.pdmodel", "params": "model.pdiparams", "transforms": []}}
     (tmp_path / "deploy.yaml").write_text(yaml.dump(deploy))
     (tmp_path / "model.json").write_text("{}")
@@ -114,22 +123,11 @@ def test_deploy_yaml_is_read_as_the_files_are(without, tmp_path):
 
 
 @pytest.mark.skipif(paddle_version() < (3, 0), reason="Paddle 2 writes .pdmodel")
-def test_deploy_yaml_is_written_as_the_files_are(without, tiny_images, tmp_path):
+def test_deploy_yaml_writing(without, tiny_images, tmp_path):
     export = pytest.importorskip("paddleseg.core.export", reason="only PaddleSeg's develop branch has it").export
-    dataset = {"type": "Dataset", "dataset_root": tiny_images, "num_classes": 4, "transforms": [{"type": "Normalize"}]}
-    config = {
-        "batch_size": 1,
-        "iters": 1,
-        "train_dataset": {**dataset, "mode": "train", "train_path": f"{tiny_images}/list.txt"},
-        "val_dataset": {**dataset, "mode": "val", "val_path": f"{tiny_images}/list.txt"},
-        "model": {"type": "RTFormer_Slim", "base_channels": 8, "head_channels": 8, "spp_channels": 8},
-        "optimizer": {"type": "SGD"},
-        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.1},
-        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 1]},
-    }
-    (tmp_path / "config.yml").write_text(yaml.dump(config))
+    config = write_config(tmp_path / "config.yml", tiny_config(tiny_images))
     arguments = argparse.Namespace(
-        config=str(tmp_path / "config.yml"),
+        config=config,
         model_path=None,
         save_dir=str(tmp_path),
         output_op="argmax",
@@ -144,3 +142,30 @@ def test_deploy_yaml_is_written_as_the_files_are(without, tiny_images, tmp_path)
     with without("deploy.yaml, written"):
         assert written() == "model.pdmodel"
     assert written() == "model.json" and (tmp_path / "model.json").exists()
+
+
+@pytest.mark.skipif(paddle_version() >= (3, 3), reason="Paddle 3.3 works with protobuf 7")
+def test_protobuf_7(without):
+    message = descriptor_pb2.FileDescriptorProto(name="x", dependency=["a", "b"])
+    old_protobuf = hasattr(message.DESCRIPTOR.fields[0], "label")
+    with without("several processes with protobuf 7"):
+        with contextlib.nullcontext() if old_protobuf else pytest.raises(AttributeError):
+            distributed_strategy.get_msg_dict(message)
+    found = distributed_strategy.get_msg_dict(message)
+    assert (found["name"], found["dependency"]) == ("x", ["a", "b"])
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_repeated_fields_of_every_protobuf(repeated):
+    old = types.SimpleNamespace(label=3 if repeated else 1, LABEL_REPEATED=3)
+    new = types.SimpleNamespace(is_repeated=repeated)
+    assert hooks.is_repeated(old) == hooks.is_repeated(new) == repeated
+
+
+def test_every_patch_is_named_by_a_test():
+    """Those tests show what happens without the patch, or call for its removal: see the fixture ``without``."""
+    texts = set()
+    for path in pathlib.Path(__file__).parents[1].rglob("test_*.py"):
+        nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        texts |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    assert [patch.name for patch in patches.PATCHES if patch.name not in texts] == []

@@ -56,9 +56,7 @@ def checkout(tmp_path_factory):
 
 def run(checkout, *arguments):
     path = os.pathsep.join([str(checkout), str(checkout / "deploy" / "python")])
-    result = python(*arguments, cwd=checkout, timeout=600, PYTHONPATH=path)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    return result.stdout
+    return python(*arguments, cwd=checkout, check=True, PYTHONPATH=path).stdout
 
 
 def published():

@@ -1,36 +1,35 @@
-"""Training in two processes is training in one with twice the batch.
+"""Training in two processes gives what one process gives with twice the batch.
 
-Also the program that each process runs: ``python test_distributed.py CONFIG SAVE_DIR ITERS ...`` trains, for each ITERS
-in turn, into SAVE_DIR with fixed BatchNorm statistics, so that the number of processes makes no difference, resuming
-what is there; and last into SAVE_DIR/own with statistics of each process's own.
+Each process runs this file as a program: ``python test_distributed.py CONFIG SAVE_DIR ITERS ...`` trains into SAVE_DIR
+with fixed BatchNorm statistics, so that the number of processes makes no difference. It stops after each of ITERS and
+resumes. At last it trains with each process's own statistics, into SAVE_DIR/own, and into SAVE_DIR/unpatched without
+the patch that evaluates one network in all processes.
 """
 
 import json
 import pathlib
-import subprocess
 import sys
 import types
 
 import numpy as np
 import paddle
 import pytest
-import yaml
+from comparing import assert_states_close, load_arrays
 from paddleseg.core import evaluate, train
 from paddleseg.utils import utils
+from processes import HELPERS, python
+from tiny_configs import run_command, tiny_config, write_config
 
+from paddle_rtseg.compat.patches import PATCHES
 from paddle_rtseg.config import Builder, load_config
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training import checkpoints, hooks
 
 
 def command(config, save_dir, iters):
-    """``python -m paddleseg.train``, in a process that may have trained before."""
-    from paddle_rtseg.tools import train as tool
-
+    """``python -m paddleseg.train``."""
     arguments = ["--config", config, "--save_dir", save_dir, "--iters", iters, "--device", "cpu", "--seed", "1"]
-    arguments += ["--save_interval", "2", "--do_eval", "--resume_model", "auto"]
-    with paddle.utils.unique_name.guard():
-        tool.main(tool.parser().parse_args(arguments))
+    run_command("train", *arguments, "--save_interval", "2", "--do_eval", "--resume_model", "auto")
 
 
 def main(config, save_dir, *stops):
@@ -55,6 +54,9 @@ def main(config, save_dir, *stops):
     pathlib.Path(f"{save_dir}/losses_{rank}.json").write_text(json.dumps(losses))
     utils.convert_sync_batchnorm = convert
     command(config, f"{save_dir}/own", "2")
+    (patch,) = (patch for patch in PATCHES if patch.name == "one network evaluated")
+    assert patch.undo()
+    command(config, f"{save_dir}/unpatched", "2")
 
 
 if __name__ == "__main__":
@@ -63,28 +65,23 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def configs(tiny_images, tmp_path_factory):
-    """Configs of batch 2 and of batch 4; seven images are evaluated, which two processes cannot share evenly."""
+    """Configs of batch 2 and of batch 4. Two processes cannot share the seven images of the evaluation evenly."""
     folder = tmp_path_factory.mktemp("distributed")
     lines = pathlib.Path(tiny_images, "list.txt").read_text().splitlines(keepends=True)
     (folder / "seven.txt").write_text("".join(lines[1:]))
-    dataset = {"type": "Dataset", "dataset_root": tiny_images, "num_classes": 4}
-    transforms = [{"type": "RandomHorizontalFlip"}, {"type": "RandomDistort"}, {"type": "Normalize"}]
-    content = {
-        "iters": 5,
-        "train_dataset": {**dataset, "mode": "train", "train_path": f"{tiny_images}/list.txt"},
-        "val_dataset": {**dataset, "mode": "val", "val_path": str(folder / "seven.txt")},
-        "model": {"type": "RTFormer_Slim", "layer_nums": [1, 1, 1], "base_channels": 8, "head_channels": 8},
-        "optimizer": {"type": "SGD", "momentum": 0.9},
-        "lr_scheduler": {"type": "StepDecay", "learning_rate": 1e-4, "step_size": 2},
-        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},
-    }
-    content["train_dataset"]["transforms"] = transforms
-    content["val_dataset"]["transforms"] = transforms[-1:]
-    content["model"]["drop_path_rate"] = 0.0  # each process draws its own
     paths = {}
     for batch_size in (2, 4):
-        paths[batch_size] = str(folder / f"batch{batch_size}.yml")
-        pathlib.Path(paths[batch_size]).write_text(yaml.safe_dump({"batch_size": batch_size, **content}))
+        content = tiny_config(
+            tiny_images,
+            batch_size=batch_size,
+            iters=5,
+            transforms=[{"type": "RandomHorizontalFlip"}, {"type": "RandomDistort"}, {"type": "Normalize"}],
+            optimizer={"type": "SGD", "momentum": 0.9},
+            lr_scheduler={"type": "StepDecay", "learning_rate": 1e-4, "step_size": 2},
+        )
+        content["val_dataset"].update(val_path=str(folder / "seven.txt"), transforms=[{"type": "Normalize"}])
+        content["model"]["drop_path_rate"] = 0.0  # each process draws its own
+        paths[batch_size] = write_config(folder / f"batch{batch_size}.yml", content)
     return paths
 
 
@@ -92,8 +89,7 @@ def configs(tiny_images, tmp_path_factory):
 def one(configs, tmp_path_factory):
     """The folder in which one process has trained, with batch 4."""
     folder = tmp_path_factory.mktemp("one")
-    program = [sys.executable, __file__, configs[4], str(folder), "5"]
-    subprocess.run(program, check=True)
+    python(__file__, configs[4], folder, 5, check=True, **HELPERS)
     return folder
 
 
@@ -101,9 +97,8 @@ def one(configs, tmp_path_factory):
 def two(configs, tmp_path_factory):
     """The folder in which two processes have trained, with batch 2 each, and have resumed once."""
     folder = tmp_path_factory.mktemp("two")
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--devices", ""]
-    launch += ["--log_dir", str(folder / "log")]
-    subprocess.run([*launch, __file__, configs[2], str(folder), "3", "5"], check=True)
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--devices", "", "--log_dir", folder / "log"]
+    python(*launch, __file__, configs[2], folder, 3, 5, check=True, **HELPERS)
     return folder
 
 
@@ -111,22 +106,16 @@ def losses(folder, rank):
     return np.array(json.loads((folder / f"losses_{rank}.json").read_text()))
 
 
-def state(path):
-    return {key: np.asarray(value) for key, value in paddle.load(str(path)).items()}
-
-
 def test_losses(one, two):
     first, second = losses(two, 0), losses(two, 1)
     assert len(first) == len(losses(one, 0)) == 5
-    assert np.abs(first - second).min() > 0.01  # they have seen different images
+    assert np.abs(first - second).min() > 0.01  # the processes saw different images
     np.testing.assert_allclose((first + second) / 2, losses(one, 0), rtol=1e-5)
 
 
 def test_trained_parameters(one, two):
-    a, b = (state(folder / "iter_5" / "model.pdparams") for folder in (one, two))
-    assert a.keys() == b.keys()
-    for key in a:
-        np.testing.assert_allclose(a[key], b[key], rtol=1e-4, atol=1e-5, err_msg=key)
+    a, b = (load_arrays(folder / "iter_5" / "model.pdparams") for folder in (one, two))
+    assert_states_close(a, b, atol=1e-5)
 
 
 def test_checkpoints(two):
@@ -137,13 +126,21 @@ def test_checkpoints(two):
 
 def test_score_is_that_of_the_checkpoint(configs, two):
     builder = Builder(load_config(configs[2]))
-    model = builder.model
-    model.set_state_dict(paddle.load(str(two / "own" / "best_model" / "model.pdparams")))
-    expected = evaluate(model, builder.val_dataset, print_detail=False)[0]
-    assert checkpoints.best_score(str(two / "own"), "best_model", "iter_2") == (pytest.approx(expected, abs=1e-4), 2)
+
+    def scores(folder):
+        """The score that the run kept, and the checkpoint's."""
+        builder.model.set_state_dict(paddle.load(str(folder / "best_model" / "model.pdparams")))
+        score, iteration = checkpoints.best_score(str(folder), "best_model", "iter_2")
+        assert iteration == 2
+        return score, evaluate(builder.model, builder.val_dataset, print_detail=False)[0]
+
+    kept, expected = scores(two / "own")
+    assert kept == pytest.approx(expected, abs=1e-4)
+    kept, expected = scores(two / "unpatched")
+    assert abs(kept - expected) > 1e-3
 
 
-def test_processes_that_resume_from_different_iterations(monkeypatch):
+def test_resuming_from_different_iterations(monkeypatch):
     monkeypatch.setattr(paddle.distributed, "all_gather", lambda starts, start: starts.extend([start, start * 0]))
     with pytest.raises(InputError, match=r"same iteration, got \[2, 0\]; put --save_dir"):
         hooks.count_batches(types.SimpleNamespace(nranks=2), start_iter=2, iters=4)
