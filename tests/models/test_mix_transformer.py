@@ -9,7 +9,8 @@ from paddleseg.models.backbones import mix_transformer as paddleseg_mit
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models import mix_transformer
-from paddle_rtseg.models.mix_transformer import MixTransformer
+from paddle_rtseg.models.merging_schedule import parse_schedule
+from paddle_rtseg.models.mix_transformer import EfficientSelfAttention, MixTransformer
 from paddle_rtseg.weights import load_weights
 
 TINY = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1)}
@@ -156,6 +157,15 @@ def test_attention_in_pieces_gives_the_same_features(mode, piece):
 def test_attention_piece_is_shared_out_among_the_heads():
     model = create("B0", attention_piece=1000)
     assert [getattr(model, f"block{i}")[0].attn.max_scores_per_head for i in (1, 2, 3, 4)] == [1000, 500, 200, 125]
+
+
+def test_multiply_accumulates_of_attention_on_merged_tokens():
+    attention, x, size = EfficientSelfAttention(8, 2, 2, 1e-6, None), paddle.zeros([3, 96, 8]), (8, 12)
+    assert attention.macs((x, size), x) == 3 * 8 * 2 * 96 * 24  # scores and weighted sums of 96 queries and 24 keys
+    queries = {"q_mode": "bsm", "q_ratio": 0.6, "q_cell": 2}  # 57 of 96 merge; there are 24 destinations
+    keys_values = {"kv_mode": "n2d", "kv_stride": 2}  # 24 become 6
+    attention.merging = parse_schedule([{**queries, **keys_values}] * 4)[0]
+    assert attention.macs((x, size), x) == 3 * 8 * (2 * 39 * 6 + 2 * 96 * 24 + 24)
 
 
 def test_norm_eps_sets_every_norm_and_the_default_is_paddlesegs():
