@@ -32,8 +32,9 @@ from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_v
 from .macs import RESIZE_MACS
 from .resizing import average_to_grids, resize, resize_to_fixed
 
+# Channels and blocks of the four stages, stochastic depth of the last block, width of the LRHead that was published.
 # fmt: off
-VARIANTS = {  # of the four stages: channels         blocks                    last block's rate  width of LRHead
+VARIANTS = {
     "T":  {"dims": (48,   96, 240, 384), "depths": (2, 2,  6, 3), "drop_path": 0.1, "head_channels": 256},
     "S":  {"dims": (64,  128, 320, 512), "depths": (3, 3, 12, 3), "drop_path": 0.2, "head_channels": 384},
     "B":  {"dims": (80,  160, 400, 512), "depths": (4, 4, 15, 8), "drop_path": 0.4, "head_channels": 512},
@@ -419,5 +420,5 @@ def LRFormer_L(**overrides) -> LRFormer:
 
 @manager.BACKBONES.add_component
 def LRFormer_XL(**overrides) -> LRFormer:
-    """LRFormer-XL, published with a Mask2Former decoder only; ``overrides`` as for the others."""
+    """LRFormer-XL, published without an LRHead; ``overrides`` are any other arguments of :class:`LRFormer`."""
     return LRFormer(**{**VARIANTS["XL"], **overrides})

@@ -38,8 +38,9 @@ from .layers import (
 )
 from .merging_schedule import Bipartite, NoMerging, StageMerging, parse_schedule
 
+# Channels and blocks of the four stages.
 # fmt: off
-VARIANTS = {  # of the four stages: channels                    blocks
+VARIANTS = {
     "B0": {"embed_dims": (32,  64, 160, 256), "depths": (2, 2,  2, 2)},
     "B1": {"embed_dims": (64, 128, 320, 512), "depths": (2, 2,  2, 2)},
     "B2": {"embed_dims": (64, 128, 320, 512), "depths": (3, 4,  6, 3)},

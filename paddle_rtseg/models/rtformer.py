@@ -25,8 +25,9 @@ from .base import SegmentationModel
 from .layers import DropPath, spatial_size
 from .resizing import resize
 
+# As in PaddleSeg's configs for Cityscapes; on ADE20K, Slim has no second injection either.
 # fmt: off
-VARIANTS = {  # as PaddleSeg's configs have them; on ADE20K, Slim has no second injection either
+VARIANTS = {
     "Slim": {"base_channels": 32, "head_channels":  64, "use_injection": (True, True)},
     "Base": {"base_channels": 64, "head_channels": 128, "use_injection": (True, False)},
 }
