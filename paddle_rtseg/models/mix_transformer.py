@@ -52,7 +52,7 @@ VARIANTS = {
 
 
 class OverlapPatchEmbed(nn.Layer):
-    """Overlapping patches, "overlap patch merging" after the first stage: a strided convolution and a layer norm."""
+    """Overlapping patches: a strided convolution and a layer norm."""
 
     def __init__(self, in_channels: int, dim: int, kernel: int, stride: int, eps: float):
         super().__init__()
@@ -66,9 +66,9 @@ class OverlapPatchEmbed(nn.Layer):
 
 
 class EfficientSelfAttention(nn.Layer):
-    """Self-attention whose keys and values come from a spatially reduced map, on merged tokens if ``merging`` says so.
+    """Self-attention whose keys and values come from a spatially reduced map.
 
-    ``merging`` is the stage's; :meth:`MixTransformer.set_token_merging` replaces it.
+    ``merging`` is the stage's token merging; :meth:`MixTransformer.set_token_merging` replaces it.
 
     Args:
         dim: channels C.
