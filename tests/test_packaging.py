@@ -35,6 +35,7 @@ def build(kind, source, output):
 @pytest.fixture(scope="session")
 def source(tmp_path_factory):
     """A copy of what the package is built from, without leftovers of earlier builds."""
+    pytest.importorskip("pip", "22.3", "installing into another environment needs pip 22.3")
     setuptools = pytest.importorskip("setuptools")
     if int(setuptools.__version__.partition(".")[0]) < 77:
         pytest.skip(f"needs setuptools 77 or later, which the dev extra installs, got {setuptools.__version__}")

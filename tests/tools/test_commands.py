@@ -106,7 +106,7 @@ def test_misspelt_config(folder, change, words, command):
 @pytest.mark.parametrize(
     "path, content, words",
     [
-        ("none.yml", None, "'none.yml', which does not exist"),
+        ("none.yml", None, "'none.yml', which is neither"),
         ("text.yml", "batch_size: [1", "expected a YAML file"),
         ("base.yml", "_base_: nowhere.yml", "nowhere.yml"),
     ],
@@ -187,7 +187,7 @@ def test_status_and_sentence_on_the_command_line(folder, name):
     )
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert result.returncode == 2
-    assert errors == ["error: expected a config file, got 'none.yml', which does not exist; check --config"]
+    assert errors == ["error: expected a config file, got 'none.yml', which is neither; check --config"]
     assert "Traceback" not in result.stderr
 
 
