@@ -1,4 +1,4 @@
-"""The one exception of this package for what its user can put right; the stand-alone predictor has the same."""
+"""The exception for user errors, shared with the stand-alone predictor."""
 
 from rtseg_inference.errors import InputError
 

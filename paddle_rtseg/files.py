@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and knowing what was written; the stand-alone predictor has the code."""
+"""Atomic writing of files, and their checksums; the code is in the stand-alone predictor."""
 
 from rtseg_inference.files import atomic_path, make_folder, sha256
 

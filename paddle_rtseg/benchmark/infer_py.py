@@ -83,7 +83,7 @@ def their_predictor(path: str, folder: str):
 
 
 def their_mask(theirs, image: str):
-    """What infer.py does with one image, but for the drawing: (H, W) class ids."""
+    """What infer.py does with one image, except the drawing: (H, W) class ids."""
     predictor = theirs.predictor
     batch = theirs._preprocess(image)[None]
     source = predictor.get_input_handle(predictor.get_input_names()[0])

@@ -91,9 +91,9 @@ def features() -> Dict[str, str]:
 
 
 def plugin() -> Dict[str, str]:
-    """Whether PaddleSeg sees this package, and what was mended in it."""
+    """Whether this package registered with PaddleSeg, and the models that it registered."""
     off = os.environ.get("PADDLE_RTSEG_AUTOLOAD") == "0"
-    facts = {"PADDLE_RTSEG_AUTOLOAD": "0, switched off" if off else "on"}
+    facts = {"PADDLE_RTSEG_AUTOLOAD": "0, disabled" if off else "on"}
     try:
         import paddle_rtseg
 

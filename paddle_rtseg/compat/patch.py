@@ -1,11 +1,11 @@
 """How a patch is applied: as a diff of a few expressions, to one function, in place.
 
-Most of what is wrong is a missing cast in the middle of a long method. Writing the method anew would copy PaddleSeg
-and hide the change; a patch here is only the text that is wrong and the text that is right. The function's code
-object is replaced, not the function, so whoever imported it already has the mended one too.
+Most defects are a missing cast in the middle of a long method. A replacement for the method would copy PaddleSeg and
+hide the change, so a patch consists of the wrong text and the right text only. It replaces the function's code object,
+not the function, so modules that imported the function earlier are patched too.
 
-A patch looks at the source text and applies only where the wrong text stands: PaddleSeg's git checkouts all call
-themselves 0.0.0.dev0, so their version says nothing.
+A patch applies only if the source contains the wrong text: PaddleSeg's git checkouts all report version 0.0.0.dev0,
+so the version tells nothing.
 """
 
 import importlib
@@ -22,11 +22,11 @@ _in_place = set()
 
 @dataclass(frozen=True)
 class Patch:
-    """One mend of one function."""
+    """One correction of one function."""
 
     name: str
     #: What goes wrong without it.
-    mends: str
+    defect: str
     #: PaddleSeg versions whose source has the wrong text.
     paddleseg: str
     #: The function, as ``module:name`` or ``module:Class.name``.
@@ -41,7 +41,7 @@ class Patch:
     seen: str = "2026-11-21"
 
     def apply(self) -> bool:
-        """Mend the function if the defect is there and not mended yet; return whether it was."""
+        """Patch the function if it has the defect and is not patched yet; return whether it was patched now."""
         if self.name in _in_place or paddle_version() < self.paddle:
             return False
         function = _find(self.where)
@@ -52,7 +52,7 @@ class Patch:
         return True
 
     def undo(self) -> bool:
-        """Put the wrong texts back if :meth:`apply` has replaced them; return whether it had."""
+        """Restore the wrong texts if :meth:`apply` has replaced them; return whether it had."""
         if self.name not in _in_place:
             return False
         _in_place.remove(self.name)
@@ -68,7 +68,7 @@ def paddle_version() -> Tuple[int, int]:
 
 
 def _find(where: str) -> Optional[types.FunctionType]:
-    """The function that ``where`` names, or None where this PaddleSeg has no such thing."""
+    """The function that ``where`` names, or None if this PaddleSeg does not have it."""
     module_name, _, path = where.partition(":")
     try:
         found = importlib.import_module(module_name)
@@ -82,16 +82,15 @@ def _find(where: str) -> Optional[types.FunctionType]:
 
 
 def _rewrite(function: types.FunctionType, changes: Sequence[Tuple[str, str]]) -> bool:
-    """Replace texts in the source of ``function`` and give it the code that results; False if one is not there."""
+    """Replace texts in the source of ``function`` and use the resulting code; False if a text is missing."""
     source = inspect.getsource(function)
     if not all(old in source for old, _ in changes):
         return False
     for old, new in changes:
         source = source.replace(old, new)
-    # Tracebacks and `inspect` find the source that really runs under a name of its own in linecache, at the lines
-    # where PaddleSeg has it.
+    # Tracebacks and `inspect` find the patched source in linecache under a file name of its own, at PaddleSeg's lines.
     filename = (
-        f"<{function.__module__}.{function.__qualname__} mended by paddle_rtseg>"  # a comma would confuse Paddle 2.6
+        f"<{function.__module__}.{function.__qualname__} patched by paddle_rtseg>"  # a comma would confuse Paddle 2.6
     )
     lines_before = function.__code__.co_firstlineno - 1
     lines = ["\n"] * lines_before + source.splitlines(keepends=True)

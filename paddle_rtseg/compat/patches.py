@@ -1,9 +1,9 @@
 """What PaddleSeg gets wrong on current Paddle: one small, dated patch each.
 
-``PATCHES`` is the whole list. Each patch names what it mends and for which versions, and applies only where the
-wrong text stands in the installed PaddleSeg (:mod:`.patch`); PaddleSeg's develop branch has mended most of it.
+``PATCHES`` is the complete list. Each patch names the defect and the versions that have it, and applies only if the
+installed PaddleSeg contains the wrong text (:mod:`.patch`); PaddleSeg's develop branch has fixed most of them.
 
-Not here, because no patch can reach it or none is needed:
+Not listed, because no patch can reach them or none is needed:
 
 * RTFormer's export: our own RTFormer exports with a free batch.
 * PaddleSeg's deploy scripts lie outside its package: ``python -m paddle_rtseg.infer`` takes their place.
@@ -24,7 +24,7 @@ _TRAIN = "paddleseg.core.train:train"
 PATCHES = (
     Patch(
         name="cross-entropy types",
-        mends="CrossEntropyLoss, plain, weighted or distilling, multiplies integers by floats: TypeError",
+        defect="CrossEntropyLoss, plain, weighted or distilling, multiplies integers by floats: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
@@ -35,7 +35,7 @@ PATCHES = (
     ),
     Patch(
         name="cross-entropy weight over all pixels",
-        mends="CrossEntropyLoss with weight and avg_non_ignore=False takes the one-hot of ignored pixels: ValueError",
+        defect="CrossEntropyLoss with weight and avg_non_ignore=False takes the one-hot of ignored pixels: ValueError",
         paddleseg="2.9.0 and older; newer ones weigh all pixels alike in the average, and so does this",
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
         changes=[
@@ -47,7 +47,7 @@ PATCHES = (
     ),
     Patch(
         name="OHEM types",
-        mends="OhemCrossEntropyLoss adds an integer mask to probabilities, once more than min_kept pixels are valid: "
+        defect="OhemCrossEntropyLoss adds an integer mask to probabilities, once more than min_kept pixels are valid: "
         "TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
@@ -56,7 +56,7 @@ PATCHES = (
     ),
     Patch(
         name="OHEM edge types",
-        mends="OhemEdgeAttentionLoss does the same",
+        defect="OhemEdgeAttentionLoss does the same",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "ohem_edge_attention_loss:OhemEdgeAttentionLoss.forward",
@@ -64,7 +64,7 @@ PATCHES = (
     ),
     Patch(
         name="Dice labels",
-        mends="DiceLoss turns ignored pixels of the caller's labels into class 0, for every loss that follows",
+        defect="DiceLoss turns ignored pixels of the caller's labels into class 0, for every loss that follows",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_LOSSES + "dice_loss:DiceLoss.forward",
@@ -77,7 +77,7 @@ PATCHES = (
     ),
     Patch(
         name="RMI types",
-        mends="RMILoss multiplies floats by a boolean mask: TypeError",
+        defect="RMILoss multiplies floats by a boolean mask: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "rmi_loss:RMILoss.forward_sigmoid",
@@ -88,7 +88,7 @@ PATCHES = (
     ),
     Patch(
         name="DualTask types",
-        mends="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
+        defect="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "gscnn_dual_task_loss:DualTaskLoss.forward",
@@ -100,7 +100,7 @@ PATCHES = (
     ),
     Patch(
         name="RelaxBoundary types",
-        mends="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3, truncated to integers "
+        defect="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3, truncated to integers "
         "before, which leaves no gradient",
         paddleseg="2.9.0 and older",
         paddle=(2, 0),
@@ -113,7 +113,7 @@ PATCHES = (
     ),
     Patch(
         name="scalar areas",
-        mends="calculate_area joins scalars with concat: every evaluation ends in an error",
+        defect="calculate_area joins scalars with concat: every evaluation ends in an error",
         paddleseg="2.8.0 and older",
         where="paddleseg.utils.metrics:calculate_area",
         changes=[
@@ -124,14 +124,14 @@ PATCHES = (
     ),
     Patch(
         name="scalar losses in the log",
-        mends="train() indexes scalar losses: IndexError at its first log line",
+        defect="train() indexes scalar losses: IndexError at its first log line",
         paddleseg="2.8.0 and older",
         where=_TRAIN,
         changes=[("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]")],
     ),
     Patch(
         name="crop with a limit on one class",
-        mends="RandomPaddingCrop with category_max_ratio gives the labels for the image, or the image uncropped",
+        defect="RandomPaddingCrop with category_max_ratio gives the labels for the image, or the image uncropped",
         paddleseg="2.8.0 and older",
         paddle=(2, 0),
         where="paddleseg.transforms.transforms:RandomPaddingCrop.__call__",
@@ -142,7 +142,7 @@ PATCHES = (
     ),
     Patch(
         name="profiler",
-        mends="--profiler_options calls paddle.utils.profiler, which is gone: AttributeError",
+        defect="--profiler_options calls paddle.utils.profiler, which is gone: AttributeError",
         paddleseg="2.8.0 and older",
         where="paddleseg.utils.train_profiler:add_profiler_step",
         changes=[
@@ -153,7 +153,7 @@ PATCHES = (
     ),
     Patch(
         name="runs without a step",
-        mends="train() never ends with fewer images than a batch, and dies on an unbound name with nothing left to do",
+        defect="train() never ends with fewer images than a batch, and dies on an unbound name with nothing left to do",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -162,7 +162,7 @@ PATCHES = (
     ),
     Patch(
         name="bad data in train",
-        mends="a file that cannot be read makes train() wait for ever, or with workers end in 'Blocking queue is "
+        defect="a file that cannot be read makes train() wait for ever, or with workers end in 'Blocking queue is "
         "killed'; a label out of range is an error inside the loss, or on a GPU nothing at all",
         paddleseg="all, develop too",
         paddle=(2, 0),
@@ -172,7 +172,7 @@ PATCHES = (
     ),
     Patch(
         name="bad data in evaluate",
-        mends="the same in evaluate(), where a label out of range makes a wrong mIoU",
+        defect="the same in evaluate(), where a label out of range makes a wrong mIoU",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where="paddleseg.core.val:evaluate",
@@ -181,8 +181,8 @@ PATCHES = (
     ),
     Patch(
         name="compiled training",
-        mends="--to_static_training was made for whole graphs; Paddle has since compiled piece by piece, where a model "
-        "that asks for the place of a tensor fails",
+        defect="--to_static_training was made for whole graphs; Paddle has since compiled piece by piece, where a "
+        "model that asks for the place of a tensor fails",
         paddleseg="all, develop too",
         paddle=(2, 6),
         where=_TRAIN,
@@ -190,7 +190,7 @@ PATCHES = (
     ),
     Patch(
         name="whole checkpoints",
-        mends="train() writes checkpoints in place: one that is killed, or meets a full disk, leaves a broken one",
+        defect="train() writes checkpoints in place: one that is killed, or meets a full disk, leaves a broken one",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -214,7 +214,7 @@ PATCHES = (
     ),
     Patch(
         name="the best model's score, kept",
-        mends="train() does not keep the score of best_model, so that a resumed run cannot know it",
+        defect="train() does not keep the score of best_model, so that a resumed run cannot know it",
         paddleseg="2.9.0 and older",
         paddle=(2, 0),
         where=_TRAIN,
@@ -234,7 +234,7 @@ PATCHES = (
     ),
     Patch(
         name="the best model's score, resumed",
-        mends="a resumed train() forgets the best score: whatever comes first replaces best_model",
+        defect="a resumed train() forgets the best score: whatever comes first replaces best_model",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -252,7 +252,7 @@ PATCHES = (
     ),
     Patch(
         name="EMA, resumed",
-        mends="a resumed train() forgets the averaged parameters and starts from the model's",
+        defect="a resumed train() forgets the averaged parameters and starts from the model's",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -261,7 +261,7 @@ PATCHES = (
     ),
     Patch(
         name="pruning, resumed",
-        mends="a resumed train() forgets the checkpoints before it, which keep_checkpoint_max then never removes",
+        defect="a resumed train() forgets the checkpoints before it, which keep_checkpoint_max then never removes",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -270,7 +270,8 @@ PATCHES = (
     ),
     Patch(
         name="samples and random numbers, resumed",
-        mends="a resumed train() begins its first pass through the data anew, with the random numbers of the start",
+        defect="a resumed train() starts its first pass through the data from the beginning, with the initial random "
+        "numbers",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -282,7 +283,7 @@ PATCHES = (
     ),
     Patch(
         name="one network evaluated",
-        mends="on the CPU each process has BatchNorm statistics of its own: the mIoU is that of no checkpoint",
+        defect="on the CPU each process has BatchNorm statistics of its own: the mIoU is that of no checkpoint",
         paddleseg="all, develop too",
         paddle=(2, 0),
         where=_TRAIN,
@@ -291,8 +292,8 @@ PATCHES = (
     ),
     Patch(
         name="several processes with protobuf 7",
-        mends="Paddle 2.6 asks protobuf for a label that version 7 does not have: AttributeError before the first step",
-        paddleseg="any; the mistake is Paddle's, mended in 3.3",
+        defect="Paddle 2.6 asks protobuf for a label that version 7 lacks: AttributeError before the first step",
+        paddleseg="any; the mistake is Paddle's, fixed in 3.3",
         paddle=(2, 0),
         where="paddle.distributed.fleet.base.distributed_strategy:get_msg_dict",
         changes=[("f.label == google.protobuf.descriptor.FieldDescriptor.LABEL_REPEATED", "is_repeated(f)")],
@@ -300,7 +301,7 @@ PATCHES = (
     ),
     Patch(
         name="deploy.yaml, written",
-        mends="export() names model.pdmodel where Paddle 3 writes model.json",
+        defect="export() names model.pdmodel where Paddle 3 writes model.json",
         paddleseg="develop",
         paddle=(3, 0),
         where="paddleseg.core.export:export",
@@ -314,7 +315,7 @@ PATCHES = (
     ),
     Patch(
         name="deploy.yaml, read",
-        mends="DeployConfig believes a deploy.yaml that names model.pdmodel where Paddle 3 wrote model.json",
+        defect="DeployConfig believes a deploy.yaml that names model.pdmodel where Paddle 3 wrote model.json",
         paddleseg="all, develop too",
         paddle=(3, 0),
         where="paddleseg.deploy.infer:DeployConfig.model",
@@ -325,5 +326,5 @@ PATCHES = (
 
 
 def apply() -> List[str]:
-    """Mend what the installed PaddleSeg and Paddle need; return the names of the patches that this call applied."""
+    """Apply the patches that the installed PaddleSeg and Paddle need; return the names of those applied now."""
     return [patch.name for patch in PATCHES if patch.apply()]

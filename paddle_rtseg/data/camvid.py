@@ -42,7 +42,7 @@ class CamVid(Dataset):
     def __init__(self, transforms, dataset_root, mode="train", edge=False):
         mode = mode.lower()
         if mode not in MODES:
-            raise InputError(f"CamVid expects a mode of {', '.join(MODES)}, got {mode!r}; mend the config")
+            raise InputError(f"CamVid expects a mode of {', '.join(MODES)}, got {mode!r}; correct the config")
         file_list = os.path.join(dataset_root, mode + ".txt")
         if not os.path.isfile(file_list) or os.path.getsize(file_list) == 0:
             raise InputError(

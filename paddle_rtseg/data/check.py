@@ -75,7 +75,7 @@ def read_pair(dataset, index: int) -> Tuple[np.ndarray, np.ndarray]:
     if label.shape != image.shape[:2]:
         raise InputError(
             f"expected {label_path!r} to have its image's {image.shape[1]} x {image.shape[0]} pixels, "
-            f"got {label.shape[1]} x {label.shape[0]}; mend the label"
+            f"got {label.shape[1]} x {label.shape[0]}; correct the label"
         )
     return image, label
 
@@ -89,7 +89,7 @@ def range_defect(label: np.ndarray, dataset, path: str) -> Optional[str]:
     listed = ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
     return (
         f"expected labels of 0 to {dataset.num_classes - 1} or {dataset.ignore_index} in {path!r}, got {listed}; "
-        "mend the label, or set num_classes and ignore_index to what it has"
+        "correct the label, or set num_classes and ignore_index to match it"
     )
 
 
@@ -129,7 +129,7 @@ def _read_label(path: str) -> np.ndarray:
 
 
 def _check_file(path: str) -> None:
-    """Refuse a file that is not there, or ends too early: OpenCV fills up what is missing without a word."""
+    """Reject a file that is missing or truncated: OpenCV silently fills the missing part."""
     try:
         with open(path, "rb") as f:
             start = f.read(8)

@@ -70,7 +70,7 @@ def confusion_matrix(labels: np.ndarray, masks: np.ndarray, num_classes: int, ig
         InputError: shapes differ, or a value is out of range.
     """
     if labels.shape != masks.shape:
-        raise InputError(f"expected a mask of the label's size {labels.shape}, got {masks.shape}; predict it anew")
+        raise InputError(f"expected a mask of the label's size {labels.shape}, got {masks.shape}; predict it again")
     valid = labels != ignore_index
     pairs = labels[valid].astype(np.int64), masks[valid].astype(np.int64)
     for values, what in zip(pairs, ("label", "mask")):

@@ -24,7 +24,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def add_weights(parser: argparse.ArgumentParser, **options: Any) -> None:
     """The trained weights that a command uses."""
-    meaning = "weights: .pdparams, .safetensors, or the name of some that come along, such as rtformer_slim_camvid"
+    meaning = "weights: .pdparams, .safetensors, or the name of bundled weights, such as rtformer_slim_camvid"
     parser.add_argument("--model_path", metavar="FILE", help=meaning, **options)
 
 

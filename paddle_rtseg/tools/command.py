@@ -12,8 +12,8 @@ from ..errors import InputError
 def run(parser: Callable[[], argparse.ArgumentParser], main: Callable[[argparse.Namespace], Optional[int]]) -> None:
     """Parse the command line, set up the CPU, run ``main`` and exit.
 
-    The status is what ``main`` returns (None means 0); 2 with one sentence on stderr for what the user can put
-    right; 130 after Ctrl-C.
+    The exit status is what ``main`` returns (None means 0), 2 with one sentence on stderr for user errors, or 130 after
+    Ctrl-C.
     """
     args = parser().parse_args()
     configure()  # before main imports paddle

@@ -23,7 +23,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--resume_model",
         metavar="DIR",
-        help="checkpoint to go on from, such as output/iter_1000; auto: the last whole one in save_dir, if any",
+        help="checkpoint to resume from, such as output/iter_1000; auto: the last complete one in save_dir, if any",
     )
     p.add_argument(
         "--precision",

@@ -69,7 +69,7 @@ def save(state: Any, path: str) -> None:
     """``paddle.save``, but the file at ``path`` is replaced as a whole or stays as it was.
 
     Raises:
-        InputError: it cannot be written; the message names the last whole checkpoint.
+        InputError: it cannot be written; the message names the last complete checkpoint.
     """
     import paddle
 
@@ -92,7 +92,7 @@ def save_score(folder: str, mean_iou: float, iteration: int) -> None:
 
 
 def best_score(save_dir: str, name: str, resume_model: Optional[str]) -> Tuple[float, int]:
-    """mIoU and iteration of the best model so far, ``name`` in ``save_dir``; (-1.0, -1) for a run that starts anew."""
+    """mIoU and iteration of the best model so far, ``name`` in ``save_dir``; (-1.0, -1) for a new run."""
     import paddle
 
     path = _score_file(os.path.join(save_dir, name))
@@ -103,7 +103,7 @@ def best_score(save_dir: str, name: str, resume_model: Optional[str]) -> Tuple[f
 
 
 def resume_ema(ema_model, model, resume_model: Optional[str]) -> None:
-    """Start the averaged parameters from the checkpoint, or from ``model`` where there is none."""
+    """Start the averaged parameters from the checkpoint, or from ``model`` if it has none."""
     import paddle
     from paddleseg.utils import init_ema_params
 
@@ -159,7 +159,7 @@ def _defect(path: str) -> Optional[str]:
 
 def _advice(save_dir: str) -> str:
     latest = latest_whole_checkpoint(save_dir)
-    return f"resume with --resume_model {latest}" if latest else "start anew without --resume_model"
+    return f"resume with --resume_model {latest}" if latest else "start again without --resume_model"
 
 
 def _score_file(folder: str) -> str:

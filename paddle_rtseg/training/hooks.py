@@ -1,4 +1,4 @@
-"""What mended functions call: the profiler, the checks before the first step, evaluation, the exported program."""
+"""What patched functions call: the profiler, the checks before the first step, evaluation, the exported program."""
 
 import os
 

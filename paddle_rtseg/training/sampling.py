@@ -1,8 +1,8 @@
 """The order of training samples and the random numbers of a run, as functions of its seed and of the iteration.
 
-A resumed run of PaddleSeg begins its first pass anew and draws the random numbers that the run began with. Here it
-goes on where the run before it stopped: with the same seed it is the run that was never stopped. What is drawn for a
-sample does not depend on the number of processes either.
+A resumed run of PaddleSeg starts its first pass from the beginning and draws the random numbers with which the run
+began. Here it continues where the previous run stopped: with the same seed, it gives bit-identical results. The random
+numbers of a sample do not depend on the number of processes either.
 """
 
 import itertools

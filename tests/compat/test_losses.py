@@ -1,4 +1,4 @@
-"""Each loss as PaddleSeg has it fails where its patch says so; mended, it is what NumPy computes."""
+"""Each unpatched loss of PaddleSeg fails as its patch states; patched, it equals what NumPy computes."""
 
 import numpy as np
 import paddle

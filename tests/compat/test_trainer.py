@@ -1,4 +1,4 @@
-"""What is mended in train(): its log, runs without a step, bad data, and what a resumed run remembers."""
+"""The patches of train(): its log, runs without a step, bad data, and the state of a resumed run."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""Every model of ours gives, exported in every form and on every CPU backend, what it gives in training."""
+"""Every model, exported in every format and on every CPU backend, gives the output that it has in training."""
 
 import paddle
 import pytest

@@ -1,4 +1,4 @@
-"""What the user can put right ends with one sentence, a status of its own and nothing half-written."""
+"""User errors end with one sentence, exit status 2 and no partial output."""
 
 import importlib
 import os

@@ -135,5 +135,5 @@ def test_what_is_no_checkpoint_is_refused(save_dir):
 
 def test_no_checkpoint_at_all(tmp_path):
     assert checkpoints.latest_whole_checkpoint(str(tmp_path / "nothing")) is None
-    with pytest.raises(InputError, match="start anew without --resume_model"):
+    with pytest.raises(InputError, match="start again without --resume_model"):
         checkpoints.check_whole(str(tmp_path / "nothing" / "iter_2"))

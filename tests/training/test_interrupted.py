@@ -2,7 +2,7 @@
 
 Also the program that does so: ``python test_interrupted.py CONFIG SAVE_DIR SEED KILLS`` kills the training command with
 SIGKILL, KILLS times, at moments drawn from SEED, and at last lets it end. Every attempt is a fork of this process,
-which has imported Paddle and done nothing else, since starting Python anew takes seconds.
+which has imported Paddle and done nothing else, because starting Python again takes seconds.
 """
 
 import os
