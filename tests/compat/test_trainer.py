@@ -1,4 +1,4 @@
-"""The patches of train(): its log, runs without a step, bad data, and the state of a resumed run."""
+"""Patches of train(): its log, runs without a step, bad data, and what a resumed run restores."""
 
 import itertools
 import os
@@ -10,6 +10,7 @@ import numpy as np
 import paddle
 import pytest
 import tiny_training
+from comparing import assert_states_close, load_arrays
 from paddleseg.core import evaluate
 
 from paddle_rtseg.errors import InputError
@@ -27,16 +28,6 @@ def no_sleep(monkeypatch):
 def run(tiny_images, tmp_path):
     """Train in ``tmp_path``."""
     return lambda iters, **settings: tiny_training.run(tiny_images, tmp_path, iters, **settings)
-
-
-def state(path):
-    return {key: np.asarray(value) for key, value in paddle.load(str(path)).items()}
-
-
-def assert_equal_states(a, b):
-    assert a.keys() == b.keys()
-    for key in a:
-        np.testing.assert_allclose(a[key], b[key], rtol=1e-4, atol=1e-6, err_msg=key)
 
 
 def test_log_of_scalar_losses(without, run, capsys):
@@ -63,7 +54,7 @@ def test_fewer_images_than_a_batch(without, run, monkeypatch):
 
 
 class PlacedNet(tiny_training.PixelNet):
-    """Asks for the place of a tensor, as a model may that has a faster way on the CPU."""
+    """Asks where a tensor is, as a network with a fast path for the CPU may."""
 
     def forward(self, x):
         x = self.head(x)
@@ -77,12 +68,12 @@ def test_compiled_training(without, run, tmp_path):
     with without("compiled training"), pytest.raises((UnboundLocalError, RuntimeError)):
         run(2, **settings)
     run(2, **settings)
-    compiled = state(tmp_path / "iter_2/model.pdparams")
+    compiled = load_arrays(tmp_path / "iter_2/model.pdparams")
     run(2, network=PlacedNet)
-    assert_equal_states(compiled, state(tmp_path / "iter_2/model.pdparams"))
+    assert_states_close(compiled, load_arrays(tmp_path / "iter_2/model.pdparams"))
 
 
-def test_nothing_left_to_do(without, run, tmp_path):
+def test_no_iterations_left(without, run, tmp_path):
     run(2)
     resume = str(tmp_path / "iter_2")
     with without("runs without a step"), pytest.raises(UnboundLocalError):
@@ -91,36 +82,39 @@ def test_nothing_left_to_do(without, run, tmp_path):
         run(2, resume_model=resume)
 
 
-def test_resumed_run_equals_one_that_was_not_stopped(without, run, tmp_path):
+def test_resumed_run_equals_an_uninterrupted_one(without, run, tmp_path):
     settings = {"batch_size": 3, "save_interval": 3}  # two batches in a pass: the stop is in the middle of the second
     run(5, **settings)
-    whole = state(tmp_path / "iter_5/model.pdparams")
+    whole = load_arrays(tmp_path / "iter_5/model.pdparams")
     with without("samples and random numbers, resumed"):
         run(5, resume_model=str(tmp_path / "iter_3"), **settings)
     with pytest.raises(AssertionError):
-        assert_equal_states(state(tmp_path / "iter_5/model.pdparams"), whole)
+        assert_states_close(load_arrays(tmp_path / "iter_5/model.pdparams"), whole)
     run(5, resume_model=str(tmp_path / "iter_3"), **settings)
-    assert_equal_states(state(tmp_path / "iter_5/model.pdparams"), whole)
+    assert_states_close(load_arrays(tmp_path / "iter_5/model.pdparams"), whole)
 
 
-def test_ema_is_resumed(without, run, tmp_path):
+def test_resumed_ema(without, run, tmp_path):
     run(4, use_ema=True)
-    whole = state(tmp_path / "iter_4/ema_model.pdparams")
+    whole = load_arrays(tmp_path / "iter_4/ema_model.pdparams")
     with without("EMA, resumed"):
         run(4, use_ema=True, resume_model=str(tmp_path / "iter_2"))
     with pytest.raises(AssertionError):
-        assert_equal_states(state(tmp_path / "iter_4/ema_model.pdparams"), whole)
+        assert_states_close(load_arrays(tmp_path / "iter_4/ema_model.pdparams"), whole)
     run(4, use_ema=True, resume_model=str(tmp_path / "iter_2"))
-    assert_equal_states(state(tmp_path / "iter_4/ema_model.pdparams"), whole)
+    assert_states_close(load_arrays(tmp_path / "iter_4/ema_model.pdparams"), whole)
 
 
-def test_ema_starts_from_a_checkpoint_that_has_none(run, tmp_path):
+def test_ema_from_a_checkpoint_without_one(run, tmp_path):
     run(2)
     run(3, use_ema=True, resume_model=str(tmp_path / "iter_2"))
-    assert state(tmp_path / "iter_3/ema_model.pdparams").keys() == state(tmp_path / "iter_3/model.pdparams").keys()
+    assert (
+        load_arrays(tmp_path / "iter_3/ema_model.pdparams").keys()
+        == load_arrays(tmp_path / "iter_3/model.pdparams").keys()
+    )
 
 
-def test_best_score_is_kept(without, run, tiny_images, tmp_path):
+def test_best_score(without, run, tiny_images, tmp_path):
     with without("the best model's score, kept"):
         run(2, evaluate=True)
     assert checkpoints.best_score(str(tmp_path), "best_model", "iter_2") == (-1, -1)
@@ -136,17 +130,17 @@ def test_best_score_is_kept(without, run, tiny_images, tmp_path):
 def test_best_model_survives_a_resumed_run(without, run, tmp_path, name):
     run(2, evaluate=True, use_ema=True)
     file = tmp_path / name / os.listdir(tmp_path / name)[0].replace(".pdstates", ".pdparams")
-    file.write_bytes(b"a model that nothing beats")
+    file.write_bytes(b"a model that cannot be beaten")
     checkpoints.save_score(str(tmp_path / name), 1.0, 1)
     resume = str(tmp_path / "iter_2")
     run(3, evaluate=True, use_ema=True, resume_model=resume)
-    assert file.read_bytes() == b"a model that nothing beats"
+    assert file.read_bytes() == b"a model that cannot be beaten"
     with without("the best model's score, resumed"):
         run(3, evaluate=True, use_ema=True, resume_model=resume)
-    assert file.read_bytes() != b"a model that nothing beats"
+    assert file.read_bytes() != b"a model that cannot be beaten"
 
 
-def test_pruning_goes_on_in_a_resumed_run(without, run, tmp_path):
+def test_resumed_run_keeps_pruning(without, run, tmp_path):
     def kept():
         return sorted(name for name in os.listdir(tmp_path) if name.startswith("iter_"))
 
@@ -160,7 +154,7 @@ def test_pruning_goes_on_in_a_resumed_run(without, run, tmp_path):
     assert kept()[-2:] == ["iter_6", "iter_7"] and len(kept()) == 4
 
 
-def test_a_checkpoint_that_the_user_removed_is_not_missed(run, tmp_path, monkeypatch):
+def test_checkpoint_removed_by_the_user(run, tmp_path, monkeypatch):
     publish = checkpoints.publish
 
     def publish_and_lose(partial):
@@ -212,13 +206,13 @@ def write_text(path):
         ("label3.png", write_stray_label, "expected labels of 0 to 3 or 255 in .*label3.png', got 4, 77"),
     ],
 )
-def test_bad_data_ends_training_in_a_sentence(broken, tmp_path, name, change, sentence, workers):
+def test_bad_data_ends_training(broken, tmp_path, name, change, sentence, workers):
     root = broken(name, change)
     with pytest.raises(InputError, match=sentence):
         tiny_training.run(root, tmp_path, iters=1, num_workers=workers)
 
 
-def test_label_out_of_range_ends_training_inside_the_loss_without_the_patch(without, broken, tmp_path):
+def test_label_out_of_range_without_the_patch(without, broken, tmp_path):
     root = broken("label3.png", write_stray_label)
     with without("bad data in train"), pytest.raises(IndexError) as error:
         tiny_training.run(root, tmp_path, iters=1)
@@ -226,7 +220,7 @@ def test_label_out_of_range_ends_training_inside_the_loss_without_the_patch(with
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_images_of_two_sizes_end_training_in_a_sentence(broken, tmp_path, workers):
+def test_images_of_two_sizes(broken, tmp_path, workers):
     def enlarge(path):
         cv2.imwrite(path, np.zeros((70, 64, 3), np.uint8))
         cv2.imwrite(path.replace("image3", "label3"), np.zeros((70, 64), np.uint8))
@@ -236,7 +230,7 @@ def test_images_of_two_sizes_end_training_in_a_sentence(broken, tmp_path, worker
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_other_errors_of_a_dataset_are_shown(tiny_images, workers):
+def test_other_errors_of_a_dataset(tiny_images, workers):
     data = tiny_training.dataset(tiny_images, "train")
     data.transforms.transforms.append(lambda sample: 1 / 0)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):

@@ -8,9 +8,12 @@ import paddle
 import yaml
 from tiny_models import TINY_RTFORMER
 
+#: The network of a tiny config, without its classes.
+TRAINED = {"type": "RTFormer_Slim", **TINY_RTFORMER, "layer_nums": [1, 1, 1]}
+
 
 def tiny_config(root: Any, num_classes: int = 4, **parts: Any) -> Dict[str, Any]:
-    """A complete config: a tiny RTFormer on the images and labels that ``list.txt`` in the folder ``root`` names.
+    """A complete config: a tiny RTFormer for the images and labels that ``list.txt`` in the folder ``root`` names.
 
     ``parts`` replace top-level keys; ``transforms`` is short for that of both datasets.
     """
@@ -26,7 +29,7 @@ def tiny_config(root: Any, num_classes: int = 4, **parts: Any) -> Dict[str, Any]
         "iters": 1,
         "train_dataset": {**dataset, "mode": "train", "train_path": f"{root}/list.txt"},
         "val_dataset": {**dataset, "mode": "val", "val_path": f"{root}/list.txt"},
-        "model": {"type": "RTFormer_Slim", "num_classes": num_classes, **TINY_RTFORMER},
+        "model": {**TRAINED, "num_classes": num_classes},
         "optimizer": {"type": "SGD"},
         "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01},
         "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},

@@ -1,16 +1,19 @@
-"""User errors end with one sentence, exit status 2 and no partial output."""
+"""User errors print one line, exit with status 2 and leave no file behind."""
 
-import importlib
+import argparse
 import os
-import subprocess
 import sys
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 import yaml
+from processes import python
 from rtseg_inference import processor
+from tiny_configs import TRAINED, run_command, tiny_config, write_config
 
+import paddle_rtseg
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools.command import run
 
@@ -23,51 +26,24 @@ def folder(tmp_path, monkeypatch):
     cv2.imwrite("image.png", random.integers(0, 255, (64, 96, 3), np.uint8))
     cv2.imwrite("label.png", random.integers(0, 3, (64, 96), np.uint8))
     (tmp_path / "list.txt").write_text("image.png label.png\n")
-    dataset = {
-        "type": "Dataset",
-        "dataset_root": str(tmp_path),
-        "num_classes": 3,
-        "transforms": [{"type": "Normalize"}],
-    }
-    write_config(
-        "config.yml",
-        batch_size=1,
-        iters=1,
-        train_dataset={**dataset, "mode": "train", "train_path": str(tmp_path / "list.txt")},
-        val_dataset={**dataset, "mode": "val", "val_path": str(tmp_path / "list.txt")},
-        model={"type": "RTFormer_Slim", "num_classes": 3, "base_channels": 8, "head_channels": 8, "spp_channels": 8},
-        optimizer={"type": "SGD"},
-        lr_scheduler={"type": "PolynomialDecay", "learning_rate": 0.01},
-        loss={"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},
-    )
+    write_config("config.yml", tiny_config(tmp_path, num_classes=3))
     return tmp_path
-
-
-def write_config(path, **content):
-    with open(path, "w") as f:
-        yaml.safe_dump(content, f)
 
 
 def change_config(change):
     with open("config.yml") as f:
         content = yaml.safe_load(f)
     change(content)
-    write_config("config.yml", **content)
+    write_config("config.yml", content)
 
 
 def call(command, *arguments):
-    tool = importlib.import_module(f"paddle_rtseg.tools.{command}")
-    return tool.main(tool.parser().parse_args(["--device", "cpu", *arguments]))
+    return run_command(command, "--device", "cpu", *arguments)
 
 
 def save_weights(path, **changes):
-    import paddle
-
-    import paddle_rtseg
-
-    sizes = {"base_channels": 8, "head_channels": 8, "spp_channels": 8, **changes}
-    model = paddle_rtseg.create_model("RTFormer_Slim", num_classes=3, **sizes)
-    paddle.save(model.state_dict(), path)
+    arguments = {**TRAINED, "num_classes": 3, **changes}
+    paddle.save(paddle_rtseg.create_model(arguments.pop("type"), **arguments).state_dict(), path)
 
 
 def rename_model(content):
@@ -111,31 +87,31 @@ def test_misspelt_config(folder, change, words, command):
         ("base.yml", "_base_: nowhere.yml", "nowhere.yml"),
     ],
 )
-def test_config_that_cannot_be_read(folder, path, content, words):
+def test_unreadable_config(folder, path, content, words):
     if content:
         (folder / path).write_text(content)
     with pytest.raises(InputError, match=words):
         call("train", "--config", path)
 
 
-def test_a_config_is_asked_for(folder):
+def test_missing_config(folder):
     with pytest.raises(InputError, match="--config"):
         call("train")
 
 
-def test_val_and_predict_want_weights(folder):
+def test_missing_weights(folder):
     for command, arguments in {"val": [], "predict": ["--image_path", "image.png"]}.items():
         with pytest.raises(InputError, match="--model_path"):
             call(command, "--config", "config.yml", *arguments)
 
 
-def test_weights_of_another_model(folder):
+def test_weights_of_a_different_model(folder):
     save_weights("other.pdparams", base_channels=16)
     with pytest.raises(InputError, match=r"conv1\.0\.weight"):
         call("val", "--config", "config.yml", "--model_path", "other.pdparams")
 
 
-def test_images_that_are_missing_unreadable_or_too_small(folder):
+def test_bad_images(folder):
     save_weights("weights.pdparams")
     (folder / "broken.png").write_bytes(b"no image")
     cv2.imwrite("small.png", np.zeros((16, 64, 3), np.uint8))
@@ -152,48 +128,41 @@ def test_images_that_are_missing_unreadable_or_too_small(folder):
     assert cv2.imread("result/pseudo_color_prediction/image.png").shape == (64, 96, 3)
 
 
-def test_folders_that_cannot_be_written(folder):
+def test_unwritable_folder(folder):
     (folder / "file").write_text("in the way")
     with pytest.raises(InputError, match="expected a folder that can be written, got 'file/output'"):
         call("train", "--config", "config.yml", "--save_dir", "file/output")
 
 
 def test_missing_gpu(folder):
-    import paddle
-
     if paddle.is_compiled_with_cuda():
         pytest.skip("this Paddle can use a GPU")
-    tool = importlib.import_module("paddle_rtseg.tools.train")
     with pytest.raises(InputError, match=r"device 'gpu' is not available: .*--device cpu"):
-        tool.main(tool.parser().parse_args(["--config", "config.yml", "--device", "gpu"]))
+        run_command("train", "--config", "config.yml", "--device", "gpu")
 
 
-def test_bf16_on_a_processor_without_it(folder, monkeypatch):
+def test_bf16_without_avx512(folder, monkeypatch):
     monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx2"}))
     with pytest.raises(InputError, match="expected a processor with AVX-512 for bf16"):
         call("train", "--config", "config.yml", "--precision", "bf16")
     assert not (folder / "output").exists()
 
 
-def test_sliding_windows_want_their_size(folder):
+def test_sliding_windows_without_stride(folder):
     with pytest.raises(InputError, match="--crop_size W H and --stride W H"):
         call("val", "--config", "config.yml", "--is_slide", "--crop_size", "64", "64")
 
 
 @pytest.mark.parametrize("name", ["paddleseg", "paddle_rtseg"])
-def test_status_and_sentence_on_the_command_line(folder, name):
-    result = subprocess.run(
-        [sys.executable, "-m", f"{name}.train", "--config", "none.yml"], capture_output=True, text=True, timeout=120
-    )
+def test_status_and_message(folder, name):
+    result = python("-m", f"{name}.train", "--config", "none.yml")
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert result.returncode == 2
     assert errors == ["error: expected a config file, got 'none.yml', which is neither; check --config"]
     assert "Traceback" not in result.stderr
 
 
-def test_a_defect_of_ours_keeps_its_traceback(monkeypatch):
-    import argparse
-
+def test_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["x"])
     with pytest.raises(ZeroDivisionError):
         run(argparse.ArgumentParser, lambda args: 1 / 0)

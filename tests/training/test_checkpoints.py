@@ -1,17 +1,16 @@
-"""A run that is killed, or meets a full disk, leaves its last checkpoint whole; and what is not whole is refused."""
+"""A run that is killed or fills the disk leaves its last checkpoint intact; damaged checkpoints are refused."""
 
 import contextlib
 import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import paddle
 import pytest
 import tiny_training
+from processes import python
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training import checkpoints
@@ -21,7 +20,7 @@ FILES = ["model.pdparams", "model.pdopt"]
 
 @pytest.fixture
 def save_dir(tmp_path):
-    """Whole checkpoints iter_2 and iter_10 in the folder "out"."""
+    """The intact checkpoints iter_2 and iter_10 in the folder "out"."""
     for n in (2, 10):
         for name in FILES:
             checkpoints.save({"n": np.full(1000, n)}, str(tmp_path / "out" / f"iter_{n}" / name))
@@ -29,10 +28,9 @@ def save_dir(tmp_path):
 
 
 @pytest.mark.parametrize("name", [*FILES, "ema_model.pdparams"])
-def test_killed_run_resumes_from_its_last_whole_checkpoint(tiny_images, tmp_path, name):
+def test_killed_run_resumes_from_its_last_checkpoint(tiny_images, tmp_path, name):
     out = str(tmp_path / "out")
-    status = subprocess.run([sys.executable, tiny_training.__file__, tiny_images, out, name]).returncode
-    assert status == -signal.SIGKILL
+    assert python(tiny_training.__file__, tiny_images, out, name).returncode == -signal.SIGKILL
     last = checkpoints.latest_whole_checkpoint(out)
     assert last == os.path.join(out, "iter_2")
     assert not os.path.exists(os.path.join(out, "iter_4"))
@@ -42,8 +40,8 @@ def test_killed_run_resumes_from_its_last_whole_checkpoint(tiny_images, tmp_path
 
 
 def test_killed_run_without_the_patch_leaves_a_broken_checkpoint(tiny_images, tmp_path):
-    command = [sys.executable, tiny_training.__file__, tiny_images, str(tmp_path), "model.pdopt", "whole checkpoints"]
-    assert subprocess.run(command).returncode == -signal.SIGKILL
+    done = python(tiny_training.__file__, tiny_images, tmp_path, "model.pdopt", "whole checkpoints")
+    assert done.returncode == -signal.SIGKILL
     with pytest.raises(Exception):  # noqa: B017  whatever reading half a pickle raises
         paddle.load(str(tmp_path / "iter_4/model.pdopt"))
     with pytest.raises(InputError, match=r"model.pdopt is cut short.*--resume_model .*iter_2"):
@@ -52,7 +50,7 @@ def test_killed_run_without_the_patch_leaves_a_broken_checkpoint(tiny_images, tm
 
 @contextlib.contextmanager
 def full_disk():
-    """No file of this process can grow beyond 4 kB; not a fixture, since the log of the tests may be one."""
+    """No file of this process can grow beyond 4 kB. Not a fixture, because the log of the tests may be such a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
@@ -61,7 +59,7 @@ def full_disk():
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_full_disk_leaves_the_file_before(save_dir):
+def test_full_disk_keeps_the_old_file(save_dir):
     path = save_dir / "iter_10" / "model.pdparams"
     before = path.read_bytes()
     match = r"model.pdparams .*make room.*--resume_model .*iter_10"
@@ -71,7 +69,7 @@ def test_full_disk_leaves_the_file_before(save_dir):
     assert sorted(os.listdir(save_dir / "iter_10")) == sorted(FILES)
 
 
-def test_full_disk_leaves_no_half_a_checkpoint(save_dir):
+def test_full_disk_leaves_no_partial_checkpoint(save_dir):
     partial = checkpoints.begin(str(save_dir / "iter_12"))
     checkpoints.save({"n": np.zeros(10)}, os.path.join(partial, "model.pdparams"))
     with pytest.raises(InputError, match=r"--resume_model .*iter_10"), full_disk():
@@ -79,7 +77,7 @@ def test_full_disk_leaves_no_half_a_checkpoint(save_dir):
     assert sorted(os.listdir(save_dir)) == ["iter_10", "iter_2"]
 
 
-def test_checkpoint_has_its_name_only_when_finished_and_replaces_the_one_before(save_dir):
+def test_checkpoint_is_published_atomically(save_dir):
     os.makedirs(save_dir / ".partial-iter_7")
     os.makedirs(save_dir / "best_model")
     (save_dir / "best_model" / ".partial-xyz-model.pdparams").write_text("half")
@@ -125,7 +123,7 @@ def test_damaged_average_is_refused(save_dir):
         checkpoints.check_whole(str(save_dir / "iter_10"))
 
 
-def test_what_is_no_checkpoint_is_refused(save_dir):
+def test_folder_that_is_no_checkpoint(save_dir):
     with pytest.raises(InputError, match="no such folder"):
         checkpoints.check_whole(str(save_dir / "iter_3"))
     shutil.copytree(save_dir / "iter_2", save_dir / "best_model")
@@ -133,7 +131,7 @@ def test_what_is_no_checkpoint_is_refused(save_dir):
         checkpoints.check_whole(str(save_dir / "best_model"))
 
 
-def test_no_checkpoint_at_all(tmp_path):
+def test_no_checkpoint(tmp_path):
     assert checkpoints.latest_whole_checkpoint(str(tmp_path / "nothing")) is None
     with pytest.raises(InputError, match="start again without --resume_model"):
         checkpoints.check_whole(str(tmp_path / "nothing" / "iter_2"))

@@ -1,22 +1,21 @@
-"""A training that is killed again and again, and resumed, ends as the one that was left alone.
+"""A training run that is killed and resumed many times ends like one that was never stopped.
 
-Also the program that does so: ``python test_interrupted.py CONFIG SAVE_DIR SEED KILLS`` kills the training command with
-SIGKILL, KILLS times, at moments drawn from SEED, and at last lets it end. Every attempt is a fork of this process,
-which has imported Paddle and done nothing else, because starting Python again takes seconds.
+This file is also the program that kills: ``python test_interrupted.py CONFIG SAVE_DIR SEED KILLS`` sends SIGKILL to the
+training command KILLS times, at moments drawn from SEED, and then lets it finish. Every attempt is a fork of this
+process, which has only imported Paddle, because starting Python takes seconds.
 """
 
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 
-import numpy as np
-import paddle
 import pytest
-import yaml
+from comparing import assert_states_close, load_arrays, zip_strict
 from paddleseg.core import train
+from processes import HELPERS, python
+from tiny_configs import tiny_config, write_config
 
 from paddle_rtseg.tools import train as tool
 from paddle_rtseg.training import checkpoints
@@ -25,7 +24,7 @@ ITERS, KILLS = 40, 10
 
 
 def attempt(config, save_dir, steps):
-    """Train in a fork of this process, which writes a byte to ``steps`` in every iteration; return its number."""
+    """Train in a fork of this process that writes a byte to ``steps`` in every iteration; return its process id."""
     pid = os.fork()
     if pid:
         return pid
@@ -64,53 +63,40 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def config(tiny_images, tmp_path_factory):
-    """All that has a state or draws: momenta, statistics, a schedule, dropout, stochastic depth, augmentation."""
-    dataset = {"type": "Dataset", "dataset_root": tiny_images, "num_classes": 4}
+    """All that has state or is random: momenta, statistics, schedule, dropout, stochastic depth, augmentation."""
     transforms = [
         {"type": "RandomPaddingCrop", "crop_size": [48, 48]},
         {"type": "RandomHorizontalFlip"},
         {"type": "RandomDistort"},
         {"type": "Normalize"},
     ]
-    model = {"type": "RTFormer_Slim", "layer_nums": [1, 1, 1], "base_channels": 8, "head_channels": 8}
     warmup = {"warmup_iters": 10, "warmup_start_lr": 1e-5}
-    content = {
-        "batch_size": 3,  # two batches in a pass, with two images left over
-        "iters": ITERS,
-        "train_dataset": {**dataset, "mode": "train", "train_path": f"{tiny_images}/list.txt"},
-        "val_dataset": {**dataset, "mode": "val", "val_path": f"{tiny_images}/list.txt"},
-        "model": {**model, "drop_rate": 0.1, "drop_path_rate": 0.2},
-        "optimizer": {"type": "AdamW"},
-        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.002, "end_lr": 0, **warmup},
-        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},
-    }
-    content["train_dataset"]["transforms"] = transforms
+    content = tiny_config(
+        tiny_images,
+        batch_size=3,  # two batches in a pass, with two images left over
+        iters=ITERS,
+        transforms=transforms,
+        optimizer={"type": "AdamW"},
+        lr_scheduler={"type": "PolynomialDecay", "learning_rate": 0.002, "end_lr": 0, **warmup},
+    )
     content["val_dataset"]["transforms"] = transforms[-1:]
-    path = tmp_path_factory.mktemp("interrupted") / "config.yml"
-    path.write_text(yaml.safe_dump(content))
-    return str(path)
+    content["model"].update(drop_rate=0.1, drop_path_rate=0.2)
+    return write_config(tmp_path_factory.mktemp("interrupted") / "config.yml", content)
 
 
 @pytest.fixture(scope="module")
 def runs(config, tmp_path_factory):
-    """Folders of the training that was left alone, and of the one that was killed ten times."""
+    """Folders of the run that was never stopped, and of the one that was killed ten times."""
     folders = [tmp_path_factory.mktemp(name) for name in ("alone", "killed")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "FLAGS_paddle_num_threads": "1"}  # several may sum in any order
-    for folder, kills in zip(folders, (0, KILLS)):
-        subprocess.run([sys.executable, __file__, config, str(folder), "1", str(kills)], check=True, env=env)
+    one_thread = {"OMP_NUM_THREADS": "1", "FLAGS_paddle_num_threads": "1"}  # several may sum in any order
+    for folder, kills in zip_strict(folders, (0, KILLS)):
+        python(__file__, config, folder, 1, kills, check=True, **HELPERS, **one_thread)
     return folders
-
-
-def state(path):
-    return {key: np.asarray(value) for key, value in paddle.load(str(path)).items()}
 
 
 @pytest.mark.parametrize("name", ["model.pdparams", "ema_model.pdparams"])
 def test_weights(runs, name):
-    alone, killed = (state(folder / f"iter_{ITERS}" / name) for folder in runs)
-    assert alone.keys() == killed.keys()
-    for key in alone:
-        np.testing.assert_allclose(killed[key], alone[key], rtol=1e-4, atol=1e-6, err_msg=key)
+    assert_states_close(*(load_arrays(folder / f"iter_{ITERS}" / name) for folder in runs))
 
 
 @pytest.mark.parametrize("name", ["best_model", "ema_best_model"])
@@ -119,6 +105,6 @@ def test_scores(runs, name):
     assert killed == pytest.approx(alone)
 
 
-def test_nothing_is_left_over(runs):
+def test_no_files_are_left_over(runs):
     alone, killed = (sorted(path.name for path in folder.iterdir()) for folder in runs)
     assert killed == alone == ["best_model", "ema_best_model", "iter_39", "iter_40"]
