@@ -1,4 +1,4 @@
-"""The benchmark takes turns, and its table says what was measured."""
+"""The benchmark: its turns and its table."""
 
 import cv2
 import paddle
@@ -12,7 +12,7 @@ from paddle_rtseg.models.macs import count_macs
 SMALL = "base_channels=8,spp_channels=8,head_channels=8,use_aux_head=False"
 
 
-def test_model_with_arguments_of_its_parts():
+def test_nested_arguments_of_a_model():
     text = "SegFormerPP:head_channels=64,backbone.type=MiT_B0,backbone.token_merging=hq"
     arguments = {"head_channels": 64, "backbone": {"type": "MiT_B0", "token_merging": "hq"}}
     assert timing.parse_model(text) == ("SegFormerPP", arguments)
@@ -23,7 +23,7 @@ def test_model_with_arguments_of_its_parts():
         timing.parse_model("SegFormerPP:head_channels")
 
 
-def test_variants_take_turns_and_the_first_turn_does_not_count():
+def test_turns():
     calls = []
     times = timing.measure({name: lambda name=name: calls.append(name) for name in "ab"}, turns=3)
     assert "".join(calls) == "abababab"
@@ -42,7 +42,7 @@ def test_rows_of_a_run():
     assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |  |")
 
 
-def test_what_could_not_run_is_said(tmp_path):
+def test_row_that_could_not_run(tmp_path):
     rows = [
         Row("fast", (8, 8), "onednn", 1.0, 2.0, 10.0, 1.0),
         Row("slow", (8, 8), "onednn", 1.0, 2.0, 20.0, 1.0),
@@ -53,14 +53,14 @@ def test_what_could_not_run_is_said(tmp_path):
     assert "did not run: no such operator" in table
 
 
-def test_memory_of_a_step_is_what_it_allocates_beyond_what_was_there():
+def test_memory_of_a_step():
     if not hasattr(paddle.base.core, "host_memory_stat_reset_peak_value"):
         pytest.skip("this Paddle does not reset its peak of allocated memory")
     held = paddle.ones([2**20])  # 4 MB, there before
     assert timing.peak_memory(lambda: (held + 1) * 2) == pytest.approx(8, abs=0.1)
 
 
-def test_matching_is_timed_where_tokens_are_merged():
+def test_matching():
     backbone = (
         "backbone.type=MiT_B0,backbone.embed_dims=[8,8,8,8],backbone.depths=[1,1,1,1],backbone.num_heads=[1,1,1,1]"
     )
@@ -71,7 +71,7 @@ def test_matching_is_timed_where_tokens_are_merged():
 
 
 @pytest.mark.parametrize("runtime", timing.other_runtimes.RUNTIMES)
-def test_other_runtimes_compute_the_golden_output(runtime):
+def test_other_runtimes_give_the_golden_output(runtime):
     pytest.importorskip("paddle2onnx", reason="needs the packages of the extra onnx")
     pytest.importorskip({"openvino_runtime": "openvino"}.get(runtime, runtime))
     rows = timing.benchmark([f"RTFormer_Slim:{SMALL}"], [(64, 64)], [runtime], num_classes=3, turns=2)
@@ -89,7 +89,7 @@ def test_unknown_mode():
         timing.benchmark(["RTFormer_Slim"], [(64, 64)], ["fast"])
 
 
-def test_plot_leaves_out_what_did_not_run(tmp_path):
+def test_plot_without_failed_rows(tmp_path):
     rows = [Row(f"model {i}", (8, 8), "onednn", 1.0, 1.0 + i, 10.0 + i, 1.0) for i in range(12)]
     timing.plot([*rows, Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "why")], str(tmp_path / "plot.png"))
     assert cv2.imread(str(tmp_path / "plot.png")).std() > 10

@@ -1,4 +1,4 @@
-"""Each unpatched loss of PaddleSeg fails as its patch states; patched, it equals what NumPy computes."""
+"""Every loss fails without its patch, and equals NumPy's result with it."""
 
 import numpy as np
 import paddle
@@ -135,7 +135,7 @@ def test_ohem_edge(fails):
     assert_trains(*call(), hardest(logit_np, on_edge, 0.2, 20))
 
 
-def test_dice_leaves_labels_alone(without):
+def test_dice_does_not_change_labels(without):
     logit_np, label_np = example()
     loss = losses.DiceLoss()
     with without("Dice labels"):
@@ -196,7 +196,7 @@ def test_dual_task(fails):
 
 
 def test_relax_boundary(without):
-    logit_np, label_np = (x[:1] for x in example())  # of several images, PaddleSeg mixes up the weights of borders
+    logit_np, label_np = (x[:1] for x in example())  # with several images, PaddleSeg mixes up the weights of borders
     loss = losses.RelaxBoundaryLoss(border=1)
     with without("RelaxBoundary types"):
         logit, label = tensors(logit_np, label_np)

@@ -1,10 +1,11 @@
-"""CamVid in PaddleSeg, the frames that come with the project, and the colours of classes."""
+"""CamVid in PaddleSeg, the bundled frames, and the colours of classes."""
 
 import pathlib
 
 import cv2
 import numpy as np
 import pytest
+from comparing import zip_strict
 from paddleseg.cvlibs import manager
 from paddleseg.transforms import Normalize, Resize
 from paddleseg.utils.visualize import get_color_map_list
@@ -24,13 +25,13 @@ def camvid(mode, root=MINI, transforms=()):
 def test_splits(mode, frames):
     dataset = camvid(mode)
     assert len(dataset) == frames
-    for (image_path, label_path), sample in zip(dataset.file_list, dataset):
+    for (image_path, label_path), sample in zip_strict(dataset.file_list, dataset):
         image = np.asarray(Image.open(image_path), np.float32)
         assert np.abs(sample["img"].transpose(1, 2, 0) - image).mean() < 1  # two decoders of JPEG
         np.testing.assert_array_equal(np.squeeze(sample["label"]), np.asarray(Image.open(label_path)))
 
 
-def test_train_and_trainval_have_no_frame_of_test():
+def test_splits_are_disjoint():
     names = {mode: {path for path, _ in camvid(mode).file_list} for mode in ("train", "val", "test", "trainval")}
     assert not names["test"] & names["trainval"]
     assert names["trainval"] == names["train"] | names["val"]
@@ -49,7 +50,7 @@ def test_labels_are_resized_in_training_only():
     assert sample["img"].shape == (3, 48, 64) and sample["label"].shape == (1, 360, 480)
 
 
-def test_what_paddleseg_asks_of_a_dataset():
+def test_attributes_for_paddleseg():
     dataset = camvid("train")
     assert (dataset.num_classes, dataset.ignore_index, dataset.img_channels) == (11, 255, 3)
     assert len(CAMVID) == dataset.NUM_CLASSES
@@ -68,13 +69,13 @@ def test_missing_data(tmp_path, content):
         camvid("val", root=tmp_path)
 
 
-def test_frames_come_with_their_terms():
+def test_terms_of_the_frames():
     readme = (MINI / "README.md").read_text()
     assert "CC BY-NC 4.0" in readme and "Brostow" in readme
     assert sum(path.stat().st_size for path in MINI.rglob("*.*")) < 1.5e6
 
 
-def test_colours_are_those_of_paddlesegs_predictions():
+def test_default_colours_are_paddlesegs():
     np.testing.assert_array_equal(bit_colours(171).ravel(), get_color_map_list(171)[: 3 * 171])
 
 
@@ -86,7 +87,7 @@ def test_palettes(name, known):
     assert len(np.unique(palette, axis=0)) == len(classes)
 
 
-def test_palette_of_any_other_number_of_classes():
+def test_palette_of_another_number_of_classes():
     for dataset in ("ADE20K", "CamVid", None):
         classes, palette = classes_and_palette(dataset, 150)
         assert classes[149] == "149" and palette.shape == (150, 3)
@@ -95,8 +96,8 @@ def test_palette_of_any_other_number_of_classes():
         classes_and_palette("ADE20K")
 
 
-def test_labels_show_their_classes():
-    """Road lies at the bottom and sky at the top, which a mix-up of ids would not leave so."""
+def test_labels_have_the_right_class_ids():
+    """Road is at the bottom and sky at the top, unless class ids were mixed up."""
     for sample in camvid("test"):
         rows = cv2.resize(np.squeeze(sample["label"]), (48, 36), interpolation=cv2.INTER_NEAREST)
         road, sky = (np.argwhere(rows == list(CAMVID).index(name))[:, 0].mean() for name in ("Road", "Sky"))

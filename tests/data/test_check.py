@@ -1,4 +1,4 @@
-"""The check of a dataset finds what was put wrong, and counts as NumPy does."""
+"""The dataset check finds the defects that a test plants, and counts pixels as NumPy does."""
 
 import os
 import pathlib
@@ -22,7 +22,7 @@ MINI = pathlib.Path(__file__).parent / "camvid_mini"
 
 @pytest.fixture
 def root(tmp_path):
-    """A copy of the frames that a test may spoil."""
+    """A copy of the frames that a test may damage."""
     return pathlib.Path(shutil.copytree(MINI, tmp_path / "camvid"))
 
 
@@ -53,7 +53,7 @@ def scribble(path):
         f.write(b"this is no image")
 
 
-def test_nothing_wrong():
+def test_no_defects():
     report = check_dataset(camvid(MINI))
     expected = labels(MINI)
     assert report.defects == [] and report.absent == []
@@ -88,14 +88,14 @@ def test_bad_label(root, change, words):
     assert words in defect and first(root, "labels") in defect
 
 
-def test_values_out_of_range_are_listed_and_the_rest_is_counted(root):
+def test_values_out_of_range(root):
     change_label(root, lambda label: np.where(label == 3, 77, np.where(label == 5, 12, label)).astype(np.uint8))
     report = check_dataset(camvid(root))
     assert "got 12, 77" in report.defects[0]
     np.testing.assert_array_equal(report.pixels, [(labels(root) == i).sum() for i in range(11)])
 
 
-def test_classes_that_never_occur(root):
+def test_absent_classes(root):
     for _, path in camvid(root).file_list:
         label = cv2.imread(path, cv2.IMREAD_UNCHANGED)
         cv2.imwrite(path, np.where((label == 2) | (label == 10), 255, label))
@@ -103,7 +103,7 @@ def test_classes_that_never_occur(root):
     assert report.absent == [2, 10] and report.defects == []
 
 
-def test_palette_image_is_read_by_its_ids(root):
+def test_palette_image(root):
     path = first(root, "labels")
     before = labels(root)
     image = Image.open(path).convert("P")
@@ -114,8 +114,8 @@ def test_palette_image_is_read_by_its_ids(root):
     assert check_dataset(camvid(root)).defects == []
 
 
-def test_labels_are_those_of_the_dataset_not_of_the_files(tmp_path):
-    """ADE20K's files count from 1, and 0 is what it ignores."""
+def test_labels_as_the_dataset_remaps_them(tmp_path):
+    """ADE20K's files count classes from 1 and ignore 0."""
     dataset = ADE20K.__new__(ADE20K)
     dataset.transforms, dataset.mode, dataset.edge = Compose([]), "train", False
     dataset.num_classes, dataset.ignore_index = 150, 255
@@ -127,7 +127,7 @@ def test_labels_are_those_of_the_dataset_not_of_the_files(tmp_path):
     assert (report.pixels[0], report.pixels[149], report.ignored) == (2, 3, 1)
 
 
-def test_read_pair_is_untouched_by_transforms():
+def test_read_pair_applies_no_transforms():
     mirrored = manager.TRANSFORMS["RandomHorizontalFlip"](prob=1.0)
     dataset = manager.DATASETS["CamVid"](transforms=[mirrored], dataset_root=str(MINI), mode="train")
     image, label = read_pair(dataset, 0)
@@ -155,7 +155,7 @@ def config_of(root, **modes):
     }
 
 
-def test_command_prints_a_table(tmp_path, capsys):
+def test_command(tmp_path, capsys):
     assert not run(config_of(MINI, train="train", val="test"), tmp_path)
     printed = capsys.readouterr().out
     share = (labels(MINI) == 3).sum() / (labels(MINI) != 255).sum()
@@ -163,7 +163,7 @@ def test_command_prints_a_table(tmp_path, capsys):
     assert f"3             Road          {share:.3%}       4" in printed
 
 
-def test_command_fails_on_a_defect_and_limits_what_it_prints(root, tmp_path, capsys):
+def test_command_with_defects(root, tmp_path, capsys):
     for path, _ in camvid(root).file_list:
         os.remove(path)
     assert run(config_of(root, train="train", val="test"), tmp_path, "--limit", "3") == 1
@@ -171,7 +171,7 @@ def test_command_fails_on_a_defect_and_limits_what_it_prints(root, tmp_path, cap
     assert printed.count("No such file") == 3 and "... and 1 more" in printed
 
 
-def test_command_fails_where_training_would_never_see_a_class(root, tmp_path, capsys):
+def test_command_with_a_class_missing_from_training(root, tmp_path, capsys):
     (root / "val.txt").write_text((root / "train.txt").read_text().partition("\n")[0])
     assert run(config_of(root, train="val", val="test"), tmp_path) == 1
     assert "never occurs" in capsys.readouterr().out
@@ -179,6 +179,6 @@ def test_command_fails_where_training_would_never_see_a_class(root, tmp_path, ca
     assert "never occurs" in capsys.readouterr().out
 
 
-def test_command_says_what_is_missing(tmp_path):
+def test_command_without_data(tmp_path):
     with pytest.raises(InputError, match=r"train\.txt"):
         run(config_of(tmp_path / "nothing", train="train"), tmp_path)

@@ -1,4 +1,4 @@
-"""Masks beside labels: the figures against a count by hand, the picture against its colours."""
+"""Masks next to labels: the scores against a count by hand, the picture against its colours."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ from paddle_rtseg.errors import InputError
 PALETTE = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
 
 
-def test_iou_of_a_case_counted_by_hand():
+def test_iou_counted_by_hand():
     labels = np.array([[0, 0, 1], [1, 255, 1]])
     masks = np.array([[0, 1, 1], [1, 2, 0]])
     confusion = comparison.confusion_matrix(labels, masks, num_classes=3)
@@ -27,7 +27,7 @@ def test_iou_of_a_case_counted_by_hand():
         ([[0]], [[7]], "mask values"),
     ],
 )
-def test_what_cannot_be_compared(labels, masks, words):
+def test_incomparable_masks(labels, masks, words):
     with pytest.raises(InputError, match=words):
         comparison.confusion_matrix(np.array(labels), np.array(masks), num_classes=3)
 
@@ -42,13 +42,13 @@ def folders(tmp_path):
     return [str(tmp_path / name) for name in ("images", "labels", "masks")]
 
 
-def test_image_label_and_prediction_stand_side_by_side(folders):
+def test_side_by_side(folders):
     sheet, confusion = comparison.side_by_side(comparison.pair_up(*folders), PALETTE, width=30)
     assert sheet.shape == (20, 90, 3) and confusion.sum() == 0
-    assert sheet[10, [15, 45, 75]].tolist() == [[200] * 3, [0, 0, 0], [60, 50, 40]]  # BGR; what is ignored is black
+    assert sheet[10, [15, 45, 75]].tolist() == [[200] * 3, [0, 0, 0], [60, 50, 40]]  # BGR; ignored pixels are black
 
 
-def test_a_missing_mask_and_a_missing_folder(folders, tmp_path):
+def test_missing_mask_and_missing_folder(folders, tmp_path):
     (tmp_path / "masks" / "a.png").rename(tmp_path / "masks" / "b.png")
     with pytest.raises(InputError, match=r"expected a\.png in"):
         comparison.pair_up(*folders)

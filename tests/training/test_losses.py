@@ -39,7 +39,7 @@ def test_all_pixels_ignored():
     assert not x.grad.numpy().any()
 
 
-def test_hopeless_pixel_is_finite():
+def test_certainly_wrong_pixel():
     x = paddle.to_tensor(np.array([1000.0, 0.0], "float32").reshape(1, 2, 1, 1), stop_gradient=False)
     loss = PixelCrossEntropyLoss()(x, paddle.ones([1, 1, 1], "int64"))
     loss.backward()

@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from comparing import zip_strict
 from paddle import nn
 from rtseg_inference import processor
 
@@ -51,7 +52,7 @@ def test_convolution_equals_paddle(case, precision, tolerance):
     fast = copy.deepcopy(plain)
     assert onednn.accelerate(fast, precision) == 1
     image = np.random.default_rng(0).standard_normal((2, channels, 13, 18), dtype="float32")
-    for expected, got in zip(run(plain, image), run(fast, image)):
+    for expected, got in zip_strict(run(plain, image), run(fast, image)):
         assert got.shape == expected.shape
         np.testing.assert_allclose(got, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
@@ -96,7 +97,7 @@ def test_strided_views_and_shared_weights():
         (y.transpose([0, 2, 3, 1]) ** 2).sum().backward()
         return [y.numpy(), x.grad.numpy(), layer.weight.grad.numpy(), layer.bias.grad.numpy()]
 
-    for expected, got in zip(twice(plain), twice(fast)):
+    for expected, got in zip_strict(twice(plain), twice(fast)):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
@@ -109,7 +110,7 @@ def test_frozen_parts_get_no_gradient():
     np.testing.assert_allclose(layer.bias.grad.numpy(), 64)
 
 
-def test_only_plain_convolutions_are_taken_over():
+def test_only_plain_convolutions_are_accelerated():
     model = nn.Sequential(
         nn.Conv2D(3, 4, 3, padding="SAME"),
         nn.Conv2D(4, 4, 3, padding=1, padding_mode="reflect"),
@@ -121,7 +122,7 @@ def test_only_plain_convolutions_are_taken_over():
     assert [type(layer) is onednn.Conv2D for layer in model] == [False] * 4 + [True]
 
 
-def test_state_and_static_graph_stay():
+def test_state_and_static_graph_are_unchanged():
     layer = nn.Conv2D(3, 4, 3, padding=1)
     names = list(layer.state_dict())
     image = paddle.randn([1, 3, 8, 8])

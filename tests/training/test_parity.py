@@ -1,4 +1,4 @@
-"""The same config, seed and data order give the loss curve of PaddleSeg's own RTFormer."""
+"""Training gives the loss curve of PaddleSeg's own RTFormer for the same config, seed and data order."""
 
 import pathlib
 

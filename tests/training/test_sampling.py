@@ -1,4 +1,4 @@
-"""Which samples a training run sees, and what is drawn for them, whether it is resumed or shared out or not."""
+"""The samples and random numbers of a training run, also resumed and in several processes."""
 
 import random
 
@@ -45,7 +45,7 @@ def test_seed():
 @pytest.mark.parametrize("behind", [1, 2, 3, 5])
 def test_resumed(behind):
     whole = samples()
-    rest = samples(behind)  # three passes: what is left of the one that was interrupted, and two more
+    rest = samples(behind)  # three passes: the rest of the interrupted one, and two more
     np.testing.assert_array_equal(rest[: len(whole) - behind], whole[behind:])
 
 
@@ -53,13 +53,13 @@ def test_workers():
     np.testing.assert_array_equal(samples(3, workers=2), samples(3))
 
 
-def test_processes_share_the_batches_of_one():
+def test_two_processes():
     shares = [samples(batch_size=2, num_replicas=2, rank=rank) for rank in (0, 1)]
     whole = samples(batch_size=4)
     np.testing.assert_array_equal(np.concatenate(shares, axis=1), whole)
 
 
-def test_layers_draw_differently_in_each_iteration_and_process():
+def test_random_numbers_of_layers():
     def drawn(iteration, rank):
         np.random.seed(5)
         ResumableSampler(0, Drawing(), batch_size=2, num_replicas=2, rank=rank).seed_layers(iteration)

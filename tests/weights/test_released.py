@@ -1,4 +1,4 @@
-"""Weights that come with the package: what they say of themselves, by name into a model, from an image to a mask."""
+"""Bundled weights: their metadata, loading them by name, and the masks that they predict."""
 
 import json
 import os
@@ -10,15 +10,18 @@ import paddle
 import pytest
 from rtseg_inference.contract import read_contract
 from rtseg_inference.files import cache_root
+from tiny_configs import run_command
+from tiny_models import TINY_RTFORMER
 
 import paddle_rtseg
 from paddle_rtseg.config import Builder, load_config, load_model
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.export import from_release
-from paddle_rtseg.tools import infer, release
+from paddle_rtseg.tools import infer
 from paddle_rtseg.weights import read_state, released, save_state
 
 ROOT = pathlib.Path(__file__).parents[2]
+TINY_OPTIONS = [f"model.{name}={value}" for name, value in TINY_RTFORMER.items()]
 FRAMES = ROOT / "tests" / "data" / "camvid_mini"
 
 
@@ -29,21 +32,19 @@ def empty_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def packed(tmp_path):
-    """A tiny network as the release command packs it, and its weights in float32."""
-    model = ["model.base_channels=8", "model.head_channels=8", "model.spp_channels=8"]
+    """A tiny network packed by the release command, and its weights in float32."""
     paddle.seed(1)
-    sizes = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
-    network = paddle_rtseg.create_model("RTFormer_Slim", num_classes=11, **sizes)
+    network = paddle_rtseg.create_model("RTFormer_Slim", num_classes=11, **TINY_RTFORMER)
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     save_state(state, str(tmp_path / "trained.pdparams"))
     path = str(tmp_path / "rtformer_slim_tiny.safetensors")
     config = str(ROOT / "configs" / "rtformer" / "rtformer_slim_camvid_demo.yml")
-    arguments = ["--config", config, "--model_path", str(tmp_path / "trained.pdparams"), "--save", path]
-    release.main(release.parser().parse_args([*arguments, "--note", "terms=none", "--opts", *model]))
+    arguments = ["--config", config, "--model_path", tmp_path / "trained.pdparams", "--save", path]
+    run_command("release", *arguments, "--note", "terms=none", "--opts", *TINY_OPTIONS)
     return path, state
 
 
-def test_kernels_are_halved_and_vectors_kept(packed):
+def test_only_kernels_are_in_half_precision(packed):
     path, state = packed
     halved = read_state(path)
     assert halved.keys() == state.keys()
@@ -66,9 +67,8 @@ def test_metadata_rebuilds_the_network(packed, monkeypatch):
 def test_note_without_a_key(packed, tmp_path):
     arguments = ["--config", str(ROOT / "configs/rtformer/rtformer_slim_camvid_demo.yml"), "--model_path"]
     arguments += [str(tmp_path / "trained.pdparams"), "--save", str(tmp_path / "x.safetensors"), "--note", "free"]
-    sizes = ["model.base_channels=8", "model.head_channels=8", "model.spp_channels=8"]
     with pytest.raises(InputError, match="--note KEY=TEXT"):
-        release.main(release.parser().parse_args([*arguments, "--opts", *sizes]))
+        run_command("release", *arguments, "--opts", *TINY_OPTIONS)
     assert not (tmp_path / "x.safetensors").exists()
 
 
@@ -80,7 +80,7 @@ def test_metadata_needs_safetensors(tmp_path):
 
 
 @pytest.mark.parametrize("name", released.SHA256)
-def test_every_release_says_what_it_is(name):
+def test_metadata_of_every_release(name):
     metadata = released.find(name).metadata
     assert {"model", "arguments", "dataset", "transforms", "config", "data", "terms", "miou"} <= metadata.keys()
     assert (ROOT / "configs" / "rtformer" / metadata["config"]).is_file()
@@ -101,7 +101,7 @@ def test_camvid_weights_by_name():
 
 
 def test_camvid_weights_in_a_config():
-    """Where a config or a command takes a file of weights, it takes the name."""
+    """A config or a command takes the name wherever it takes a file of weights."""
     path = str(ROOT / "configs" / "rtformer" / "rtformer_slim_camvid_480x360.yml")
     expected = paddle_rtseg.create_model("RTFormer_Slim", pretrained="camvid").seghead.conv2.weight.numpy()
     started = Builder(load_config(path, opts=["model.pretrained=rtformer_slim_camvid"])).model
@@ -110,7 +110,7 @@ def test_camvid_weights_in_a_config():
     np.testing.assert_array_equal(trained.seghead.conv2.weight.numpy(), expected)
 
 
-def test_interrupted_first_export_leaves_nothing(monkeypatch):
+def test_interrupted_first_export(monkeypatch):
     def interrupted(network, folder, *args, **kwargs):
         os.makedirs(folder)
         raise KeyboardInterrupt
@@ -124,8 +124,8 @@ def test_interrupted_first_export_leaves_nothing(monkeypatch):
     assert read_contract(from_release.cached_export(release)).num_classes == 11
 
 
-def test_infer_by_name_segments_streets(tmp_path, capsys):
-    """The four test frames among the shipped ones, from file to mask."""
+def test_infer_by_name(tmp_path, capsys):
+    """The four bundled test frames, from file to mask."""
     names = [line.split()[0].split("/")[1][:-4] for line in (FRAMES / "test.txt").read_text().split("\n") if line]
     right = total = 0
     for turn, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Reading, writing and loading weights: against what the frameworks wrote, and against hostile files."""
+"""Reading, writing and loading weights: files that the frameworks wrote, and hostile ones."""
 
 import collections
 import functools
@@ -41,7 +41,7 @@ def state_of(model):
 
 
 @pytest.mark.parametrize("layout", ["zip", "legacy"])
-def test_torch_files_equal_what_torch_says(layout):
+def test_torch_files(layout):
     # Files and arrays written by PyTorch 2.13: shared storages, transposed and sliced views, every common type.
     expected = dict(np.load(os.path.join(FIXTURES, "torch_expected.npz")))
     assert same(read_state(os.path.join(FIXTURES, f"torch_{layout}.pth")), expected)
@@ -121,7 +121,7 @@ class Malicious:
 
 
 @pytest.mark.parametrize("layout", ["zip", "legacy", "pdparams"])
-def test_a_malicious_file_is_refused_and_not_run(tmp_path, layout):
+def test_malicious_file_is_not_executed(tmp_path, layout):
     trace = tmp_path / "executed"
     bad = Malicious()
     bad.path = trace
@@ -141,7 +141,7 @@ def test_a_malicious_file_is_refused_and_not_run(tmp_path, layout):
     assert trace.exists()
 
 
-def test_attributes_of_allowed_globals_are_refused(tmp_path):
+def test_attributes_of_allowed_globals(tmp_path):
     # Protocol 4 resolves dotted names: the path from an allowed class to everything else.
     path = tmp_path / "bad.pdparams"
     name = b"OrderedDict.__init__.__globals__"
@@ -156,7 +156,7 @@ def test_attributes_of_allowed_globals_are_refused(tmp_path):
     [(0, (4, 7), (6, 1)), (-1, (2,), (1,)), (23, (2,), (-1,)), (0, (2, 2), (1 << 62, 1)), (0, (10**6, 24), (0, 1))],
 )
 def test_tensors_that_reach_outside_their_storage(tmp_path, layout, offset, size, stride):
-    """The view's numbers come from the file; a wrong one must not read other memory."""
+    """Offset, size and stride come from the file; a wrong one must not read other memory."""
 
     class Key:
         pass
@@ -234,7 +234,7 @@ def test_other_files(tmp_path):
         save_state({}, str(tmp_path / "x.onnx"))
 
 
-def test_load_is_strict_and_says_what_is_wrong(model):
+def test_loading_is_strict(model):
     state = state_of(model)
     changed = {k: v + 1 for k, v in state.items()}
     load_weights(model, {**changed, "head.weight": changed["head.weight"].astype("float16")})
@@ -249,7 +249,7 @@ def test_load_is_strict_and_says_what_is_wrong(model):
         assert part in str(e.value)
 
 
-def test_skip_leaves_named_parts_alone(model):
+def test_skip(model):
     before = state_of(model)
     other = {k: v + 1 for k, v in before.items() if k.startswith("stem")}
     load_weights(model, {**other, "head.weight": np.ones((4, 9))}, skip=["head"])
@@ -260,7 +260,7 @@ def test_skip_leaves_named_parts_alone(model):
 
 @pytest.fixture
 def server(tmp_path):
-    """A server on this machine; gives its address and the folder that it serves."""
+    """The URL of a server on this machine, and the folder that it serves."""
     folder = tmp_path / "served"
     folder.mkdir()
 
@@ -276,7 +276,7 @@ def server(tmp_path):
         running.shutdown()
 
 
-def test_fetch_checks_the_sum_and_keeps_the_file(server, tmp_path, monkeypatch):
+def test_fetch(server, tmp_path, monkeypatch):
     monkeypatch.setenv("PADDLE_RTSEG_CACHE", str(tmp_path / "cache"))
     url, folder = server
     shutil.copy(os.path.join(FIXTURES, "torch_zip.pth"), folder / "w.pth")
