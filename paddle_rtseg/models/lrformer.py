@@ -283,6 +283,10 @@ class LRFormer(nn.Layer):
         pretrained: Optional[str] = None,
     ):
         super().__init__()
+        if not len(dims) == len(depths) == 4:
+            raise InputError(
+                f"LRFormer expects dims and depths of 4 stages, got {list(dims)} and {list(depths)}; give 4 of each"
+            )
         self.feat_channels = list(dims)
         self.head_channels = head_channels
         drop_paths = iter(np.linspace(0, drop_path, sum(depths)).tolist())

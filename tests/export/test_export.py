@@ -7,6 +7,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from comparing import zip_strict
 from paddle import nn
 from rtseg_inference import Predictor, fastest
 from tiny_network import PREPROCESSING, Tiny, assert_same_mask, dygraph_logits, tiny
@@ -34,7 +35,7 @@ def test_batches_and_odd_sizes(output_op, exported, model, frame):
     predictor = Predictor(exported[output_op])
     for height, width, count in ((97, 131, 1), (64, 61, 3)):
         images = [cv2.resize(frame, (width, height))[:, :: 1 - 2 * (k % 2)].copy() for k in range(count)]
-        for result, logits in zip(predictor.predict(images), dygraph_logits(model, images)):
+        for result, logits in zip_strict(predictor.predict(images), dygraph_logits(model, images)):
             assert_same_mask(result.mask, logits)
 
 
@@ -55,7 +56,7 @@ def test_camera_images_go_straight_in(output_op, model, frame, tmp_path):
     folder = export_model(model, str(tmp_path), PREPROCESSING, output_op=output_op, raw_input=True)
     predictor = Predictor(folder)
     results = predictor.predict(np.stack([frame, frame[::-1]]))
-    for result, logits in zip(results, dygraph_logits(model, [frame, frame[::-1]])):
+    for result, logits in zip_strict(results, dygraph_logits(model, [frame, frame[::-1]])):
         assert_same_mask(result.mask, logits)
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from comparing import zip_strict
 from paddle import inference
 from paddleseg.cvlibs import SegBuilder
 from paddleseg.models import SegFormer
+from tiny_models import TINY_LRFORMER
 
 from paddle_rtseg import create_model
 from paddle_rtseg.config import load_config
@@ -20,7 +22,7 @@ from paddle_rtseg.models.macs import count_macs
 from paddle_rtseg.weights import convert, load_weights
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..")
-TINY = {"dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1), "layer_scale": 1.0}
+TINY = {**TINY_LRFORMER, "layer_scale": 1.0}
 TOLERANCE = 1e-4
 
 
@@ -173,6 +175,12 @@ def test_unknown_or_invalid_head_width(head_channels):
         LRFormerSeg(3, LRFormer(**TINY), head_channels)
 
 
+@pytest.mark.parametrize("sizes", [{"dims": [8, 16, 40]}, {"depths": [1, 1, 2]}])
+def test_missing_stage(sizes):
+    with pytest.raises(InputError, match="dims and depths of 4 stages"):
+        LRFormer(**{**TINY, **sizes})
+
+
 def test_drop_path_and_layer_scale():
     backbone = create_model("LRFormer_T", dims=TINY["dims"], drop_path=0.4, depths=(1, 1, 2, 1))
     blocks = [block for stage in "1234" for block in getattr(backbone, f"block{stage}")]
@@ -196,7 +204,7 @@ def test_grids_equal_paddles_operators():
     query, key_value = grids(x.transpose([0, 2, 3, 1]))
     sizes = [grid_size(side, 12, 20) for side in (16, 11, 8, 6, 4)]
     expected = [F.adaptive_avg_pool2d(x, size) for size in sizes]
-    pyramid = [p + conv(p) for p, conv in zip(expected[1:], grids.convs)]
+    pyramid = [p + conv(p) for p, conv in zip_strict(expected[1:], grids.convs)]
     tokens = [t.flatten(2).transpose([0, 2, 1]) for t in (expected[0], *pyramid)]
     np.testing.assert_allclose(query.numpy(), tokens[0].numpy(), atol=1e-5)
     np.testing.assert_allclose(key_value.numpy(), paddle.concat(tokens[1:], axis=1).numpy(), atol=1e-5)

@@ -2,6 +2,7 @@
 
 import paddle
 import pytest
+from comparing import zip_strict
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.layers import Constants
@@ -27,14 +28,15 @@ COUNTS = [
 @pytest.mark.parametrize("image, expected", COUNTS, ids=[f"{h}x{w}" for (h, w), _ in COUNTS])
 def test_token_counts_of_the_paper(image, expected):
     maps = [[-(-side // step) for side in image] for step in (4, 8, 16, 32)]
-    reduced = [[side // ratio for side in size] for size, ratio in zip(maps, (8, 4, 2, 1))]
+    reduced = [[side // ratio for side in size] for size, ratio in zip_strict(maps, (8, 4, 2, 1))]
     for name, counts in expected.items():
         stages = parse_schedule(name)
         if name == "2x2":
-            assert tuple(s.query.tokens_kept(*size) for s, size in zip(stages, maps)) == counts
+            assert tuple(s.query.tokens_kept(*size) for s, size in zip_strict(stages, maps)) == counts
             continue
-        kept = [s.key_value.tokens_kept(*size) for s, size in zip(stages[:2], reduced)]
-        assert (*kept, *(s.query.tokens_kept(*size) for s, size in zip(stages[2:], maps[2:]))) == (counts[0], *counts)
+        kept = [s.key_value.tokens_kept(*size) for s, size in zip_strict(stages[:2], reduced[:2])]
+        kept += [s.query.tokens_kept(*size) for s, size in zip_strict(stages[2:], maps[2:])]
+        assert kept == [counts[0], *counts]
 
 
 def methods(schedule) -> list:

@@ -3,8 +3,10 @@
 import numpy as np
 import paddle
 import pytest
+from comparing import zip_strict
 from paddleseg.models import SegFormer
 from paddleseg.models.backbones import mix_transformer as paddleseg_mit
+from tiny_models import TINY_MIT
 
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
@@ -13,15 +15,13 @@ from paddle_rtseg.models.merging_schedule import parse_schedule
 from paddle_rtseg.models.mix_transformer import EfficientSelfAttention, MixTransformer
 from paddle_rtseg.weights import load_weights
 
-TINY = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1)}
-
 
 def images(*shape: int) -> paddle.Tensor:
     return paddle.to_tensor(np.random.default_rng(0).standard_normal(shape).astype("float32"))
 
 
 def difference(a, b) -> float:
-    return max(float((p - q).abs().max()) for p, q in zip(a, b))
+    return max(float((p - q).abs().max()) for p, q in zip_strict(a, b))
 
 
 def randomised(model: paddle.nn.Layer) -> paddle.nn.Layer:
@@ -103,7 +103,7 @@ def test_paddleseg_checkpoint_loads_into_a_merging_backbone(tmp_path):
 
 
 def test_merging_can_be_switched_on_a_built_model():
-    model = randomised(MixTransformer(**TINY))
+    model = randomised(MixTransformer(**TINY_MIT))
     x = images(1, 3, 128, 128)
     with paddle.no_grad():
         plain = model(x)
@@ -122,7 +122,7 @@ def test_merging_can_be_switched_on_a_built_model():
 @pytest.mark.parametrize("mode, smallest", [(None, 32), ("hq", 97), ("fast", 125), ("2x2", 33)])
 def test_smallest_image(mode, smallest):
     # For hq and fast, the reference too starts to work at this size.
-    model = MixTransformer(**TINY, token_merging=mode)
+    model = MixTransformer(**TINY_MIT, token_merging=mode)
     model.eval()
     assert model.min_input_size == smallest
     model(images(1, 3, smallest, smallest))
@@ -133,7 +133,7 @@ def test_smallest_image(mode, smallest):
 
 
 def test_input_scale_drops_rows_and_columns():
-    half, whole = MixTransformer(**TINY, input_scale=0.5), MixTransformer(**TINY)
+    half, whole = MixTransformer(**TINY_MIT, input_scale=0.5), MixTransformer(**TINY_MIT)
     load_weights(whole, half.state_dict())
     half.eval(), whole.eval()
     x = images(1, 3, 128, 97)
@@ -142,13 +142,13 @@ def test_input_scale_drops_rows_and_columns():
     assert half.min_input_size == 63
     for scale in (0, 0.4, 2):
         with pytest.raises(InputError, match="expected input_scale 1, 1/2"):
-            MixTransformer(**TINY, input_scale=scale)
+            MixTransformer(**TINY_MIT, input_scale=scale)
 
 
 @pytest.mark.parametrize("mode", [None, "hq", "2x2"])
 @pytest.mark.parametrize("piece", [1, 100, 2**20])
 def test_attention_in_pieces_gives_the_same_features(mode, piece):
-    models = [randomised(MixTransformer(**TINY, token_merging=mode, attention_piece=p)) for p in (None, piece)]
+    models = [randomised(MixTransformer(**TINY_MIT, token_merging=mode, attention_piece=p)) for p in (None, piece)]
     x = images(2, 3, 97, 130)
     with paddle.no_grad():
         assert difference(*(model(x) for model in models)) < 1e-5
@@ -172,7 +172,7 @@ def test_norm_eps_sets_every_norm_and_the_default_is_paddlesegs():
     def epsilons(model):
         return {name: m._epsilon for name, m in model.named_sublayers() if isinstance(m, paddle.nn.LayerNorm)}
 
-    assert set(epsilons(MixTransformer(**TINY, norm_eps=1e-4)).values()) == {1e-4}
+    assert set(epsilons(MixTransformer(**TINY_MIT, norm_eps=1e-4)).values()) == {1e-4}
     assert epsilons(create("B0")) == epsilons(paddleseg_mit.MixVisionTransformer_B0())
 
 
@@ -182,10 +182,10 @@ def test_stochastic_depth_grows_from_0_to_its_rate():
 
 
 def test_pretrained_leaves_an_imagenet_classifier_out(tmp_path):
-    source = randomised(MixTransformer(**TINY))
+    source = randomised(MixTransformer(**TINY_MIT))
     path = str(tmp_path / "mit.pdparams")
     paddle.save({**source.state_dict(), "head.weight": paddle.ones([64, 10]), "head.bias": paddle.ones([10])}, path)
-    model = MixTransformer(**TINY, pretrained=path)
+    model = MixTransformer(**TINY_MIT, pretrained=path)
     loaded = model.state_dict()
     assert all(np.array_equal(loaded[name].numpy(), value.numpy()) for name, value in source.state_dict().items())
     with pytest.raises(InputError, match=r"with a different shape patch_embed1.proj.weight \(expected \[16"):

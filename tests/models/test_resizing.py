@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from comparing import zip_strict
 
 from paddle_rtseg.models.layers import Constants
 from paddle_rtseg.models.resizing import average_to_grids, resize, resize_to_fixed, sum_of_resized
@@ -65,7 +66,7 @@ def test_average_to_grids():
     x, sizes = random(2, 3, 12, 20), [(12, 20), (11, 18), (5, 8), (16, 27), (1, 1)]
     grids = average_to_grids(x.transpose([0, 2, 3, 1]), sizes, Constants())
     assert len(grids) == len(sizes)
-    for grid, size in zip(grids, sizes):
+    for grid, size in zip_strict(grids, sizes):
         assert_equal(grid.transpose([0, 3, 1, 2]), F.adaptive_avg_pool2d(x, size))
 
 

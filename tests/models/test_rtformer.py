@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 import pytest
+from comparing import zip_strict
 from graphs import REJECTED_BY_TENSORRT, operator_names, save_static
 from paddleseg.models.rtformer import RTFormer as PaddleSegRTFormer
 from tiny_models import TINY_RTFORMER
@@ -95,11 +96,11 @@ def test_training_step_equals_paddlesegs(float64, batch, height, width):
     rng = np.random.default_rng(2)
     pulls = [paddle.to_tensor(rng.standard_normal((batch, 5, height, width))) for _ in range(2)]
     outputs = [network(x) for network in networks]
-    for logits, expected in zip(outputs[1], outputs[0]):
+    for logits, expected in zip_strict(outputs[1], outputs[0]):
         assert_close(logits, expected)
     for both in outputs:
         assert len(both) == 2
-        sum((logits * pull).sum() for logits, pull in zip(both, pulls)).backward()
+        sum((logits * pull).sum() for logits, pull in zip_strict(both, pulls)).backward()
 
     reference, ours = (dict(network.named_parameters()) for network in networks)
     scale = max(float(p.grad.abs().max()) for p in reference.values() if not p.stop_gradient)

@@ -5,9 +5,11 @@ import os
 import numpy as np
 import paddle
 import pytest
+from comparing import zip_strict
 from graphs import predictor, save_static
 from paddleseg.cvlibs import SegBuilder
 from paddleseg.models import SegFormer
+from tiny_models import TINY_MIT
 
 import paddle_rtseg
 from paddle_rtseg.config import load_config
@@ -17,7 +19,6 @@ from paddle_rtseg.models.segformer_pp import AllMLPDecoder, SegFormerPP
 from paddle_rtseg.weights import convert, load_weights
 
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
-TINY = {"embed_dims": (8, 16, 40, 64), "depths": (1, 1, 2, 1)}
 # The mode's name here and in the fixture.
 MODES = [(None, "orig"), ("hq", "hq"), ("fast", "fast"), ("2x2", "n2x2")]
 SIZES = ["2x160x224", "1x127x181"]
@@ -39,7 +40,7 @@ def reference():
 @pytest.fixture(scope="module")
 def model(reference):
     """With the reference's weights, rounded to half precision there; every LayerNorm has mmseg's epsilon."""
-    model = SegFormerPP(11, MixTransformer(**TINY, norm_eps=1e-6), head_channels=32)
+    model = SegFormerPP(11, MixTransformer(**TINY_MIT, norm_eps=1e-6), head_channels=32)
     load_weights(model, convert(weights(reference), "segformer"))
     model.eval()
     return model
@@ -89,7 +90,7 @@ def test_exported_graph_equals_the_reference(model, reference, mode, name, size,
 
 def test_hugging_face_weights_under_paddlesegs_head():
     reference = stored("segformer_hf")
-    model = SegFormer(11, MixTransformer(**TINY, norm_eps=1e-5), embedding_dim=32)
+    model = SegFormer(11, MixTransformer(**TINY_MIT, norm_eps=1e-5), embedding_dim=32)
     load_weights(model, convert(weights(reference), "segformer"))
     model.eval()
     # The reference stops at 1/4; PaddleSeg's forward goes on to the image, so its last resize is taken away.
@@ -109,14 +110,14 @@ def test_decoder_equals_fusion_of_the_upsampled_concatenation():
     rng = np.random.default_rng(0)
     features = [
         paddle.to_tensor(rng.standard_normal((2, c, *size)).astype("float32"))
-        for c, size in zip((4, 6, 8, 10), ((16, 12), (8, 6), (4, 3), (2, 2)))
+        for c, size in zip_strict((4, 6, 8, 10), ((16, 12), (8, 6), (4, 3), (2, 2)))
     ]
     fusion = paddle.concat([conv.weight for conv in decoder.fusion], axis=1)
 
     def as_drawn():
         maps = [
             paddle.nn.functional.interpolate(conv(x), (16, 12), mode="bilinear")
-            for conv, x in zip(decoder.convs, features)
+            for conv, x in zip_strict(decoder.convs, features)
         ]
         fused = paddle.nn.functional.conv2d(paddle.concat(maps, axis=1), fusion)
         return decoder.classifier(paddle.nn.functional.relu(decoder.bn(fused)))
@@ -136,7 +137,7 @@ def test_parameter_counts_of_the_reference(variant, millions):
 def test_pretrained_gives_exactly_these_weights(model, tmp_path):
     path = str(tmp_path / "model.pdparams")
     paddle.save(model.state_dict(), path)
-    other = SegFormerPP(11, MixTransformer(**TINY), head_channels=32, pretrained=path)
+    other = SegFormerPP(11, MixTransformer(**TINY_MIT), head_channels=32, pretrained=path)
     loaded = other.state_dict()
     assert all(np.array_equal(loaded[name].numpy(), value.numpy()) for name, value in model.state_dict().items())
 

@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 import pytest
+from comparing import zip_strict
 
 from paddle_rtseg.models.layers import Constants
 from paddle_rtseg.models.merging_schedule import Bipartite, NoMerging, Pooling, SequencePooling
@@ -25,7 +26,7 @@ def bipartite_by_definition(x: np.ndarray, size, ratio, cell) -> np.ndarray:
     """Tokens (N, C) after merging and unmerging, step by step as in the paper."""
     height, width = size
     position = np.arange(height * width).reshape(size)
-    whole = [side // step * step for side, step in zip(size, cell)]
+    whole = [side // step * step for side, step in zip_strict(size, cell)]
     dst = list(position[: whole[0] : cell[0], : whole[1] : cell[1]].flatten())
     src = [i for i in position.flatten() if i not in dst]
     unit = x.astype("float64") / np.linalg.norm(x, axis=-1, keepdims=True)
@@ -69,7 +70,7 @@ def test_unmerging_a_stride_of_2_is_a_nearest_neighbour_resize(size):
     # floor(i * n / N), PyTorch's and Paddle's rule, which is what the reference calls.
     x = tokens(1, -(-size[0] // 2) * -(-size[1] // 2), 1)
     small = [-(-side // 2) for side in size]
-    index = [np.arange(side) * n // side for side, n in zip(size, small)]
+    index = [np.arange(side) * n // side for side, n in zip_strict(size, small)]
     expected = x.reshape(small)[np.ix_(*index)]
     _, unmerge = average_pooling(size, (2, 2))
     np.testing.assert_array_equal(unmerge(paddle.to_tensor(x)).numpy().reshape(size), expected)
