@@ -1,4 +1,4 @@
-"""The exception for user errors, shared with the stand-alone predictor."""
+"""The exception for errors that the user can fix; it is shared with the stand-alone predictor."""
 
 from rtseg_inference.errors import InputError
 

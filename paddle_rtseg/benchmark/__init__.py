@@ -1,1 +1,1 @@
-"""Timing of networks, other runtimes, and the comparison with PaddleSeg's own infer.py."""
+"""Timing of networks, in Paddle and other runtimes, and a comparison with PaddleSeg's own infer.py."""

@@ -1,8 +1,9 @@
-"""From image file to mask: PaddleSeg's own deploy/python/infer.py and this package's predictor, timed alternately.
+"""PaddleSeg's own deploy/python/infer.py and this package's predictor, timed alternately from image file to mask.
 
-infer.py as it is does not run on Paddle 3.3: memory optimisation needs the new executor there, and oneDNN fails unless
-a pass is deleted. Here it gets both, oneDNN and all cores, its best working options. It runs in a process of its own,
-so that nothing this package sets in a process helps it. Our predictors use the backend that is the fastest here.
+Unmodified, infer.py does not run on Paddle 3.3: memory optimisation needs the new executor there, and oneDNN fails
+unless a pass is deleted. Here it gets both fixes, oneDNN and all cores, which are its best working options. It runs in
+a separate process, so that it does not benefit from this package's process settings. Our predictors use the fastest
+backend on this machine.
 """
 
 import importlib.util
@@ -16,21 +17,21 @@ from rtseg_inference import environment
 
 
 def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turns: int = 21) -> None:
-    """Time both and print the medians, and how far the masks agree.
+    """Time both, and print the medians and the agreement of the masks.
 
     Args:
-        infer: infer.py in a clone of PaddleSeg.
-        theirs: folder of the network that infer.py runs, exported with argmax.
-        ours: folders of networks for this package; FOLDER:bf16 runs in bfloat16.
+        infer: infer.py in a PaddleSeg clone.
+        theirs: exported model for infer.py, with argmax.
+        ours: exported models for this package; FOLDER:bf16 runs in bfloat16.
         image: the image file.
-        turns: measurements of each.
+        turns: measurements per predictor.
     """
     cores = str(environment.usable_cores())
     os.environ.update(OMP_NUM_THREADS=cores, FLAGS_paddle_num_threads=cores)
     spawn = multiprocessing.get_context("spawn")
     connection, end = spawn.Pipe()
     spawn.Process(target=serve, args=(end, infer, theirs, image)).start()
-    end.close()  # so that either process sees the end of file when the other one dies
+    end.close()  # so that each process gets an end of file if the other one dies
     environment.configure()
 
     from rtseg_inference.selection import fastest
@@ -57,14 +58,14 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
 
 
 def serve(connection, infer: str, folder: str, image: str) -> None:
-    """Answer each True with the mask, until False."""
+    """Send the mask for each True received, until False."""
     theirs = their_predictor(infer, folder)
     while connection.recv():
         connection.send(their_mask(theirs, image))
 
 
 def their_predictor(path: str, folder: str):
-    """The Predictor of infer.py on this machine's cores, with oneDNN."""
+    """The Predictor of infer.py with oneDNN, on all cores of this machine."""
     spec = importlib.util.spec_from_file_location("infer", path)
     infer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(infer)
@@ -83,7 +84,7 @@ def their_predictor(path: str, folder: str):
 
 
 def their_mask(theirs, image: str):
-    """What infer.py does with one image, except the drawing: (H, W) class ids."""
+    """infer.py's steps for one image, except drawing: (H, W) class ids."""
     predictor = theirs.predictor
     batch = theirs._preprocess(image)[None]
     source = predictor.get_input_handle(predictor.get_input_names()[0])

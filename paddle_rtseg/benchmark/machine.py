@@ -1,4 +1,4 @@
-"""What a bug report or a table of timings should tell of a machine."""
+"""Facts about the machine, for bug reports and tables of timings."""
 
 import importlib
 import os
@@ -12,7 +12,7 @@ import paddle_rtseg
 
 
 def facts() -> Dict[str, Dict[str, object]]:
-    """Versions, CPU settings, what Paddle can do here and whether PaddleSeg knows this package, by group."""
+    """Versions, CPU settings, Paddle's features on this machine and the state of the plug-in, by group."""
     return {
         "Versions": {
             "paddle_rtseg": paddle_rtseg.__version__,
@@ -57,7 +57,7 @@ def processor() -> str:
 
 
 def features() -> Dict[str, str]:
-    """What each of Paddle's features found on this machine."""
+    """Paddle's features on this machine."""
     try:
         import paddle
         from paddle.base import core
@@ -91,7 +91,7 @@ def features() -> Dict[str, str]:
 
 
 def plugin() -> Dict[str, str]:
-    """Whether this package registered with PaddleSeg, and the models that it registered."""
+    """Whether the plug-in is enabled, and the models that it registers."""
     off = os.environ.get("PADDLE_RTSEG_AUTOLOAD") == "0"
     facts = {"PADDLE_RTSEG_AUTOLOAD": "0, disabled" if off else "on"}
     try:
@@ -104,7 +104,7 @@ def plugin() -> Dict[str, str]:
 
 
 def _ask(question: Callable[[], str]) -> str:
-    """An answer of Paddle's, or the error that it gave; a report should show both."""
+    """Paddle's answer, or the error that it raised."""
     try:
         return question()
     except (RuntimeError, OSError, AttributeError, ValueError) as e:

@@ -1,7 +1,7 @@
-"""How fast networks are here, against each other: all in one process, in turns, medians.
+"""Comparison of the speed of networks: alternating runs in one process, medians.
 
-Machines are noisy and differ; so every turn times each variant once, one after the other, and what is worth keeping
-is the ratio of two medians of one run.
+Timings are noisy and differ between machines. Each turn therefore times every variant once, one after the other. Only
+the ratio of two medians of the same run is meaningful elsewhere.
 """
 
 import gc
@@ -30,12 +30,12 @@ from ..models.merging_schedule import NoMerging
 from ..zoo import create_model
 from . import machine, other_runtimes
 
-#: What a network can be timed in: layer by layer, a step of training, the token merging in it alone, or exported on one
+#: Modes in which a network can be timed: layer by layer, a training step, its token merging alone, or exported, on one
 #: of Paddle Inference's CPU backends or in another runtime.
 MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"], *other_runtimes.RUNTIMES)
 REST = 0.25  # seconds
 NOT_FORWARD = ("training", "matching")
-#: The form that a mode needs, where it is not the one that Paddle writes by itself.
+#: Export format that a mode needs, if it is not the default of the installed Paddle.
 FORMATS = {"openvino": "pdmodel", **dict.fromkeys(other_runtimes.RUNTIMES, "onnx")}
 
 
@@ -47,22 +47,22 @@ class Row:
     size: Tuple[int, int]  #: height, width
     mode: str
     million_parameters: float
-    giga_macs: float  #: of one image; see :func:`.models.macs.count_macs`
-    milliseconds: Optional[float]  #: median for one image; None if it could not run
-    spread: Optional[float]  #: distance of the quartiles, milliseconds
-    note: str = ""  #: why it could not run
-    megabytes: Optional[float] = None  #: what a training step allocates at most beyond what was there before it
+    giga_macs: float  #: for one image; see :func:`.models.macs.count_macs`
+    milliseconds: Optional[float]  #: median for one image; None if the variant did not run
+    spread: Optional[float]  #: interquartile range in milliseconds
+    note: str = ""  #: why it did not run
+    megabytes: Optional[float] = None  #: peak memory that a training step allocates
 
 
 def parse_model(text: str) -> Tuple[str, Dict[str, Any]]:
     """``NAME:key=value,part.key=value`` -> name and keyword arguments.
 
     Raises:
-        InputError: an argument without a value.
+        InputError: an argument has no value.
     """
     name, _, rest = text.partition(":")
     arguments: Dict[str, Any] = {}
-    for item in filter(None, re.split(r",(?![^\[]*\])", rest)):  # a comma inside brackets parts the items of a list
+    for item in filter(None, re.split(r",(?![^\[]*\])", rest)):  # not at commas inside a list
         key, equals, value = item.partition("=")
         if not equals:
             raise InputError(f"expected MODEL:KEY=VALUE,..., got {item!r} in {text!r}; give the key a value")
@@ -94,25 +94,27 @@ def benchmark(
 ) -> List[Row]:
     """Time each model at each size in each mode, with random weights.
 
-    The exported forms are timed from an 8-bit image to the mask at its size; where a model offers its logits before the
-    last upsampling, as all of this package do, these are exported and finished on the host. ``dygraph`` times the
-    forward pass, ``training`` forward, backward and the gradients' clearing, with cross entropy on every output, and
-    ``matching`` the token merging of all blocks, there and back, layer by layer and without the network around it.
+    Exported models are timed from an 8-bit image to the mask at the same size. A model that can return its logits
+    before the last upsampling, as all models of this package can, is exported that way and finished on the host.
+    ``dygraph`` times the forward pass; ``training`` a forward and a backward pass with cross entropy on every output;
+    ``matching`` the token merging and unmerging of all blocks, without the rest of the network.
 
     Args:
-        models: see :func:`parse_model`; whatever PaddleSeg's manager knows, PaddleSeg's own included.
+        models: any models registered with PaddleSeg, including its own, in the form of :func:`parse_model`.
         sizes: height and width of the images.
-        modes: of :data:`MODES`.
-        precision: of the exported forms: "fp32" or "bf16".
-        turns: measurements of each; one more, the first, is thrown away.
-        threads: of the exported forms; 0 for all cores.
-        report: called with a line now and then.
+        modes: any of :data:`MODES`.
+        precision: precision of exported models, "fp32" or "bf16".
+        turns: measurements per variant, after one for warm-up.
+        threads: threads for exported models; 0 for all cores.
+        report: called with lines about the progress.
 
     Raises:
         InputError: an unknown model or mode, fewer than two turns, or a negative number of threads.
     """
     if turns < 2 or threads < 0:
-        raise InputError("expected --turns of 2 or more and --threads of 0 or more")
+        raise InputError(
+            f"expected --turns of at least 2 and --threads of at least 0, got {turns} and {threads}; correct them"
+        )
     for mode in modes:
         if mode not in MODES:
             raise InputError(f"expected a mode among {', '.join(MODES)}, got {mode!r}; choose one of these")
@@ -133,7 +135,7 @@ def benchmark(
                     try:
                         target = os.path.join(folder, str(i))
                         runs[text, mode] = _runner(network, size, mode, precision, threads, target, num_classes)
-                    except (InputError, RuntimeError, TypeError) as e:  # not every network can be exported
+                    except (InputError, RuntimeError, TypeError) as e:  # some networks cannot be exported
                         notes[text, mode] = first_line(e)
             memory = {name: peak_memory(run) for name, run in runs.items() if name[1] == "training"}
             times = measure(runs, turns)
@@ -149,9 +151,9 @@ def benchmark(
 
 
 def measure(runs: Dict[Any, Callable[[], Any]], turns: int) -> Dict[Any, List[float]]:
-    """Milliseconds of each call, ``turns`` times in turns; a first turn is thrown away.
+    """Milliseconds of each call in each of ``turns`` turns, after one turn for warm-up.
 
-    Before each there is a rest: threads of OpenMP go on spinning for 200 ms, at the cost of who comes next.
+    A pause precedes each call: OpenMP threads keep spinning for 200 ms and would slow down the next call.
     """
     times: Dict[Any, List[float]] = {name: [] for name in runs}
     for turn in range(turns + 1):
@@ -165,9 +167,9 @@ def measure(runs: Dict[Any, Callable[[], Any]], turns: int) -> Dict[Any, List[fl
 
 
 def peak_memory(run: Callable[[], Any]) -> Optional[float]:
-    """Megabytes (2**20 bytes) that Paddle allocates on the CPU at most during a call, beyond what it held before.
+    """Peak megabytes (2**20 bytes) that Paddle allocates on the CPU during a call, excluding memory it already held.
 
-    None where Paddle cannot tell, as 2.6.
+    None if Paddle does not report it, as in 2.6.
     """
     core = paddle.base.core
     if not hasattr(core, "host_memory_stat_reset_peak_value"):
@@ -180,8 +182,10 @@ def peak_memory(run: Callable[[], Any]) -> Optional[float]:
 
 
 def matrix_peak() -> float:
-    """GFLOP/s (two for a multiply-accumulate) of the fastest of ten float32 products of 2048 x 2048 matrices, by NumPy
-    on all cores: what can be had of this machine at best."""
+    """The machine's peak GFLOP/s: the fastest of ten float32 products of 2048 x 2048 matrices, in NumPy on all cores.
+
+    A multiply-accumulate counts as two operations.
+    """
     a = np.random.default_rng(0).random((2048, 2048), np.float32)
     seconds = min(measure({"product": lambda: a @ a}, turns=10)["product"]) / 1e3
     return 2 * 2048**3 / seconds / 1e9
@@ -190,7 +194,8 @@ def matrix_peak() -> float:
 def as_markdown(rows: Sequence[Row], peak: float) -> str:
     """The rows as a Markdown table.
 
-    The ratio is the first model's time over the row's, at that size and mode; ``peak`` is :func:`matrix_peak`'s.
+    The ratio is the first model's time divided by the row's, at the same size and mode; ``peak`` is from
+    :func:`matrix_peak`.
     """
     first = {}
     for row in rows:
@@ -209,7 +214,7 @@ def as_markdown(rows: Sequence[Row], peak: float) -> str:
         ratio = f"{base / row.milliseconds:.2f}" if base else ""
         memory = "" if row.megabytes is None else f"{row.megabytes:.0f}"
         figures = f"{row.milliseconds:.1f} | {row.spread:.1f} | {row.milliseconds / row.giga_macs:.2f}"
-        # A training step has the gradients' products too, and matching is not what the MACs count.
+        # A training step also computes gradients, and the MACs do not count matching.
         share = f"{2e5 * row.giga_macs / row.milliseconds / peak:.0f} %" if row.mode not in NOT_FORWARD else ""
         lines.append(f"{facts}| {figures} | {share} | {ratio} | {memory} |")
     return "\n".join(lines) + "\n"
@@ -226,7 +231,7 @@ def with_machine(rows: Sequence[Row], precision: str, turns: int) -> str:
 
 
 def plot(rows: Sequence[Row], path: str) -> None:
-    """Write a picture of milliseconds against MACs, a line for each model and mode through its sizes."""
+    """Write a plot of milliseconds against MACs, with a line through the sizes for each model and mode."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -246,7 +251,7 @@ def plot(rows: Sequence[Row], path: str) -> None:
 
 
 def _runner(network, size, mode, precision, threads, folder, num_classes) -> Callable[[], Any]:
-    """A function without arguments that does once what is to be timed."""
+    """A zero-argument callable that runs the timed work once."""
     image = street_scene(*size)
     if mode == "matching":
         return _matching(network, size)
@@ -260,7 +265,7 @@ def _runner(network, size, mode, precision, threads, folder, num_classes) -> Cal
         network.eval()
         export_model(network, folder, Preprocessing(), input_shape=[1, 3, *size], output_op=op, format=form)
     if mode in other_runtimes.RUNTIMES:
-        predictor = Predictor(folder, "cpu", "onednn", precision, threads)  # for all that is around the network
+        predictor = Predictor(folder, "cpu", "onednn", precision, threads)  # for pre- and postprocessing
         program = predictor.contract.path(predictor.contract.model)
         run = other_runtimes.load(mode, os.path.splitext(program)[0] + ".onnx", precision, predictor.runtime.threads)
         predictor.runtime = SimpleNamespace(run=run)
@@ -268,7 +273,7 @@ def _runner(network, size, mode, precision, threads, folder, num_classes) -> Cal
         predictor = Predictor(folder, "cpu", mode, precision, threads)
     verification = predictor.verify()
     if not verification.passed:
-        raise InputError(f"its output is not the golden one: {verification}")
+        raise InputError(f"the output does not match the golden output: {verification}")
     return lambda: predictor.predict(image)
 
 

@@ -1,14 +1,14 @@
-"""What PaddleSeg gets wrong on current Paddle: one small, dated patch each.
+"""PaddleSeg's defects on current Paddle: one small, dated patch each.
 
-``PATCHES`` is the complete list. Each patch names the defect and the versions that have it, and applies only if the
-installed PaddleSeg contains the wrong text (:mod:`.patch`); PaddleSeg's develop branch has fixed most of them.
+``PATCHES`` lists them all. Each patch states what it fixes and for which versions, and applies only where the
+installed PaddleSeg contains the wrong text (:mod:`.patch`). PaddleSeg's develop branch has fixed most of them.
 
-Not listed, because no patch can reach them or none is needed:
+Four defects have no patch, because a patch cannot reach them or is not needed:
 
-* RTFormer's export: our own RTFormer exports with a free batch.
-* PaddleSeg's deploy scripts lie outside its package: ``python -m paddle_rtseg.infer`` takes their place.
-* zlib before Paddle 2.6: :mod:`paddle_rtseg.plugin` imports it in time.
-* ``paddle.flops`` on NumPy 2.4: the installation requires a NumPy below 2.
+* RTFormer cannot be exported with a free batch size: ours can.
+* PaddleSeg's deploy scripts, which are not part of its package: ``python -m paddle_rtseg.infer`` replaces them.
+* The old zlib inside Paddle 2.6: :mod:`paddle_rtseg.plugin` imports Python's zlib first.
+* ``paddle.flops`` on NumPy 2.4: this package requires NumPy below 2.
 """
 
 from typing import List
@@ -24,7 +24,7 @@ _TRAIN = "paddleseg.core.train:train"
 PATCHES = (
     Patch(
         name="cross-entropy types",
-        defect="CrossEntropyLoss, plain, weighted or distilling, multiplies integers by floats: TypeError",
+        fixes="CrossEntropyLoss (plain, weighted or distilling) multiplies integers by floats: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
@@ -35,8 +35,8 @@ PATCHES = (
     ),
     Patch(
         name="cross-entropy weight over all pixels",
-        defect="CrossEntropyLoss with weight and avg_non_ignore=False takes the one-hot of ignored pixels: ValueError",
-        paddleseg="2.9.0 and older; newer ones weigh all pixels alike in the average, and so does this",
+        fixes="CrossEntropyLoss with weight and avg_non_ignore=False one-hot encodes ignored pixels: ValueError",
+        paddleseg="2.9.0 and older; newer versions weight all pixels equally in the average, and so does this patch",
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
         changes=[
             (
@@ -47,7 +47,7 @@ PATCHES = (
     ),
     Patch(
         name="OHEM types",
-        defect="OhemCrossEntropyLoss adds an integer mask to probabilities, once more than min_kept pixels are valid: "
+        fixes="OhemCrossEntropyLoss adds an integer mask to probabilities when more than min_kept pixels are valid: "
         "TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
@@ -56,7 +56,7 @@ PATCHES = (
     ),
     Patch(
         name="OHEM edge types",
-        defect="OhemEdgeAttentionLoss does the same",
+        fixes="OhemEdgeAttentionLoss adds an integer mask to probabilities in the same way: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "ohem_edge_attention_loss:OhemEdgeAttentionLoss.forward",
@@ -64,8 +64,8 @@ PATCHES = (
     ),
     Patch(
         name="Dice labels",
-        defect="DiceLoss turns ignored pixels of the caller's labels into class 0, for every loss that follows",
-        paddleseg="all, develop too",
+        fixes="DiceLoss overwrites ignored pixels in the caller's labels with class 0, which corrupts every later loss",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_LOSSES + "dice_loss:DiceLoss.forward",
         changes=[
@@ -77,7 +77,7 @@ PATCHES = (
     ),
     Patch(
         name="RMI types",
-        defect="RMILoss multiplies floats by a boolean mask: TypeError",
+        fixes="RMILoss multiplies floats by a boolean mask: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "rmi_loss:RMILoss.forward_sigmoid",
@@ -88,7 +88,7 @@ PATCHES = (
     ),
     Patch(
         name="DualTask types",
-        defect="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
+        fixes="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "gscnn_dual_task_loss:DualTaskLoss.forward",
@@ -100,8 +100,8 @@ PATCHES = (
     ),
     Patch(
         name="RelaxBoundary types",
-        defect="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3, truncated to integers "
-        "before, which leaves no gradient",
+        fixes="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3; on Paddle 2 the product is "
+        "truncated to integers, which leaves no gradient",
         paddleseg="2.9.0 and older",
         paddle=(2, 0),
         where=_LOSSES + "decoupledsegnet_relax_boundary_loss:RelaxBoundaryLoss.custom_nll",
@@ -113,7 +113,7 @@ PATCHES = (
     ),
     Patch(
         name="scalar areas",
-        defect="calculate_area joins scalars with concat: every evaluation ends in an error",
+        fixes="calculate_area calls concat on scalars: every evaluation fails",
         paddleseg="2.8.0 and older",
         where="paddleseg.utils.metrics:calculate_area",
         changes=[
@@ -124,14 +124,14 @@ PATCHES = (
     ),
     Patch(
         name="scalar losses in the log",
-        defect="train() indexes scalar losses: IndexError at its first log line",
+        fixes="train() indexes scalar losses: IndexError at the first log line",
         paddleseg="2.8.0 and older",
         where=_TRAIN,
         changes=[("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]")],
     ),
     Patch(
         name="crop with a limit on one class",
-        defect="RandomPaddingCrop with category_max_ratio gives the labels for the image, or the image uncropped",
+        fixes="RandomPaddingCrop with category_max_ratio returns the labels as the image, or the image uncropped",
         paddleseg="2.8.0 and older",
         paddle=(2, 0),
         where="paddleseg.transforms.transforms:RandomPaddingCrop.__call__",
@@ -142,7 +142,7 @@ PATCHES = (
     ),
     Patch(
         name="profiler",
-        defect="--profiler_options calls paddle.utils.profiler, which is gone: AttributeError",
+        fixes="--profiler_options calls paddle.utils.profiler, which Paddle has removed: AttributeError",
         paddleseg="2.8.0 and older",
         where="paddleseg.utils.train_profiler:add_profiler_step",
         changes=[
@@ -153,8 +153,9 @@ PATCHES = (
     ),
     Patch(
         name="runs without a step",
-        defect="train() never ends with fewer images than a batch, and dies on an unbound name with nothing left to do",
-        paddleseg="all, develop too",
+        fixes="train() loops forever with fewer images than a batch, and raises UnboundLocalError with no iterations "
+        "left",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[("len(batch_sampler)\n", "count_batches(batch_sampler, start_iter, iters)\n")],
@@ -162,9 +163,9 @@ PATCHES = (
     ),
     Patch(
         name="bad data in train",
-        defect="a file that cannot be read makes train() wait for ever, or with workers end in 'Blocking queue is "
-        "killed'; a label out of range is an error inside the loss, or on a GPU nothing at all",
-        paddleseg="all, develop too",
+        fixes="an unreadable file makes train() hang, or with workers fail with 'Blocking queue is killed'; a label "
+        "out of range fails inside the loss, or on a GPU goes unnoticed",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
@@ -172,8 +173,8 @@ PATCHES = (
     ),
     Patch(
         name="bad data in evaluate",
-        defect="the same in evaluate(), where a label out of range makes a wrong mIoU",
-        paddleseg="all, develop too",
+        fixes="an unreadable file makes evaluate() hang or fail as in train(); a label out of range gives a wrong mIoU",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where="paddleseg.core.val:evaluate",
         changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
@@ -181,17 +182,17 @@ PATCHES = (
     ),
     Patch(
         name="compiled training",
-        defect="--to_static_training was made for whole graphs; Paddle has since compiled piece by piece, where a "
-        "model that asks for the place of a tensor fails",
-        paddleseg="all, develop too",
+        fixes="--to_static_training expects Paddle to compile the full graph; Paddle now compiles piece by piece by "
+        "default, which fails for a model that checks where a tensor is placed",
+        paddleseg="all, including develop",
         paddle=(2, 6),
         where=_TRAIN,
         changes=[("paddle.jit.to_static(model)", "paddle.jit.to_static(model, full_graph=True)")],
     ),
     Patch(
-        name="whole checkpoints",
-        defect="train() writes checkpoints in place: one that is killed, or meets a full disk, leaves a broken one",
-        paddleseg="all, develop too",
+        name="complete checkpoints",
+        fixes="train() writes checkpoints in place: a killed run or a full disk leaves a broken one",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[
@@ -199,7 +200,7 @@ PATCHES = (
                 "if not os.path.isdir(current_save_dir):\n                    os.makedirs(current_save_dir)",
                 "current_save_dir = begin_checkpoint(current_save_dir)",
             ),
-            ("paddle.save(", "save_whole("),
+            ("paddle.save(", "save_atomically("),
             (
                 "save_models.append(current_save_dir)",
                 "current_save_dir = publish_checkpoint(current_save_dir); save_models.append(current_save_dir)",
@@ -208,13 +209,13 @@ PATCHES = (
         ],
         names={
             "begin_checkpoint": checkpoints.begin,
-            "save_whole": checkpoints.save,
+            "save_atomically": checkpoints.save,
             "publish_checkpoint": checkpoints.publish,
         },
     ),
     Patch(
-        name="the best model's score, kept",
-        defect="train() does not keep the score of best_model, so that a resumed run cannot know it",
+        name="best score, saved",
+        fixes="train() does not save the score of best_model, so a resumed run cannot compare with it",
         paddleseg="2.9.0 and older",
         paddle=(2, 0),
         where=_TRAIN,
@@ -233,9 +234,9 @@ PATCHES = (
         names={"save_score": checkpoints.save_score},
     ),
     Patch(
-        name="the best model's score, resumed",
-        defect="a resumed train() forgets the best score: whatever comes first replaces best_model",
-        paddleseg="all, develop too",
+        name="best score, resumed",
+        fixes="a resumed train() forgets the best score: its first evaluation always replaces best_model",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[
@@ -252,8 +253,8 @@ PATCHES = (
     ),
     Patch(
         name="EMA, resumed",
-        defect="a resumed train() forgets the averaged parameters and starts from the model's",
-        paddleseg="all, develop too",
+        fixes="a resumed train() discards the averaged parameters and restarts the average from the model's",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[("init_ema_params(ema_model, model)", "resume_ema(ema_model, model, resume_model)")],
@@ -261,8 +262,8 @@ PATCHES = (
     ),
     Patch(
         name="pruning, resumed",
-        defect="a resumed train() forgets the checkpoints before it, which keep_checkpoint_max then never removes",
-        paddleseg="all, develop too",
+        fixes="a resumed train() forgets the earlier checkpoints, so keep_checkpoint_max never removes them",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[("save_models = deque()", "save_models = deque(earlier_checkpoints(save_dir, resume_model))")],
@@ -270,9 +271,8 @@ PATCHES = (
     ),
     Patch(
         name="samples and random numbers, resumed",
-        defect="a resumed train() starts its first pass through the data from the beginning, with the initial random "
-        "numbers",
-        paddleseg="all, develop too",
+        fixes="a resumed train() restarts its pass through the data and repeats the random numbers of the first start",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
         changes=[
@@ -282,18 +282,18 @@ PATCHES = (
         names={"ResumableSampler": ResumableSampler},
     ),
     Patch(
-        name="one network evaluated",
-        defect="on the CPU each process has BatchNorm statistics of its own: the mIoU is that of no checkpoint",
-        paddleseg="all, develop too",
+        name="same BatchNorm statistics in evaluation",
+        fixes="on the CPU the processes have different BatchNorm statistics: the mIoU matches no checkpoint",
+        paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
-        changes=[("= evaluate(", "= evaluate_alike(")],
-        names={"evaluate_alike": hooks.evaluate_alike},
+        changes=[("= evaluate(", "= evaluate_in_sync(")],
+        names={"evaluate_in_sync": hooks.evaluate_in_sync},
     ),
     Patch(
         name="several processes with protobuf 7",
-        defect="Paddle 2.6 asks protobuf for a label that version 7 lacks: AttributeError before the first step",
-        paddleseg="any; the mistake is Paddle's, fixed in 3.3",
+        fixes="Paddle 2.6 reads a field label that protobuf 7 has removed: AttributeError before the first step",
+        paddleseg="any; the defect is Paddle's, fixed in 3.3",
         paddle=(2, 0),
         where="paddle.distributed.fleet.base.distributed_strategy:get_msg_dict",
         changes=[("f.label == google.protobuf.descriptor.FieldDescriptor.LABEL_REPEATED", "is_repeated(f)")],
@@ -301,7 +301,7 @@ PATCHES = (
     ),
     Patch(
         name="deploy.yaml, written",
-        defect="export() names model.pdmodel where Paddle 3 writes model.json",
+        fixes="export() names model.pdmodel where Paddle 3 writes model.json",
         paddleseg="develop",
         paddle=(3, 0),
         where="paddleseg.core.export:export",
@@ -315,8 +315,8 @@ PATCHES = (
     ),
     Patch(
         name="deploy.yaml, read",
-        defect="DeployConfig believes a deploy.yaml that names model.pdmodel where Paddle 3 wrote model.json",
-        paddleseg="all, develop too",
+        fixes="DeployConfig looks for the model.pdmodel that deploy.yaml names where Paddle 3 wrote model.json",
+        paddleseg="all, including develop",
         paddle=(3, 0),
         where="paddleseg.deploy.infer:DeployConfig.model",
         changes=[("os.path.join(self._dir, ", "program_file(self._dir, ")],

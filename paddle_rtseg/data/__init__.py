@@ -1,6 +1,6 @@
-"""Datasets that PaddleSeg lacks, what their classes are called, and checks of any dataset.
+"""Datasets that PaddleSeg lacks, class names and palettes, and checks for any dataset.
 
-Importing this package puts the datasets into PaddleSeg's component manager.
+Importing this package registers the datasets with PaddleSeg.
 """
 
 from .camvid import CamVid

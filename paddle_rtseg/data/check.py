@@ -1,7 +1,7 @@
-"""What is wrong with a dataset: files, sizes, labels, and how often each class occurs.
+"""Checks for datasets: defective files, sizes and labels, and how often each class occurs.
 
-Pairs are read through the dataset's own ``__getitem__`` with nothing in the place of its transforms, so that labels
-are what training would see (ADE20K's, for one, are shifted by one from those in the files).
+Pairs are read through the dataset's own ``__getitem__`` without its transforms, so that labels are the ones that
+training sees. ADE20K, for example, shifts the labels in its files by one.
 """
 
 import copy
@@ -19,14 +19,14 @@ from ..errors import InputError
 
 @dataclass
 class Report:
-    """What :func:`check_dataset` found."""
+    """The result of :func:`check_dataset`."""
 
-    #: One sentence for each file or pair that training would stumble over.
+    #: One sentence for each file or pair that would fail in training.
     defects: List[str]
-    #: (num_classes,) pixels of each class, and the images that have it.
+    #: (num_classes,) each: pixels of each class, and images that contain it.
     pixels: np.ndarray
     images: np.ndarray
-    #: Pixels with the label that is ignored.
+    #: Pixels with the ignored label.
     ignored: int
 
     @property
@@ -41,7 +41,7 @@ def check_dataset(dataset, progress: Callable[[Iterable], Iterable] = iter, thre
     Args:
         dataset: any PaddleSeg dataset with a ``file_list`` of pairs (image, label).
         progress: wraps the iteration over the pairs, as ``tqdm`` does.
-        threads: how many read at a time; the number of processors if None.
+        threads: number of reader threads; None for the number of processors.
     """
     indices = range(len(dataset.file_list))
     report = Report([], np.zeros(dataset.num_classes, np.int64), np.zeros(dataset.num_classes, np.int64), 0)
@@ -62,7 +62,7 @@ def read_pair(dataset, index: int) -> Tuple[np.ndarray, np.ndarray]:
     """
     image_path, label_path = dataset.file_list[index]
     if label_path is None:
-        raise InputError(f"expected a label beside {image_path!r} in the list of files, got none; add it")
+        raise InputError(f"expected a label after {image_path!r} in the list of files, got none; add it")
     plain = copy.copy(dataset)
     plain.transforms, plain.edge = _read, False
     sample = plain[index]
@@ -70,7 +70,7 @@ def read_pair(dataset, index: int) -> Tuple[np.ndarray, np.ndarray]:
     if label.ndim != 2:
         raise InputError(
             f"expected one class id for each pixel in {label_path!r}, got an image with {label.shape[-1]} channels; "
-            "save the ids as an image of one channel"
+            "save the ids as a single-channel image"
         )
     if label.shape != image.shape[:2]:
         raise InputError(
@@ -81,7 +81,7 @@ def read_pair(dataset, index: int) -> Tuple[np.ndarray, np.ndarray]:
 
 
 def range_defect(label: np.ndarray, dataset, path: str) -> Optional[str]:
-    """A sentence about the values in ``label`` that are neither a class nor what the dataset ignores, if any."""
+    """A sentence about values in ``label`` that are neither a class nor the ignored label, or None."""
     stray = ((label < 0) | (label >= dataset.num_classes)) & (label != dataset.ignore_index)
     if not stray.any():
         return None
@@ -94,10 +94,10 @@ def range_defect(label: np.ndarray, dataset, path: str) -> Optional[str]:
 
 
 def _check_pair(dataset, index: int) -> Tuple[Optional[str], np.ndarray, int]:
-    """What is wrong with a pair, if anything; pixels of each class; pixels that are ignored."""
+    """The defect of a pair, if any; the pixels of each class; the ignored pixels."""
     try:
         _, label = read_pair(dataset, index)
-    except (InputError, OSError) as e:  # some datasets open labels themselves, which for a bad file is an OSError
+    except (InputError, OSError) as e:  # some datasets open labels themselves, and raise OSError for a bad file
         return str(e), np.zeros(dataset.num_classes, np.int64), 0
     classes = label[(label >= 0) & (label < dataset.num_classes) & (label != dataset.ignore_index)]
     defect = range_defect(label, dataset, dataset.file_list[index][1])
@@ -105,7 +105,7 @@ def _check_pair(dataset, index: int) -> Tuple[Optional[str], np.ndarray, int]:
 
 
 def _read(data: Dict[str, Any]) -> Dict[str, Any]:
-    """In the place of a dataset's transforms: read what is still a path, and change nothing."""
+    """Replacement for a dataset's transforms: read images that are still paths, and change nothing."""
     for key, read in (("img", _read_image), ("label", _read_label)):
         if isinstance(data.get(key), str):
             data[key] = read(data[key])
@@ -114,7 +114,7 @@ def _read(data: Dict[str, Any]) -> Dict[str, Any]:
 
 def _read_image(path: str) -> np.ndarray:
     _check_file(path)
-    image = cv2.imread(path, cv2.IMREAD_COLOR)  # as training does: turned as its EXIF data say
+    image = cv2.imread(path, cv2.IMREAD_COLOR)  # as in training: rotated as its EXIF data state
     if image is None:
         raise InputError(f"expected an image, got {path!r}, which cannot be decoded; replace it")
     return image
@@ -123,20 +123,20 @@ def _read_image(path: str) -> np.ndarray:
 def _read_label(path: str) -> np.ndarray:
     _check_file(path)
     try:
-        return np.asarray(Image.open(path))  # as training does: of a palette image the ids, not the colours
+        return np.asarray(Image.open(path))  # as in training: palette images give ids, not colours
     except (OSError, SyntaxError) as e:
         raise InputError(f"expected a label image, got {path!r}, which cannot be decoded ({e}); replace it") from e
 
 
 def _check_file(path: str) -> None:
-    """Reject a file that is missing or truncated: OpenCV silently fills the missing part."""
+    """Refuse a file that is missing or truncated; OpenCV silently fills in missing rows."""
     try:
         with open(path, "rb") as f:
             start = f.read(8)
             f.seek(-min(os.path.getsize(path), 1024), os.SEEK_END)
             end = f.read()
     except OSError as e:
-        raise InputError(f"expected a file {path!r}, got none that can be read ({e.strerror}); check the list") from e
+        raise InputError(f"expected a file {path!r}, which cannot be read ({e.strerror}); check the list") from e
     for signature, last in ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND")):
         if start.startswith(signature) and last not in end:
             raise InputError(f"expected an image, got {path!r}, which is cut short; replace it")

@@ -1,4 +1,4 @@
-"""Predicted masks beside their labels: intersection over union in figures, and a picture."""
+"""Comparison of predicted masks with labels: intersection over union, and a picture."""
 
 import os
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
@@ -17,15 +17,15 @@ def compare(images: str, labels: str, masks: str, dataset: str, picture: Optiona
     """Score masks against labels.
 
     Args:
-        images, labels, masks: folders whose files share names.
-        dataset: names and colours the classes.
+        images, labels, masks: folders of files with the same names.
+        dataset: whose class names and colours to use, such as CamVid.
         picture: image file to write, with a row of image, label and mask for each frame.
 
     Returns:
-        A table of the IoU of each class and their mean.
+        A table of the IoU of each class and the mean.
 
     Raises:
-        InputError: files are missing, cannot be decoded or do not fit together.
+        InputError: files are missing, cannot be decoded or do not match.
     """
     classes, palette = classes_and_palette(dataset)
     triples = pair_up(images, labels, masks)
@@ -43,7 +43,7 @@ def compare(images: str, labels: str, masks: str, dataset: str, picture: Optiona
 
 
 def pair_up(images: str, labels: str, masks: str) -> List[Tuple[str, str, str]]:
-    """Paths (image, label, mask) that share a name, whatever their extensions, in the order of the images.
+    """Paths (image, label, mask) with the same name, regardless of extension, in the order of the images.
 
     Raises:
         InputError: a folder is missing or empty, or an image has no label or mask.
@@ -52,16 +52,16 @@ def pair_up(images: str, labels: str, masks: str) -> List[Tuple[str, str, str]]:
     for folder in (labels, masks):
         for name in by_name[images]:
             if name not in by_name[folder]:
-                raise InputError(f"expected {name}.png in {folder!r}, got no such file; add it or drop the image")
+                raise InputError(f"expected {name}.png in {folder!r}, got no such file; add it or remove the image")
     return [(path, by_name[labels][name], by_name[masks][name]) for name, path in by_name[images].items()]
 
 
 def confusion_matrix(labels: np.ndarray, masks: np.ndarray, num_classes: int, ignore_index: int = 255) -> np.ndarray:
-    """Count pixels by (label, prediction).
+    """Pixel counts by (label, prediction).
 
     Args:
-        labels, masks: integer arrays of one shape.
-        num_classes: values from it on are out of range, ``ignore_index`` in the labels excepted.
+        labels, masks: integer arrays of the same shape.
+        num_classes: values must be below it, except ``ignore_index`` in the labels.
 
     Returns:
         (num_classes, num_classes) int64.
@@ -82,7 +82,7 @@ def confusion_matrix(labels: np.ndarray, masks: np.ndarray, num_classes: int, ig
 
 
 def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class from a confusion matrix; NaN where neither label nor prediction has the class."""
+    """IoU of each class from a confusion matrix; NaN for a class in neither label nor prediction."""
     hits = np.diag(confusion).astype(np.float64)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
     return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
@@ -91,17 +91,17 @@ def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
 def side_by_side(
     triples: Sequence[Tuple[str, str, str]], palette: np.ndarray, width: int = 320
 ) -> Tuple[np.ndarray, np.ndarray]:
-    """One row for each frame: image, label, prediction.
+    """A sheet with one row per frame: image, label, prediction.
 
     Args:
-        triples: what :func:`pair_up` returned.
+        triples: from :func:`pair_up`.
         palette: (num_classes, 3) uint8, RGB.
-        width: of a picture in pixels; heights follow.
+        width: width of each picture in pixels; heights keep the aspect ratio.
 
     Returns:
         The sheet as a BGR image, and the confusion matrix of all frames.
     """
-    colours = np.zeros((256, 3), np.uint8)  # what is ignored stays black
+    colours = np.zeros((256, 3), np.uint8)  # ignored pixels stay black
     colours[: len(palette)] = palette[:, ::-1]
     rows, confusion = [], np.zeros((len(palette), len(palette)), np.int64)
     for image_path, label_path, mask_path in triples:

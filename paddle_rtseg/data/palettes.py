@@ -1,4 +1,4 @@
-"""Names and colours of the classes that a dataset has."""
+"""Names and colours of a dataset's classes."""
 
 from typing import List, Optional, Tuple
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import InputError
 
-# The colours that SegNet's authors draw CamVid with.
+# The CamVid colours of SegNet's authors.
 CAMVID = {
     "Sky": (128, 128, 128),
     "Building": (128, 0, 0),
@@ -21,7 +21,7 @@ CAMVID = {
     "Bicyclist": (0, 128, 192),
 }
 
-# Those that Cityscapes gives its 19 training classes.
+# The official colours of the 19 Cityscapes training classes.
 CITYSCAPES = {
     "road": (128, 64, 128),
     "sidewalk": (244, 35, 232),
@@ -51,15 +51,15 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
     """Names and colours of the classes of a dataset.
 
     Args:
-        dataset: the name that PaddleSeg has for it; CamVid and Cityscapes have names and colours of their own.
-        num_classes: what a model was made for; for any other dataset, and where it is not the number of classes that
-            the dataset has, the names are the class ids and the colours are :func:`bit_colours`.
+        dataset: PaddleSeg's name for it. CamVid and Cityscapes have known names and colours.
+        num_classes: number of classes of the model. For other datasets, or if the number differs from the dataset's,
+            names are the class ids and colours are :func:`bit_colours`.
 
     Returns:
         Names, and (num_classes, 3) uint8 RGB.
 
     Raises:
-        InputError: neither the dataset is known nor the number given.
+        InputError: the dataset is unknown and the number of classes is not given.
     """
     known = _KNOWN.get(dataset, {})
     if known and num_classes in (None, len(known)):
@@ -70,10 +70,10 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
 
 
 def bit_colours(num_classes: int) -> np.ndarray:
-    """Colours that tell any number of classes apart, and the ones that PaddleSeg's predictions have.
+    """Distinct colours for any number of classes; the colours of PaddleSeg's predictions.
 
-    Class i takes the bits of i + 1 in turn for red, green and blue, the lowest bits first as the highest of the
-    colour, as PASCAL VOC's palette does from class 0 on.
+    The bits of i + 1 become, in turn, bits of the red, green and blue of class i, starting with the lowest bit of i + 1
+    and the highest bit of each colour. PASCAL VOC's palette does the same with i.
 
     Returns:
         (num_classes, 3) uint8 RGB.

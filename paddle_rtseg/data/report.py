@@ -1,4 +1,4 @@
-"""The check of a config's datasets, printed: what ``python -m paddle_rtseg.check_dataset`` does."""
+"""Check a config's datasets and print a report, for ``python -m paddle_rtseg.check_dataset``."""
 
 from typing import Sequence
 
@@ -11,17 +11,17 @@ from .palettes import classes_and_palette
 
 
 def check_config(config: Config, limit: int = 20) -> int:
-    """Check the training and validation data of a config, and print what was found.
+    """Check the training and validation data of a config, and print the results.
 
     Args:
         config: from :func:`paddle_rtseg.config.load_config`.
-        limit: defects to print for each dataset.
+        limit: maximum number of defects to print for each dataset.
 
     Returns:
-        How many things training would stumble over: defects, and classes that never occur in the training data.
+        The number of problems: defects, and classes that never occur in the training data.
 
     Raises:
-        InputError: a dataset cannot be built, for example because its list of files is missing.
+        InputError: a dataset cannot be built, for example because its file list is missing.
     """
     builder = Builder(config)
     defects = 0
@@ -39,7 +39,7 @@ def check_config(config: Config, limit: int = 20) -> int:
 
 
 def as_text(report: Report, classes: Sequence[str], limit: int) -> str:
-    """Up to ``limit`` defects, and each class's share of the pixels and number of images."""
+    """Up to ``limit`` defects, and the share of pixels and the number of images of each class."""
     lines = [f"  {defect}" for defect in report.defects[:limit]]
     if len(report.defects) > limit:
         lines.append(f"  ... and {len(report.defects) - limit} more (--limit)")

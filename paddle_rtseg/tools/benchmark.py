@@ -1,4 +1,4 @@
-"""Time networks against each other, in turns: ``python -m paddle_rtseg.benchmark --models RTFormer_Slim RTFormer``."""
+"""Compare the speed of networks: ``python -m paddle_rtseg.benchmark --models RTFormer_Slim RTFormer``."""
 
 import argparse
 
@@ -6,30 +6,34 @@ import argparse
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m paddle_rtseg.benchmark",
-        description="Time networks against each other: random weights, one process, in turns, medians.",
+        description="Compare the speed of networks with random weights: medians of alternating runs in one process.",
     )
     p.add_argument(
         "--models",
         nargs="+",
         required=True,
         metavar="MODEL[:KEY=VALUE,...]",
-        help="whatever PaddleSeg's manager knows, such as RTFormer_Slim, RTFormer:base_channels=32 or "
-        "SegFormerPP:backbone.type=MiT_B2,backbone.token_merging=hq; the ratios are to the first",
+        help="any model registered with PaddleSeg, such as RTFormer_Slim, RTFormer:base_channels=32 or "
+        "SegFormerPP:backbone.type=MiT_B2,backbone.token_merging=hq; ratios are relative to the first model",
     )
-    p.add_argument("--sizes", nargs="+", default=["512x1024"], metavar="HxW", help="sizes in pixels (512x1024)")
+    p.add_argument(
+        "--sizes", nargs="+", default=["512x1024"], metavar="HxW", help="image sizes in pixels (default 512x1024)"
+    )
     p.add_argument(
         "--backends",
         nargs="+",
         default=["onednn"],
         metavar="MODE",
-        help="of dygraph, training, matching, native, onednn, openvino, onnxruntime, openvino_runtime (default onednn)",
+        help="dygraph, training, matching, native, onednn, openvino, onnxruntime, openvino_runtime (default onednn)",
     )
-    p.add_argument("--precision", choices=["fp32", "bf16"], default="fp32", help="of the exported forms")
-    p.add_argument("--num_classes", type=int, default=19)
-    p.add_argument("--turns", type=int, default=11, help="measurements of each (default 11)")
-    p.add_argument("--threads", type=int, default=0, help="of the exported forms (default: all cores)")
+    p.add_argument(
+        "--precision", choices=["fp32", "bf16"], default="fp32", help="precision of exported models (default fp32)"
+    )
+    p.add_argument("--num_classes", type=int, default=19, help="number of classes (default 19)")
+    p.add_argument("--turns", type=int, default=11, help="measurements per model (default 11)")
+    p.add_argument("--threads", type=int, default=0, help="threads for exported models (default: all cores)")
     p.add_argument("--save", metavar="FILE.md", help="also write the table to a file")
-    p.add_argument("--plot", metavar="FILE.png", help="write milliseconds against multiply-accumulates")
+    p.add_argument("--plot", metavar="FILE.png", help="write a plot of milliseconds against multiply-accumulates")
     return p
 
 

@@ -8,10 +8,10 @@ from paddle_rtseg.tools import arguments
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m paddle_rtseg.check_dataset",
-        description="Read every image and label of a config's datasets. The status is 1 if training would stumble.",
+        description="Read every image and label of a config's datasets. Exits with status 1 if it finds problems.",
     )
     arguments.add_config(p)
-    p.add_argument("--limit", type=int, default=20, help="defects to print for each dataset (default 20)")
+    p.add_argument("--limit", type=int, default=20, help="maximum number of defects to print per dataset (default 20)")
     return p
 
 

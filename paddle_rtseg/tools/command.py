@@ -1,4 +1,4 @@
-"""How every command starts and ends."""
+"""Entry and exit of every command."""
 
 import argparse
 import sys
@@ -12,8 +12,8 @@ from ..errors import InputError
 def run(parser: Callable[[], argparse.ArgumentParser], main: Callable[[argparse.Namespace], Optional[int]]) -> None:
     """Parse the command line, set up the CPU, run ``main`` and exit.
 
-    The exit status is what ``main`` returns (None means 0), 2 with one sentence on stderr for user errors, or 130 after
-    Ctrl-C.
+    The exit status is the result of ``main`` (None means 0). An :class:`InputError`, which the user can fix, prints one
+    sentence on stderr and gives 2; Ctrl-C gives 130.
     """
     args = parser().parse_args()
     configure()  # before main imports paddle

@@ -1,4 +1,4 @@
-"""Predicted masks beside their labels: a picture of each frame and the IoU of each class.
+"""Compare predicted masks with labels: the IoU of each class and a picture of each frame.
 
 ``python -m paddle_rtseg.compare --images I --labels L --masks M --save SHEET.png``
 """
@@ -9,13 +9,13 @@ import argparse
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m paddle_rtseg.compare",
-        description="Predicted masks beside their labels: a picture of each frame and the IoU of each class.",
+        description="Compare predicted masks with labels: the IoU of each class and a picture of each frame.",
     )
     p.add_argument("--images", required=True, metavar="DIR", help="folder of images")
-    p.add_argument("--labels", required=True, metavar="DIR", help="folder of labels with the images' names")
-    p.add_argument("--masks", required=True, metavar="DIR", help="folder of predicted masks with the images' names")
-    p.add_argument("--dataset", default="CamVid", help="dataset that names and colours the classes (default CamVid)")
-    p.add_argument("--save", metavar="FILE", help="where to write the picture; none is made without it")
+    p.add_argument("--labels", required=True, metavar="DIR", help="folder of labels, named like the images")
+    p.add_argument("--masks", required=True, metavar="DIR", help="folder of predicted masks, named like the images")
+    p.add_argument("--dataset", default="CamVid", help="dataset whose class names and colours to use (default CamVid)")
+    p.add_argument("--save", metavar="FILE", help="file for the picture (default: no picture)")
     return p
 
 

@@ -6,13 +6,19 @@ import argparse
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m paddle_rtseg.compare_infer",
-        description="From image file to mask: PaddleSeg's own infer.py and this package's predictor, in turns.",
+        description="Time PaddleSeg's own infer.py and this package's predictor from image file to mask, alternating.",
     )
-    p.add_argument("--infer", required=True, metavar="FILE", help="infer.py in a clone of PaddleSeg")
-    p.add_argument("--theirs", required=True, metavar="DIR", help="network for infer.py, exported with its argmax")
-    p.add_argument("--ours", required=True, nargs="+", metavar="DIR[:bf16]", help="networks for this package")
+    p.add_argument("--infer", required=True, metavar="FILE", help="deploy/python/infer.py of a PaddleSeg clone")
+    p.add_argument("--theirs", required=True, metavar="DIR", help="exported model for infer.py, with argmax")
+    p.add_argument(
+        "--ours",
+        required=True,
+        nargs="+",
+        metavar="DIR[:bf16]",
+        help="exported models for this package; :bf16 runs one in bfloat16",
+    )
     p.add_argument("--image", required=True, metavar="FILE", help="image to segment")
-    p.add_argument("--turns", type=int, default=21, help="measurements of each (default 21)")
+    p.add_argument("--turns", type=int, default=21, help="measurements per predictor (default 21)")
     return p
 
 

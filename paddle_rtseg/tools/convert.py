@@ -1,4 +1,4 @@
-"""Convert a published PyTorch checkpoint to a state that Paddle loads; PyTorch is not needed.
+"""Convert a published PyTorch checkpoint to Paddle, without PyTorch.
 
 python -m paddle_rtseg.convert --family segformer --input X.pth --output Y.safetensors
 """
@@ -16,9 +16,9 @@ TERMS = {
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddle_rtseg.convert", description=__doc__.splitlines()[0])
-    p.add_argument("--family", required=True, choices=sorted(FAMILIES), help="whose names the checkpoint has")
-    p.add_argument("--input", required=True, help=".pth, .pt or .safetensors file, or URL#sha256=HEX")
-    p.add_argument("--output", required=True, help=".safetensors or .pdparams file to write")
+    p.add_argument("--family", required=True, choices=sorted(FAMILIES), help="model family of the checkpoint")
+    p.add_argument("--input", required=True, metavar="FILE", help=".pth, .pt or .safetensors file, or URL#sha256=HEX")
+    p.add_argument("--output", required=True, metavar="FILE", help=".safetensors or .pdparams file to write")
     return p
 
 

@@ -1,4 +1,4 @@
-"""Print what a bug report should tell of this machine: ``python -m paddle_rtseg.env``."""
+"""Print the facts about this machine that a bug report needs: ``python -m paddle_rtseg.env``."""
 
 import argparse
 
@@ -6,7 +6,7 @@ import argparse
 def parser() -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog="python -m paddle_rtseg.env",
-        description="Print versions, devices, CPU settings and what Paddle can do here, for bug reports.",
+        description="Print versions, devices, CPU settings and Paddle's features on this machine, for bug reports.",
     )
 
 

@@ -1,6 +1,6 @@
 """Export a trained model for Paddle Inference: ``python -m paddleseg.export --config FILE.yml --model_path W``.
 
-Takes the flags of PaddleSeg's own export, and a few more; see deploy/README.md for the folder that it writes.
+Takes the flags of PaddleSeg's own export, and a few more. deploy/README.md describes the folder it writes.
 """
 
 import argparse
@@ -15,33 +15,35 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_common(p)
     arguments.add_weights(p)
     p.add_argument(
-        "--save_dir", default="./output/inference_model", help="folder to write (default ./output/inference_model)"
+        "--save_dir", default="./output/inference_model", help="output folder (default ./output/inference_model)"
     )
     p.add_argument(
         "--input_shape",
         nargs=4,
         type=int,
         metavar=("N", "C", "H", "W"),
-        help="shape of the network's input, -1 for what shall be free (default: batch, height and width are)",
+        help="input shape of the network; -1 leaves a dimension dynamic (default: batch, height and width)",
     )
     p.add_argument(
         "--output_op",
         choices=["argmax", "softmax", "none", "logits"],
         default="argmax",
-        help="class ids, probabilities or logits at the input's size, or the small logits before the last upsampling, "
-        "which the host finishes several times faster with the same result (default argmax, as PaddleSeg)",
+        help="argmax: class ids; softmax: probabilities; none: logits; logits: those before the last upsampling, which "
+        "the host finishes several times faster with the same result (default argmax, as in PaddleSeg)",
     )
     p.add_argument(
         "--raw_input",
         action="store_true",
-        help="let the graph take 8-bit BGR images and do colour order, scaling, mean, std and resizing by itself",
+        help="export a graph that takes 8-bit BGR images and includes colour order, scaling, mean, std and resizing",
     )
     p.add_argument(
         "--format",
         choices=["json", "pdmodel", "onnx"],
-        help="form of the program (default: what the running Paddle writes); onnx writes it beside that",
+        help="program format (default: that of the installed Paddle); onnx is written in addition to it",
     )
-    p.add_argument("--golden_image", metavar="FILE", help="image to check runtimes with, instead of a drawn one")
+    p.add_argument(
+        "--golden_image", metavar="FILE", help="image to check runtimes with (default: a drawn street scene)"
+    )
     p.add_argument("--for_fd", action="store_true", help="name the files inference.*, as FastDeploy expects")
     return p
 

@@ -1,7 +1,7 @@
 """Segment images, folders, videos and cameras with an exported model: ``python -m paddle_rtseg.infer --model D``.
 
-The same program as ``python -m rtseg_inference``, which needs only Paddle, NumPy, OpenCV and PyYAML; it also knows the
-models whose weights come with this package, and exports such a one when it is first used.
+The same program as ``python -m rtseg_inference``, which needs only Paddle, NumPy, OpenCV and PyYAML. It also accepts
+the names of bundled models, and exports them on first use.
 """
 
 import argparse
@@ -13,7 +13,9 @@ from paddle_rtseg.weights import released
 
 def parser() -> argparse.ArgumentParser:
     names = ", ".join(released.SHA256)
-    return cli.parser("python -m paddle_rtseg.infer", f"exported model, a folder with deploy.yaml, or one of {names}")
+    return cli.parser(
+        "python -m paddle_rtseg.infer", f"folder of an exported model (with deploy.yaml), or one of {names}"
+    )
 
 
 def main(args: argparse.Namespace) -> int:

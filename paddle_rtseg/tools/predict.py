@@ -1,6 +1,6 @@
 """Segment images with trained weights: ``python -m paddleseg.predict --config FILE.yml --model_path W --image_path I``.
 
-Writes what PaddleSeg's own predict writes: ``pseudo_color_prediction/`` and ``added_prediction/``.
+Writes the same files as PaddleSeg's own predict: ``pseudo_color_prediction/`` and ``added_prediction/``.
 """
 
 import argparse
@@ -12,10 +12,12 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddleseg.predict", description="Segment images with trained weights.")
     arguments.add_common(p)
     arguments.add_weights(p)
-    p.add_argument("--image_path", help="an image, a folder of images, or a text file that lists images")
+    p.add_argument(
+        "--image_path", metavar="PATH", help="(required) an image, a folder of images, or a text file that lists images"
+    )
     p.add_argument("--save_dir", default="./output/result", help="folder for the results (default ./output/result)")
     arguments.add_test_time(p, "aug_pred")
-    p.add_argument("--custom_color", nargs="+", type=int, help="colours of the classes: R G B R G B ...")
+    p.add_argument("--custom_color", nargs="+", type=int, metavar="N", help="class colours: R G B R G B ...")
     return p
 
 

@@ -1,4 +1,4 @@
-"""Pack trained weights to be given away: half precision, with all that is needed to use them.
+"""Pack trained weights for release: half precision, with all metadata needed to use them.
 
 python -m paddle_rtseg.release --config C.yml --model_path W.pdparams --save NAME.safetensors \\
     --note miou=57.9 --note terms=CC-BY-NC-4.0
@@ -14,8 +14,14 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddle_rtseg.release", description=__doc__.splitlines()[0])
     arguments.add_common(p)
     arguments.add_weights(p, required=True)
-    p.add_argument("--save", required=True, metavar="FILE.safetensors")
-    p.add_argument("--note", action="append", default=[], metavar="KEY=TEXT", help="more metadata, such as terms")
+    p.add_argument("--save", required=True, metavar="FILE.safetensors", help="file to write")
+    p.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        metavar="KEY=TEXT",
+        help="additional metadata, such as terms=CC-BY-NC-4.0",
+    )
     return p
 
 

@@ -9,21 +9,23 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddleseg.train", description="Train a model from a PaddleSeg config.")
     arguments.add_common(p)
     p.add_argument("--save_dir", default="./output", help="folder for checkpoints (default ./output)")
-    p.add_argument("--iters", type=int, help="iterations")
-    p.add_argument("--batch_size", type=int, help="images per process and iteration")
-    p.add_argument("--learning_rate", type=float)
-    p.add_argument("--seed", type=int, help="seed of Paddle's, NumPy's and Python's random numbers")
-    p.add_argument("--num_workers", type=int, default=0, help="processes that load data (default 0: none)")
-    p.add_argument("--do_eval", action="store_true", help="evaluate whenever a checkpoint is written")
-    p.add_argument("--use_vdl", action="store_true", help="write VisualDL logs into the save folder")
-    p.add_argument("--use_ema", action="store_true", help="keep an exponential moving average of the weights too")
+    p.add_argument("--iters", type=int, help="number of iterations (default: from the config)")
+    p.add_argument("--batch_size", type=int, help="images per iteration in each process (default: from the config)")
+    p.add_argument("--learning_rate", type=float, help="initial learning rate (default: from the config)")
+    p.add_argument("--seed", type=int, help="seed for Paddle, NumPy and Python")
+    p.add_argument("--num_workers", type=int, default=0, help="worker processes that load data (default 0)")
+    p.add_argument("--do_eval", action="store_true", help="evaluate after each checkpoint")
+    p.add_argument("--use_vdl", action="store_true", help="write VisualDL logs to save_dir")
+    p.add_argument("--use_ema", action="store_true", help="also keep an exponential moving average of the weights")
     p.add_argument("--save_interval", type=int, default=1000, help="iterations between checkpoints (default 1000)")
-    p.add_argument("--keep_checkpoint_max", type=int, default=5, help="checkpoints to keep (default 5)")
+    p.add_argument(
+        "--keep_checkpoint_max", type=int, default=5, help="maximum number of checkpoints to keep (default 5)"
+    )
     p.add_argument("--log_iters", type=int, default=10, help="iterations between log lines (default 10)")
     p.add_argument(
         "--resume_model",
         metavar="DIR",
-        help="checkpoint to resume from, such as output/iter_1000; auto: the last complete one in save_dir, if any",
+        help="checkpoint to resume from, such as output/iter_1000; auto: the latest complete one in save_dir, if any",
     )
     p.add_argument(
         "--precision",
@@ -31,13 +33,23 @@ def parser() -> argparse.ArgumentParser:
         default="fp32",
         help="fp16: automatic mixed precision on a GPU; bf16: convolutions on a CPU (default fp32)",
     )
-    p.add_argument("--amp_level", choices=["O1", "O2"], default="O1")
-    p.add_argument("--to_static_training", action="store_true", default=None, help="train the compiled graph")
-    p.add_argument("--data_format", choices=["NCHW", "NHWC"], default="NCHW", help="NHWC: DeepLabV3P only")
-    p.add_argument("--repeats", type=int, default=1, help="times that each sample occurs in an epoch (default 1)")
-    p.add_argument("--early_stop_intervals", type=int, help="stop after so many evaluations without a gain")
-    p.add_argument("--use_multilabel", action="store_true", default=None, help="multi-label segmentation")
-    p.add_argument("--profiler_options", help="options of PaddleSeg's profiler")
+    p.add_argument("--amp_level", choices=["O1", "O2"], default="O1", help="Paddle's AMP level for fp16 (default O1)")
+    p.add_argument(
+        "--to_static_training",
+        action="store_true",
+        default=None,
+        help="compile the model to a static graph and train that",
+    )
+    p.add_argument(
+        "--data_format",
+        choices=["NCHW", "NHWC"],
+        default="NCHW",
+        help="tensor layout; NHWC only for DeepLabV3P (default NCHW)",
+    )
+    p.add_argument("--repeats", type=int, default=1, help="number of times each sample occurs in an epoch (default 1)")
+    p.add_argument("--early_stop_intervals", type=int, metavar="N", help="stop after N evaluations without improvement")
+    p.add_argument("--use_multilabel", action="store_true", default=None, help="train multi-label segmentation")
+    p.add_argument("--profiler_options", help="options for PaddleSeg's profiler, such as batch_range=[10,20]")
     return p
 
 

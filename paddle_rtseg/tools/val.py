@@ -9,10 +9,21 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m paddleseg.val", description="Evaluate weights on the validation data.")
     arguments.add_common(p)
     arguments.add_weights(p)
-    p.add_argument("--num_workers", type=int, default=0, help="processes that load data (default 0: none)")
+    p.add_argument("--num_workers", type=int, default=0, help="worker processes that load data (default 0)")
     arguments.add_test_time(p, "aug_eval")
-    p.add_argument("--data_format", choices=["NCHW", "NHWC"], default="NCHW", help="NHWC: DeepLabV3P only")
-    p.add_argument("--auc_roc", type=arguments.true_or_false, default=False, help="also the area under the ROC curve")
+    p.add_argument(
+        "--data_format",
+        choices=["NCHW", "NHWC"],
+        default="NCHW",
+        help="tensor layout; NHWC only for DeepLabV3P (default NCHW)",
+    )
+    p.add_argument(
+        "--auc_roc",
+        type=arguments.true_or_false,
+        default=False,
+        metavar="BOOL",
+        help="also print the area under the ROC curve (True or False)",
+    )
     return p
 
 

@@ -1,1 +1,1 @@
-"""What training needs besides a network: checkpoints, loading, sampling, losses, oneDNN on the CPU, hooks."""
+"""Training: the loops, checkpoints, data loading, sampling, losses, oneDNN on the CPU, and hooks for PaddleSeg."""

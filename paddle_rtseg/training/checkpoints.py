@@ -1,9 +1,9 @@
-"""Checkpoints that are whole or not there.
+"""Checkpoints, written atomically.
 
-``train()`` keeps a folder ``iter_N`` for every save, of ``model.pdparams``, ``model.pdopt`` and, with EMA,
-``ema_model.pdparams``, and ``best_model`` and ``ema_best_model``. Here a folder ``iter_N`` is written under another
-name and takes its own once complete, and every other file is replaced as a whole, so that a run that is killed at
-any moment, or meets a full disk, leaves the checkpoints before it as they were.
+``train()`` saves each checkpoint to a folder ``iter_N`` with ``model.pdparams``, ``model.pdopt`` and, with EMA,
+``ema_model.pdparams``. It also keeps ``best_model`` and ``ema_best_model``. Here a folder ``iter_N`` is written under a
+temporary name and renamed once complete, and all other files are replaced atomically. A run that is killed, or fills
+the disk, therefore leaves earlier checkpoints intact.
 """
 
 import glob
@@ -20,24 +20,24 @@ _PARTIAL = ".partial-"
 _FILES = ("model.pdparams", "model.pdopt")
 
 
-def latest_whole_checkpoint(save_dir: str) -> Optional[str]:
-    """The folder ``iter_N`` of the greatest N in ``save_dir`` that :func:`check_whole` would accept, or None."""
+def latest_complete_checkpoint(save_dir: str) -> Optional[str]:
+    """The folder ``iter_N`` with the greatest N in ``save_dir`` that :func:`check_complete` accepts, or None."""
     for path in reversed(_numbered(save_dir)):
         if _defect(path) is None:
             return path
     return None
 
 
-def check_whole(path: str) -> None:
+def check_complete(path: str) -> None:
     """Refuse a folder that training cannot be resumed from.
 
     Raises:
-        InputError: it is not a whole checkpoint; the message names the last one that is.
+        InputError: the checkpoint is not complete; the message names the latest one that is.
     """
     defect = _defect(path)
     if defect is not None:
         raise InputError(
-            "expected a whole checkpoint, a folder iter_N with model.pdparams and model.pdopt, "
+            "expected a complete checkpoint, a folder iter_N with model.pdparams and model.pdopt, "
             f"got {path!r} ({defect}); {_advice(os.path.dirname(os.path.normpath(path)))}"
         )
 
@@ -45,7 +45,7 @@ def check_whole(path: str) -> None:
 def begin(folder: str) -> str:
     """Start the checkpoint ``folder``; return the folder to write it in until :func:`publish`.
 
-    What earlier, killed runs left unfinished in the same place is removed.
+    Unfinished checkpoints that killed runs left in the same place are removed.
     """
     save_dir, name = os.path.split(folder)
     for leftover in _partials(save_dir):
@@ -54,7 +54,7 @@ def begin(folder: str) -> str:
 
 
 def publish(partial: str) -> str:
-    """Give a finished checkpoint its own name, in place of one that has it; return the path."""
+    """Give a finished checkpoint its final name, replacing any checkpoint of that name; return the path."""
     save_dir, name = os.path.split(partial)
     folder = os.path.join(save_dir, name[len(_PARTIAL) :])
     replaced = partial + "-replaced"
@@ -66,10 +66,10 @@ def publish(partial: str) -> str:
 
 
 def save(state: Any, path: str) -> None:
-    """``paddle.save``, but the file at ``path`` is replaced as a whole or stays as it was.
+    """``paddle.save``, but atomic: on failure the file at ``path`` stays as it was.
 
     Raises:
-        InputError: it cannot be written; the message names the last complete checkpoint.
+        InputError: the file cannot be written; the message names the latest complete checkpoint.
     """
     import paddle
 
@@ -87,7 +87,7 @@ def save(state: Any, path: str) -> None:
 
 
 def save_score(folder: str, mean_iou: float, iteration: int) -> None:
-    """Keep the mIoU of the model in ``folder``, in the file and the form of PaddleSeg's develop branch."""
+    """Save the mIoU of the model in ``folder``, in the file and format of PaddleSeg's develop branch."""
     save({"mIoU": float(mean_iou), "iter": iteration}, _score_file(folder))
 
 
@@ -103,7 +103,7 @@ def best_score(save_dir: str, name: str, resume_model: Optional[str]) -> Tuple[f
 
 
 def resume_ema(ema_model, model, resume_model: Optional[str]) -> None:
-    """Start the averaged parameters from the checkpoint, or from ``model`` if it has none."""
+    """Load the averaged parameters from the checkpoint; if it has none, start from those of ``model``."""
     import paddle
     from paddleseg.utils import init_ema_params
 
@@ -114,30 +114,31 @@ def resume_ema(ema_model, model, resume_model: Optional[str]) -> None:
 
 
 def earlier(save_dir: str, resume_model: Optional[str]) -> List[str]:
-    """The checkpoints in ``save_dir`` up to the one that is resumed, oldest first."""
+    """The checkpoints in ``save_dir`` up to and including the resumed one, oldest first."""
     if resume_model is None:
         return []
     return [path for path in _numbered(save_dir) if _number(path) <= _number(resume_model)]
 
 
 def _numbered(save_dir: str) -> List[str]:
-    """The folders ``iter_N`` in ``save_dir`` by N."""
+    """The folders ``iter_N`` in ``save_dir``, sorted by N."""
     return sorted((p for p in glob.glob(os.path.join(glob.escape(save_dir), "iter_*")) if _number(p) >= 0), key=_number)
 
 
 def _number(path: str) -> int:
-    """N of a folder ``iter_N``, -1 for any other name."""
+    """N of a folder ``iter_N``; -1 for any other name."""
     match = re.fullmatch(r"iter_(\d+)", os.path.basename(os.path.normpath(path)))
     return int(match.group(1)) if match else -1
 
 
 def _partials(save_dir: str) -> List[str]:
+    """Unfinished folders and files in ``save_dir`` and its best models."""
     pattern = os.path.join(glob.escape(save_dir), "{}" + _PARTIAL + "*")
     return glob.glob(pattern.format("")) + glob.glob(pattern.format("*best_model" + os.sep))
 
 
 def _defect(path: str) -> Optional[str]:
-    """What keeps training from being resumed from ``path``, or None."""
+    """Why training cannot be resumed from ``path``, or None if it can."""
     if not os.path.isdir(path):
         return "no such folder"
     if _number(path) < 0:
@@ -158,7 +159,7 @@ def _defect(path: str) -> Optional[str]:
 
 
 def _advice(save_dir: str) -> str:
-    latest = latest_whole_checkpoint(save_dir)
+    latest = latest_complete_checkpoint(save_dir)
     return f"resume with --resume_model {latest}" if latest else "start again without --resume_model"
 
 

@@ -1,4 +1,4 @@
-"""What patched functions call: the profiler, the checks before the first step, evaluation, the exported program."""
+"""Functions that patched code calls: the profiler, checks before the first step, evaluation, program files."""
 
 import os
 
@@ -8,30 +8,30 @@ _profiler = None
 
 
 def start_profiler(state: str, tracer_option: str) -> None:
-    """Start profiling, with the meaning that PaddleSeg's ``profiler_options`` give to the two options.
+    """Start profiling; the arguments have the meaning of PaddleSeg's ``profiler_options``.
 
     Args:
         state: 'CPU', 'GPU' or 'All'.
-        tracer_option: 'Default', or 'OpDetail' or 'AllOpDetail' to record the shapes of each operator too.
+        tracer_option: 'Default'; 'OpDetail' or 'AllOpDetail' also record the shapes of each operator.
     """
     from paddle import profiler
 
     global _profiler
-    targets = [target for target in profiler.ProfilerTarget if target.name == state] or None  # None: whatever there is
+    targets = [target for target in profiler.ProfilerTarget if target.name == state] or None  # None: all available
     _profiler = profiler.Profiler(
         targets=targets,
         record_shapes=tracer_option != "Default",
-        on_trace_ready=lambda finished: None,  # else it writes to ./profiler_log besides
+        on_trace_ready=lambda finished: None,  # the default also writes to ./profiler_log
     )
     _profiler.start()
 
 
 def stop_profiler(sorted_key: str, profile_path: str) -> None:
-    """Stop profiling, print the table of operators and write the timeline as JSON.
+    """Stop profiling, print a table of operators and write the timeline as JSON.
 
     Args:
-        sorted_key: order of the table: 'total', 'max', 'min' or 'ave'; 'calls', which Paddle no longer has, is 'total'.
-        profile_path: file of the timeline.
+        sorted_key: order of the table: 'total', 'max', 'min' or 'ave'; 'calls', removed from Paddle, means 'total'.
+        profile_path: file for the timeline.
     """
     from paddle import profiler
 
@@ -42,10 +42,11 @@ def stop_profiler(sorted_key: str, profile_path: str) -> None:
 
 
 def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
-    """Batches in an epoch.
+    """Number of batches in an epoch.
 
     Raises:
-        InputError: there is no batch, or no iteration left to do, or the processes have not resumed the same one.
+        InputError: there are fewer images than a batch, no iterations are left, or the processes resume from different
+                iterations.
     """
     if batch_sampler.nranks > 1:
         import paddle
@@ -56,7 +57,7 @@ def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
         if len(set(starts)) > 1:
             raise InputError(
                 f"expected all processes to resume from the same iteration, got {starts}; "
-                "put --save_dir where all machines find it"
+                "put --save_dir on storage that all machines share"
             )
     if len(batch_sampler) == 0:
         raise InputError(
@@ -65,34 +66,34 @@ def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
         )
     if start_iter >= iters:
         raise InputError(
-            f"expected more than {start_iter} iterations, which the resumed checkpoint has behind it, got {iters}; "
+            f"expected more than the {start_iter} iterations that the resumed checkpoint has done, got {iters}; "
             "raise --iters"
         )
     return len(batch_sampler)
 
 
-def evaluate_alike(model, *args, **kwargs):
-    """PaddleSeg's ``evaluate``, of the first process's network in all processes.
+def evaluate_in_sync(model, *args, **kwargs):
+    """PaddleSeg's ``evaluate``, with the first process's network in all processes.
 
-    They share the parameters, but not the BatchNorm statistics unless the layers synchronise them.
+    The processes share parameters, but not BatchNorm statistics unless the layers synchronise them.
     """
     import paddle
     from paddleseg.core import evaluate
 
     if paddle.distributed.get_world_size() > 1:
         for tensor in model.state_dict().values():
-            if tensor.stop_gradient:  # statistics; Paddle counts them among the parameters
+            if tensor.stop_gradient:  # BatchNorm statistics, which Paddle keeps as parameters
                 paddle.distributed.broadcast(tensor, src=0)
     return evaluate(model, *args, **kwargs)
 
 
 def is_repeated(field) -> bool:
-    """Whether a protobuf field is a list, for any protobuf."""
+    """Whether a protobuf field is a list, in any version of protobuf."""
     return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
 
 
 def program_file(*parts: str) -> str:
-    """The path that ``parts`` join to, or the ``.json`` beside it where only that exists: Paddle 3's own format."""
+    """The joined path, or the ``.json`` file next to it (Paddle 3's format) if only that exists."""
     path = os.path.join(*parts)
     json_path = os.path.splitext(path)[0] + ".json"
     return json_path if not os.path.exists(path) and os.path.exists(json_path) else path

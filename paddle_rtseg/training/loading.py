@@ -1,8 +1,8 @@
-"""The loader that training and evaluation read batches with.
+"""The data loader for training and evaluation.
 
-Of an error in a process that loads data, Paddle's caller learns "Blocking queue is killed"; of one in the thread that
-does so without processes, nothing: it waits for ever. A label that is no class is an error inside the loss, a wrong
-mIoU, or on a GPU nothing at all. Here all of them end in an exception, and what is wrong with a file in one sentence.
+Paddle's own loader hides errors. If a worker process fails, the caller only sees "Blocking queue is killed"; without
+workers, the caller hangs. A label out of range fails inside the loss, gives a wrong mIoU, or on a GPU goes unnoticed.
+This loader raises an exception in each case, with a one-sentence message for a defective file.
 """
 
 import traceback
@@ -16,15 +16,15 @@ from ..data.check import range_defect, read_pair
 from ..errors import InputError
 from .sampling import Draw
 
-#: Keys that a batch which could not be read has in the place of "img": a sentence for the user, or a traceback.
+#: A batch that could not be read has one of these keys instead of "img": a message for the user, or a traceback.
 _DEFECT, _ERROR = "defect", "error"
 
 
 class CheckedLoader(paddle.io.DataLoader):
     """``paddle.io.DataLoader`` for a segmentation dataset.
 
-    Iteration raises InputError where files cannot be read, labels are out of range or samples differ in size, and
-    RuntimeError with the traceback for any other error of the dataset or its transforms.
+    Iteration raises InputError if files are unreadable, labels are out of range or samples differ in size, and
+    RuntimeError with the traceback for any other error in the dataset or its transforms.
     """
 
     def __init__(self, dataset, **arguments):
@@ -40,12 +40,12 @@ class CheckedLoader(paddle.io.DataLoader):
                     raise RuntimeError(f"the dataset or one of its transforms failed:\n{_text(batch[_ERROR])}")
                 yield batch
         finally:
-            # Paddle ends its threads and processes when the garbage collector happens to come by, and may hang there.
+            # Paddle stops its threads and processes only on garbage collection, and may hang there.
             batches._try_shutdown_all()
 
 
 class _Checked(paddle.io.Dataset):
-    """Samples of a dataset, or in the place of one what is wrong with it, which no thread or process can lose."""
+    """A dataset that returns errors as samples, because Paddle's threads and processes lose exceptions."""
 
     def __init__(self, dataset):
         super().__init__()
@@ -79,13 +79,13 @@ class _Checked(paddle.io.Dataset):
             return None
         label, size = sample["label"], sample["img"].shape[-2:]
         if self.dataset.mode != "train" and sample.get("trans_info"):
-            size = sample["trans_info"][0][1]  # labels are evaluated at the size that the image had at first
+            size = sample["trans_info"][0][1]  # evaluation compares with labels at the original size
         defect = self._file_defect(index) if tuple(label.shape[-2:]) != tuple(size) else None
         return defect or range_defect(label, self.dataset, self.dataset.file_list[index][1])
 
 
 def _collate(samples: List[Any]) -> Any:
-    """Stack samples, unless one of them is what is wrong with it."""
+    """Stack samples; if one of them is an error, return that instead."""
     for sample in samples:
         if isinstance(sample, dict) and (_DEFECT in sample or _ERROR in sample):
             return sample
@@ -104,7 +104,7 @@ def _collate(samples: List[Any]) -> Any:
 
 
 def _bytes(text: str) -> np.ndarray:
-    """Text as Paddle can carry it from a process: every batch must hold an array."""
+    """Text as an array, since Paddle can only pass batches of arrays between processes."""
     return np.frombuffer(text.encode(), np.uint8)
 
 

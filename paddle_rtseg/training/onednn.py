@@ -1,12 +1,12 @@
 """oneDNN for training on the CPU: convolutions and the cross entropy, forward and backward.
 
-Paddle computes convolutions on the CPU as im2col and a matrix product, and a softmax over channels on one thread.
-The oneDNN library in Paddle's wheels is two to four times as fast at the first and ten times at the second, but
-Paddle uses it for inference only. Here it is called through its C API (https://uxlfoundation.github.io/oneDNN,
-v3), by ctypes, so that nothing has to be compiled.
+On the CPU, Paddle computes convolutions as im2col plus a matrix product, and the softmax over channels on one thread.
+The oneDNN library in Paddle's wheels is two to four times as fast for convolutions and ten times for the softmax, but
+Paddle uses it for inference only. This module calls its C API (https://uxlfoundation.github.io/oneDNN, v3) through
+ctypes, so nothing has to be compiled.
 
-``accelerate(model)`` is all that a user needs. Results differ from Paddle's by rounding; with ``precision="bf16"``
-the factors of a convolution are rounded to bfloat16, sums and everything else stay fp32.
+Users only call ``accelerate(model)``. Results differ from Paddle's by rounding. With ``precision="bf16"``, the inputs
+and weights of convolutions are rounded to bfloat16; sums and everything else stay fp32.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ from rtseg_inference import processor
 
 from ..errors import InputError
 
-# Values of the C enumerations that are used here.
+# Values of the C enumerations used here.
 _BF16, _F32 = 2, 3  # dnnl_data_type_t
 _ANY = 1  # dnnl_format_tag_t: the library chooses the layout
 _TRAINING, _INFERENCE = 64, 96  # dnnl_prop_kind_t
@@ -38,24 +38,24 @@ _PRECISIONS = {"fp32": _F32, "bf16": _BF16}
 
 
 def available() -> bool:
-    """Whether this Paddle computes on the CPU and brings oneDNN 3."""
+    """Whether Paddle computes on the CPU and bundles oneDNN 3."""
     return bool(_library_path()) and not paddle.get_device().startswith(("gpu", "xpu"))
 
 
 def accelerate(model: nn.Layer, precision: str = "fp32") -> int:
-    """Let oneDNN compute the 2-D convolutions of ``model`` on the CPU, in training and in dynamic evaluation.
+    """Compute the 2-D convolutions of ``model`` with oneDNN on the CPU, in training and in dynamic evaluation.
 
-    Parameters, state and exported graphs stay as they are; only the class of the layers changes.
+    Only the class of the layers changes; parameters, state and exported graphs stay the same.
 
     Args:
-        model: any network; its ``nn.Conv2D`` layers with zero padding and NCHW layout are taken over.
-        precision: "fp32"; or "bf16" on a processor with AVX-512, twice as fast again where it has AVX-512 BF16 or AMX.
+        model: any network; its ``nn.Conv2D`` layers with zero padding and NCHW layout are converted.
+        precision: "fp32", or "bf16" on a processor with AVX-512; twice as fast as fp32 with AVX-512 BF16 or AMX.
 
     Returns:
-        The number of convolutions taken over; 0 where :func:`available` is false.
+        The number of convolutions converted; 0 if :func:`available` is false.
 
     Raises:
-        InputError: unknown precision, or the processor does not compute in it.
+        InputError: unknown precision, or one that the processor does not support.
     """
     if precision not in _PRECISIONS:
         raise InputError(f"expected precision {' or '.join(_PRECISIONS)}, got {precision!r}; choose one of these")
@@ -72,28 +72,28 @@ def accelerate(model: nn.Layer, precision: str = "fp32") -> int:
 
 
 class Conv2D(nn.Conv2D):
-    """``nn.Conv2D`` computed by oneDNN where that is possible: float32 on the CPU, outside of a static graph."""
+    """``nn.Conv2D`` computed by oneDNN where possible: float32 on the CPU, outside a static graph."""
 
     onednn_type = _F32
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         if not usable(x):
-            return nn.Conv2D.forward(self, x)  # not super(): Paddle 2.6 cannot turn that into a static graph
+            return nn.Conv2D.forward(self, x)  # not super(): Paddle 2.6 cannot convert that to a static graph
         geometry = _Geometry(_pair(self._stride), _pair(self._updated_padding), _pair(self._dilation), self._groups)
         return conv2d(x, self.weight, self.bias, geometry, self.onednn_type)
 
 
-register_hooks[Conv2D] = register_hooks[nn.Conv2D]  # paddle.flops goes by the exact class
+register_hooks[Conv2D] = register_hooks[nn.Conv2D]  # paddle.flops looks up the exact class
 
 
 @paddle.jit.not_to_static
 def usable(x: paddle.Tensor) -> bool:
-    """Whether ``x`` is a float32 tensor on the CPU, not a variable of a static graph, and oneDNN is there."""
+    """Whether oneDNN is available and ``x`` is a float32 tensor on the CPU, not a variable of a static graph."""
     return paddle.in_dynamic_mode() and x.dtype == paddle.float32 and x.place.is_cpu_place() and available()
 
 
 def _is_plain(layer: nn.Conv2D) -> bool:
-    """Zero padding, the same on opposite sides, and channels first."""
+    """Whether the layer has zero padding, the same on opposite sides, and channels first."""
     padding = layer._updated_padding
     symmetric = isinstance(padding, int) or (len(padding) == 2 and all(isinstance(p, int) for p in padding))
     explicit = layer._padding_algorithm == "EXPLICIT" and layer._padding_mode == "zeros"
@@ -121,14 +121,14 @@ def conv2d(
     geometry: _Geometry = _UNIT,
     dtype: int = _F32,
 ) -> paddle.Tensor:
-    """``paddle.nn.functional.conv2d`` with float32 tensors on the CPU: (B, C, H, W) -> (B, O, H', W')."""
+    """``paddle.nn.functional.conv2d`` for float32 tensors on the CPU: (B, C, H, W) -> (B, O, H', W')."""
     if bias is None:
         return _ConvFunction.apply(x, weight, geometry, dtype)
     return _BiasedConvFunction.apply(x, weight, bias, geometry, dtype)
 
 
 def softmax(x: paddle.Tensor, axis: int) -> paddle.Tensor:
-    """Softmax of float32 on the CPU, without a gradient."""
+    """Softmax of a float32 tensor on the CPU, without a gradient."""
     x = _contiguous(x)
     out = paddle.empty(x.shape, dtype="float32")
     _softmax_primitive(tuple(x.shape), axis % x.ndim).run(x, out)
@@ -145,7 +145,7 @@ def _library_path() -> Optional[str]:
 
 
 class _Library:
-    """The loaded library with one CPU engine and one in-order stream."""
+    """The loaded library, with one CPU engine and one in-order stream."""
 
     def __init__(self):
         self.c = ctypes.CDLL(_library_path())
@@ -167,7 +167,7 @@ class _Library:
 
 
 _library = functools.lru_cache(maxsize=1)(_Library)
-_lock = threading.Lock()  # a primitive's memory objects hold the addresses of one call at a time
+_lock = threading.Lock()  # a primitive's memory objects can hold the addresses of one call only
 
 
 class _Argument(ctypes.Structure):
@@ -179,7 +179,7 @@ def _dims(values: Sequence[int]) -> ctypes.Array:
 
 
 class _Layout:
-    """A memory descriptor. Borrowed ones belong to a primitive descriptor, which they keep alive."""
+    """A memory descriptor. One with an ``owner`` belongs to that primitive descriptor and keeps it alive."""
 
     def __init__(self, handle: ctypes.c_void_p, owner: Optional["_Descriptor"] = None):
         self.handle, self.owner = handle, owner
@@ -188,7 +188,7 @@ class _Layout:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return _library().c.dnnl_memory_desc_get_size(self.handle)
 
     def __eq__(self, other) -> bool:
@@ -207,12 +207,12 @@ def _plain(shape: Sequence[int]) -> _Layout:
 
 
 def _free(shape: Sequence[int], dtype: int) -> _Layout:
-    """A layout that the library is to choose."""
+    """A layout left for the library to choose."""
     return _Layout(_library().create("dnnl_memory_desc_create_with_tag", len(shape), _dims(shape), dtype, _ANY))
 
 
 class _Descriptor:
-    """A primitive descriptor: what is to be computed, and in which layouts."""
+    """A primitive descriptor: the operation and the layouts of its arguments."""
 
     def __init__(self, kind: str, *args):
         self.handle = _library().create(f"dnnl_{kind}_primitive_desc_create", *args)
@@ -224,7 +224,7 @@ class _Descriptor:
 
 
 class _Primitive:
-    """A computation ready to run, with the numbers and layouts of its arguments."""
+    """An operation ready to run, with the numbers and layouts of its arguments."""
 
     def __init__(self, descriptor: _Descriptor, layouts: Dict[int, _Layout]):
         library = _library()
@@ -238,7 +238,7 @@ class _Primitive:
         weakref.finalize(self, _destroy_primitive, library.c, self._handle, memories)
 
     def run(self, *tensors: paddle.Tensor) -> None:
-        """Compute; ``tensors`` come in the order of the layouts, outputs among them."""
+        """Compute; ``tensors`` are inputs and outputs in the order of the layouts."""
         library = _library()
         with _lock:
             for slot, tensor in zip(self._arguments, tensors):
@@ -255,7 +255,7 @@ def _destroy_primitive(c: ctypes.CDLL, handle: ctypes.c_void_p, memories: List[c
 
 
 class _Reorder:
-    """Conversion between two layouts of the same array; nothing at all where they are equal."""
+    """Conversion between two layouts of the same array; a no-op if they are equal."""
 
     def __init__(self, source: _Layout, target: _Layout):
         self.source_size, self.target_size = source.size, target.size
@@ -274,7 +274,7 @@ class _Reorder:
         return out
 
     def buffer(self, result: paddle.Tensor) -> paddle.Tensor:
-        """Where a primitive writes what :meth:`finish` turns into ``result``."""
+        """The tensor for a primitive to write to, which :meth:`finish` converts to ``result``."""
         return result if self.primitive is None else paddle.empty([self.source_size], dtype="uint8")
 
     def finish(self, buffer: paddle.Tensor, result: paddle.Tensor) -> paddle.Tensor:
@@ -287,13 +287,13 @@ class _Reorder:
 
 
 class _Convolution:
-    """One convolution of given shapes: forward, gradient of the image, gradient of weight and bias.
+    """One convolution for given shapes: forward, input gradient, and weight and bias gradients.
 
     Args:
         x_shape: (B, C, H, W).
         weight_shape: (O, C / groups, h, w).
-        has_bias: whether a bias of (O,) is added.
-        dtype: type of the factors; everything that goes in and out is float32.
+        has_bias: whether a bias (O,) is added.
+        dtype: type that inputs and weights are converted to; all arguments and results are float32.
     """
 
     def __init__(
@@ -312,9 +312,9 @@ class _Convolution:
         self.x_shape, self.weight_shape = list(x_shape), list(weight_shape)
         self.y_shape = [x_shape[0], weight_shape[0], *spatial]
         out_channels, in_channels, *kernel = weight_shape
-        if groups > 1:  # (O, C / G, h, w) -> (G, O / G, C / G, h, w), the same memory
+        if groups > 1:  # (O, C / G, h, w) -> (G, O / G, C / G, h, w), in the same memory
             weight_shape = (groups, out_channels // groups, in_channels, *kernel)
-        # The library counts the gaps between taps, not their distance.
+        # oneDNN counts the gaps between taps, so its dilation is one less than Paddle's.
         shape = (_dims(stride), _dims([d - 1 for d in dilation]), _dims(padding), _dims(padding))
         engine = _library().engine
 
@@ -355,7 +355,7 @@ class _Convolution:
     def run_forward(
         self, x: paddle.Tensor, weight: paddle.Tensor, bias: Optional[paddle.Tensor]
     ) -> Tuple[paddle.Tensor, paddle.Tensor]:
-        """The result, and the image in the form that the gradient of the weight wants."""
+        """The result, and the input in the form that the weight gradient needs."""
         x = _contiguous(x)
         image = self.forward_x.convert(x)
         y = paddle.empty(self.y_shape, dtype="float32")
@@ -366,7 +366,7 @@ class _Convolution:
     def run_backward(
         self, image: paddle.Tensor, weight: paddle.Tensor, dy: paddle.Tensor, has_bias: bool, want_x: bool
     ):
-        """Gradients of image (None unless wanted), weight and bias (None without one)."""
+        """Gradients of the input (None unless ``want_x``), the weight and the bias (None without one)."""
         dy = _contiguous(dy)
         gradient = self.weights_y.convert(dy)
         if not self.shares_x:

@@ -1,7 +1,7 @@
-"""Training, evaluation and prediction from a config: what the commands train, val and predict do.
+"""Training, evaluation and prediction from a config, for the commands train, val and predict.
 
-PaddleSeg's own loops do the work. Everything is checked and built here first, so that a mistake ends in one sentence
-before anything is written.
+PaddleSeg's loops do the work. This module first checks and builds everything, so that a mistake is reported in one
+sentence before anything is written.
 """
 
 import inspect
@@ -38,27 +38,27 @@ def train(
 
     Args:
         config: from :func:`paddle_rtseg.config.load_config`.
-        save_dir: folder for checkpoints; created if need be.
-        device: Paddle's name of it; None for the GPU if Paddle sees one, else the CPU.
+        save_dir: folder for checkpoints; created if missing.
+        device: Paddle's name for the device; None for the GPU if Paddle finds one, else the CPU.
         precision: "fp32"; "fp16" for automatic mixed precision on a GPU; "bf16" for convolutions on a CPU.
-        resume_model: folder of a checkpoint, or "auto" for the last complete one in ``save_dir``, if any.
-        do_eval: evaluate whenever a checkpoint is written.
-        repeats: how often each sample occurs in an epoch.
+        resume_model: folder of a checkpoint, or "auto" for the latest complete one in ``save_dir``, if any.
+        do_eval: evaluate after each checkpoint.
+        repeats: number of times that each sample occurs in an epoch.
         to_static_training: train the compiled graph.
-        loop: further arguments of PaddleSeg's ``train``; None leaves its default, and is the only value accepted for
-            arguments that the installed release does not have.
+        loop: further arguments of PaddleSeg's ``train``; None keeps PaddleSeg's default. Arguments that the installed
+            release does not have must be None.
 
     Raises:
-        InputError: the parts of the config do not fit together, or this machine or PaddleSeg cannot train this way.
+        InputError: the parts of the config do not match, or this machine or PaddleSeg does not support a setting.
     """
     if precision == "bf16":
         processor.require("bf16")
     device = use_device(device)
     make_folder(save_dir)
     if resume_model == "auto":
-        resume_model = checkpoints.latest_whole_checkpoint(save_dir)
+        resume_model = checkpoints.latest_complete_checkpoint(save_dir)
     elif resume_model:
-        checkpoints.check_whole(resume_model)
+        checkpoints.check_complete(resume_model)
     use_data_format(config, data_format)
     utils.show_env_info()
     utils.show_cfg_info(config)
@@ -67,11 +67,11 @@ def train(
 
     compiled = bool(to_static_training or config.to_static_training)
     if compiled and precision == "bf16":
-        raise InputError("--precision bf16 cannot train a compiled graph; leave out --to_static_training")
+        raise InputError("--precision bf16 cannot train a compiled graph; omit --to_static_training")
     builder = Builder(config)
-    with reporting("the config's model or datasets do not fit together"):
+    with reporting("the config's model or datasets do not match"):
         model = utils.convert_sync_batchnorm(builder.model, device)
-        if not compiled:  # a compiled graph has no place for oneDNN's own calls
+        if not compiled:  # a compiled graph cannot call oneDNN directly
             onednn.accelerate(model, "bf16" if precision == "bf16" else "fp32")
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if do_eval else None
@@ -79,7 +79,7 @@ def train(
 
     loop = {name: value for name, value in loop.items() if value is not None}
     for name in loop.keys() - inspect.signature(paddleseg.core.train).parameters.keys():
-        raise InputError(f"--{name} needs a newer PaddleSeg than the one installed; leave it out or install that")
+        raise InputError(f"--{name} needs a newer PaddleSeg than the one installed; omit it or upgrade PaddleSeg")
     paddleseg.core.train(
         model,
         train_dataset,
@@ -107,14 +107,14 @@ def evaluate(
     auc_roc: bool = False,
     **test_time: Any,
 ) -> None:
-    """Evaluate weights on a config's validation data; prints what PaddleSeg's ``evaluate`` prints.
+    """Evaluate weights on a config's validation data; print the output of PaddleSeg's ``evaluate``.
 
     Args:
-        weights: a file of weights, or None where the config's ``model.pretrained`` is the trained model.
+        weights: the file of weights; None if the config's ``model.pretrained`` is the trained model.
         test_time: see :func:`test_time_settings`.
 
     Raises:
-        InputError: the weights or the data do not fit the config.
+        InputError: the weights or the data do not match the config.
     """
     settings = test_time_settings(config.test_config, "aug_eval", **test_time)
     use_device(device)
@@ -140,13 +140,13 @@ def predict(
     """Segment images, and write PaddleSeg's ``pseudo_color_prediction/`` and ``added_prediction/`` to ``save_dir``.
 
     Args:
-        weights: a file of weights, or None where the config's ``model.pretrained`` is the trained model.
+        weights: the file of weights; None if the config's ``model.pretrained`` is the trained model.
         image_path: an image, a folder of images, or a text file that lists images.
-        custom_color: R, G, B of each class, one after the other.
+        custom_color: R, G, B of each class, as one flat list.
         test_time: see :func:`test_time_settings`.
 
     Raises:
-        InputError: there are no images, one cannot be decoded, or the weights do not fit the config.
+        InputError: there are no images, one cannot be decoded, or the weights do not match the config.
     """
     settings = {name: value for name, value in config.test_config.items() if name != "aug_eval"}
     settings = test_time_settings(settings, "aug_pred", **test_time)
@@ -163,7 +163,7 @@ def predict(
     utils.show_cfg_info(config)
     model = load_model(config, weights)
     transforms = Compose(Builder(config).val_transforms)
-    # The weights are loaded, strictly, by now; PaddleSeg's loader would only warn of what is missing.
+    # The weights were loaded strictly above; PaddleSeg's own loader would only warn about missing parameters.
     paddleseg.core.predict(model, None, transforms, images, image_dir=folder, save_dir=save_dir, **settings)
 
 
@@ -178,16 +178,16 @@ def test_time_settings(
     crop_size: Optional[Sequence[int]] = None,
     stride: Optional[Sequence[int]] = None,
 ) -> Dict[str, Any]:
-    """A config's ``test_config``, overridden by what was asked for.
+    """A config's ``test_config``, overridden by the arguments.
 
     Args:
         settings: the ``test_config``.
         switch: PaddleSeg's name for ``augment``: "aug_eval" or "aug_pred".
         augment: average over ``scales`` and flips.
-        is_slide: sliding windows of ``crop_size``, ``stride`` apart, both width and height in pixels.
+        is_slide: use sliding windows of ``crop_size`` at steps of ``stride``, both (width, height) in pixels.
 
     Raises:
-        InputError: sliding windows without their size or stride.
+        InputError: sliding windows without a size or a stride.
     """
     settings = dict(settings)
     if augment:
@@ -201,7 +201,7 @@ def test_time_settings(
 
 
 def check_readable(images: Iterable[str]) -> None:
-    """Raise :class:`InputError` for the first image that is missing or cannot be decoded, before any work is done."""
+    """Raise :class:`InputError` for the first image that is missing or cannot be decoded."""
     for path in images:
         if cv2.imread(path, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
-            raise InputError(f"expected an image, got {path!r}, which is missing or cannot be decoded; leave it out")
+            raise InputError(f"expected an image, got {path!r}, which is missing or cannot be decoded; remove it")

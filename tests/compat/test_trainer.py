@@ -115,7 +115,7 @@ def test_ema_from_a_checkpoint_without_one(run, tmp_path):
 
 
 def test_best_score(without, run, tiny_images, tmp_path):
-    with without("the best model's score, kept"):
+    with without("best score, saved"):
         run(2, evaluate=True)
     assert checkpoints.best_score(str(tmp_path), "best_model", "iter_2") == (-1, -1)
     model = run(2, evaluate=True, use_ema=True)
@@ -135,7 +135,7 @@ def test_best_model_survives_a_resumed_run(without, run, tmp_path, name):
     resume = str(tmp_path / "iter_2")
     run(3, evaluate=True, use_ema=True, resume_model=resume)
     assert file.read_bytes() == b"a model that cannot be beaten"
-    with without("the best model's score, resumed"):
+    with without("best score, resumed"):
         run(3, evaluate=True, use_ema=True, resume_model=resume)
     assert file.read_bytes() != b"a model that cannot be beaten"
 
@@ -164,7 +164,7 @@ def test_checkpoint_removed_by_the_user(run, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules["paddleseg.core.train"].__dict__, "publish_checkpoint", publish_and_lose)
     run(3, save_interval=1, keep_checkpoint_max=1)
-    assert checkpoints.latest_whole_checkpoint(str(tmp_path)) == str(tmp_path / "iter_3")
+    assert checkpoints.latest_complete_checkpoint(str(tmp_path)) == str(tmp_path / "iter_3")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from paddle_rtseg.tools.command import run
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """An image, a label, and a config of a tiny RTFormer on them, in the current folder."""
+    """The current folder, with an image, a label, and a config that trains a tiny RTFormer on them."""
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
     cv2.imwrite("image.png", random.integers(0, 255, (64, 96, 3), np.uint8))

@@ -31,21 +31,21 @@ def save_dir(tmp_path):
 def test_killed_run_resumes_from_its_last_checkpoint(tiny_images, tmp_path, name):
     out = str(tmp_path / "out")
     assert python(tiny_training.__file__, tiny_images, out, name).returncode == -signal.SIGKILL
-    last = checkpoints.latest_whole_checkpoint(out)
+    last = checkpoints.latest_complete_checkpoint(out)
     assert last == os.path.join(out, "iter_2")
     assert not os.path.exists(os.path.join(out, "iter_4"))
     tiny_training.run(tiny_images, out, iters=4, use_ema=True, resume_model=last)
     assert sorted(os.listdir(out)) == ["iter_2", "iter_4"]
-    checkpoints.check_whole(os.path.join(out, "iter_4"))
+    checkpoints.check_complete(os.path.join(out, "iter_4"))
 
 
 def test_killed_run_without_the_patch_leaves_a_broken_checkpoint(tiny_images, tmp_path):
-    done = python(tiny_training.__file__, tiny_images, tmp_path, "model.pdopt", "whole checkpoints")
+    done = python(tiny_training.__file__, tiny_images, tmp_path, "model.pdopt", "complete checkpoints")
     assert done.returncode == -signal.SIGKILL
     with pytest.raises(Exception):  # noqa: B017  whatever reading half a pickle raises
         paddle.load(str(tmp_path / "iter_4/model.pdopt"))
     with pytest.raises(InputError, match=r"model.pdopt is cut short.*--resume_model .*iter_2"):
-        checkpoints.check_whole(str(tmp_path / "iter_4"))
+        checkpoints.check_complete(str(tmp_path / "iter_4"))
 
 
 @contextlib.contextmanager
@@ -91,7 +91,7 @@ def test_checkpoint_is_published_atomically(save_dir):
 
 
 def test_checkpoints_are_ordered_by_number(save_dir):
-    assert checkpoints.latest_whole_checkpoint(str(save_dir)) == str(save_dir / "iter_10")
+    assert checkpoints.latest_complete_checkpoint(str(save_dir)) == str(save_dir / "iter_10")
     assert checkpoints.earlier(str(save_dir), "elsewhere/iter_10/") == [str(save_dir / f"iter_{n}") for n in (2, 10)]
     assert checkpoints.earlier(str(save_dir), str(save_dir / "iter_2")) == [str(save_dir / "iter_2")]
     assert checkpoints.earlier(str(save_dir), None) == []
@@ -108,30 +108,30 @@ def empty(path):
 @pytest.mark.parametrize("damage", [cut, empty, os.remove])
 @pytest.mark.parametrize("name", FILES)
 def test_damaged_checkpoint_is_refused(save_dir, name, damage):
-    checkpoints.check_whole(str(save_dir / "iter_10"))
+    checkpoints.check_complete(str(save_dir / "iter_10"))
     damage(str(save_dir / "iter_10" / name))
     with pytest.raises(InputError, match=rf"{name} is .*--resume_model .*iter_2"):
-        checkpoints.check_whole(str(save_dir / "iter_10"))
-    assert checkpoints.latest_whole_checkpoint(str(save_dir)) == str(save_dir / "iter_2")
+        checkpoints.check_complete(str(save_dir / "iter_10"))
+    assert checkpoints.latest_complete_checkpoint(str(save_dir)) == str(save_dir / "iter_2")
 
 
 def test_damaged_average_is_refused(save_dir):
     shutil.copy(save_dir / "iter_10" / "model.pdparams", save_dir / "iter_10" / "ema_model.pdparams")
-    checkpoints.check_whole(str(save_dir / "iter_10"))
+    checkpoints.check_complete(str(save_dir / "iter_10"))
     cut(save_dir / "iter_10" / "ema_model.pdparams")
     with pytest.raises(InputError, match=r"ema_model\.pdparams is cut short"):
-        checkpoints.check_whole(str(save_dir / "iter_10"))
+        checkpoints.check_complete(str(save_dir / "iter_10"))
 
 
 def test_folder_that_is_no_checkpoint(save_dir):
     with pytest.raises(InputError, match="no such folder"):
-        checkpoints.check_whole(str(save_dir / "iter_3"))
+        checkpoints.check_complete(str(save_dir / "iter_3"))
     shutil.copytree(save_dir / "iter_2", save_dir / "best_model")
     with pytest.raises(InputError, match="not named iter_N"):
-        checkpoints.check_whole(str(save_dir / "best_model"))
+        checkpoints.check_complete(str(save_dir / "best_model"))
 
 
 def test_no_checkpoint(tmp_path):
-    assert checkpoints.latest_whole_checkpoint(str(tmp_path / "nothing")) is None
+    assert checkpoints.latest_complete_checkpoint(str(tmp_path / "nothing")) is None
     with pytest.raises(InputError, match="start again without --resume_model"):
-        checkpoints.check_whole(str(tmp_path / "nothing" / "iter_2"))
+        checkpoints.check_complete(str(tmp_path / "nothing" / "iter_2"))

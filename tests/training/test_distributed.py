@@ -54,7 +54,7 @@ def main(config, save_dir, *stops):
     pathlib.Path(f"{save_dir}/losses_{rank}.json").write_text(json.dumps(losses))
     utils.convert_sync_batchnorm = convert
     command(config, f"{save_dir}/own", "2")
-    (patch,) = (patch for patch in PATCHES if patch.name == "one network evaluated")
+    (patch,) = (patch for patch in PATCHES if patch.name == "same BatchNorm statistics in evaluation")
     assert patch.undo()
     command(config, f"{save_dir}/unpatched", "2")
 
@@ -121,7 +121,7 @@ def test_trained_parameters(one, two):
 def test_checkpoints(two):
     assert sorted(p.name for p in two.glob("*iter_*")) == ["iter_2", "iter_3", "iter_4", "iter_5"]
     for path in two.glob("iter_*"):
-        checkpoints.check_whole(str(path))
+        checkpoints.check_complete(str(path))
 
 
 def test_score_is_that_of_the_checkpoint(configs, two):

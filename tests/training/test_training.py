@@ -68,7 +68,7 @@ def state(folder, name="model.pdparams"):
 def test_no_evaluation(train):
     folder = train()
     assert sorted(path.name for path in folder.iterdir()) == ["iter_2"]
-    checkpoints.check_whole(str(folder / "iter_2"))
+    checkpoints.check_complete(str(folder / "iter_2"))
 
 
 def test_evaluation_keeps_the_best_model(train, config, capsys):
