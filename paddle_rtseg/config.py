@@ -50,10 +50,8 @@ def find_config(config: str) -> str:
     if name in known:
         return known[name]
     near = difflib.get_close_matches(os.path.basename(name), known, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"bundled names are like {min(known)}"
-    raise InputError(
-        f"expected a config file or the name of a bundled config, got {config!r}, which is neither; {hint}"
-    )
+    hint = f"did you mean {' or '.join(near)}?" if near else "check --config"
+    raise InputError(f"expected a config file or the name of a bundled one, got {config!r}, which is neither; {hint}")
 
 
 def load_config(path: Optional[str], opts: Optional[Sequence[str]] = None, **overrides: Any) -> Config:

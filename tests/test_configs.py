@@ -113,7 +113,7 @@ def test_unknown_name_suggests_the_nearest():
         InputError, match=r"got 'old/lrformer_t_camvid_480x352.yml', .*; did you mean lrformer_t_camvid_480x352"
     ):
         find_config("old/lrformer_t_camvid_480x352.yml")
-    with pytest.raises(InputError, match="bundled names are like lrformer_"):
+    with pytest.raises(InputError, match="which is neither; check --config"):
         find_config("xyz.yaml")
 
 

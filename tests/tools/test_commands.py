@@ -158,7 +158,9 @@ def test_status_and_message(folder, name):
     result = python("-m", f"{name}.train", "--config", "none.yml")
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert result.returncode == 2
-    assert errors == ["error: expected a config file, got 'none.yml', which is neither; check --config"]
+    assert errors == [
+        "error: expected a config file or the name of a bundled one, got 'none.yml', which is neither; check --config"
+    ]
     assert "Traceback" not in result.stderr
 
 
