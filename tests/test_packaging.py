@@ -1,6 +1,7 @@
 """What pip installs: the files in a wheel, its metadata, and how an ordinary install behaves in a fresh environment."""
 
 import email
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -35,10 +36,10 @@ def build(kind, source, output):
 @pytest.fixture(scope="session")
 def source(tmp_path_factory):
     """A copy of what the package is built from, without leftovers of earlier builds."""
-    pytest.importorskip("pip", "22.3", "installing into another environment needs pip 22.3")
-    setuptools = pytest.importorskip("setuptools")
-    if int(setuptools.__version__.partition(".")[0]) < 77:
-        pytest.skip(f"needs setuptools 77 or later, which the dev extra installs, got {setuptools.__version__}")
+    for name, needed in (("setuptools", (77, 0)), ("pip", (22, 3))):
+        version = importlib.metadata.version(name)
+        if tuple(map(int, version.split(".")[:2])) < needed:
+            pytest.skip(f"needs {name} {needed[0]}.{needed[1]} or later, got {version}; the dev extra has setuptools")
     folder = tmp_path_factory.mktemp("source")
     for name in SOURCES:
         if (ROOT / name).is_dir():
