@@ -25,8 +25,8 @@ class Patch:
     """One fix of one function."""
 
     name: str
-    #: The defect that it fixes.
-    fixes: str
+    #: What goes wrong without it.
+    defect: str
     #: PaddleSeg versions whose source contains the wrong text.
     paddleseg: str
     #: The function, as ``module:name`` or ``module:Class.name``.

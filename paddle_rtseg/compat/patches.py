@@ -24,7 +24,7 @@ _TRAIN = "paddleseg.core.train:train"
 PATCHES = (
     Patch(
         name="cross-entropy types",
-        fixes="CrossEntropyLoss (plain, weighted or distilling) multiplies integers by floats: TypeError",
+        defect="CrossEntropyLoss (plain, weighted or distilling) multiplies integers by floats: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
@@ -35,7 +35,7 @@ PATCHES = (
     ),
     Patch(
         name="cross-entropy weight over all pixels",
-        fixes="CrossEntropyLoss with weight and avg_non_ignore=False one-hot encodes ignored pixels: ValueError",
+        defect="CrossEntropyLoss with weight and avg_non_ignore=False one-hot encodes ignored pixels: ValueError",
         paddleseg="2.9.0 and older; newer versions weight all pixels equally in the average, and so does this patch",
         where=_LOSSES + "cross_entropy_loss:CrossEntropyLoss._post_process_loss",
         changes=[
@@ -47,7 +47,7 @@ PATCHES = (
     ),
     Patch(
         name="OHEM types",
-        fixes="OhemCrossEntropyLoss adds an integer mask to probabilities when more than min_kept pixels are valid: "
+        defect="OhemCrossEntropyLoss adds an integer mask to probabilities when more than min_kept pixels are valid: "
         "TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
@@ -56,7 +56,7 @@ PATCHES = (
     ),
     Patch(
         name="OHEM edge types",
-        fixes="OhemEdgeAttentionLoss adds an integer mask to probabilities in the same way: TypeError",
+        defect="OhemEdgeAttentionLoss adds an integer mask to probabilities in the same way: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "ohem_edge_attention_loss:OhemEdgeAttentionLoss.forward",
@@ -64,7 +64,7 @@ PATCHES = (
     ),
     Patch(
         name="Dice labels",
-        fixes="DiceLoss overwrites ignored pixels in the caller's labels with class 0, which corrupts every later loss",
+        defect="DiceLoss overwrites ignored pixels in the caller's labels with class 0, for every later loss too",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_LOSSES + "dice_loss:DiceLoss.forward",
@@ -77,7 +77,7 @@ PATCHES = (
     ),
     Patch(
         name="RMI types",
-        fixes="RMILoss multiplies floats by a boolean mask: TypeError",
+        defect="RMILoss multiplies floats by a boolean mask: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "rmi_loss:RMILoss.forward_sigmoid",
@@ -88,7 +88,7 @@ PATCHES = (
     ),
     Patch(
         name="DualTask types",
-        fixes="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
+        defect="DualTaskLoss multiplies floats and integers by a boolean mask: TypeError",
         paddleseg="2.9.0 and older",
         paddle=(3, 0),
         where=_LOSSES + "gscnn_dual_task_loss:DualTaskLoss.forward",
@@ -100,7 +100,7 @@ PATCHES = (
     ),
     Patch(
         name="RelaxBoundary types",
-        fixes="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3; on Paddle 2 the product is "
+        defect="RelaxBoundaryLoss multiplies logarithms by integers: TypeError on Paddle 3; on Paddle 2 the product is "
         "truncated to integers, which leaves no gradient",
         paddleseg="2.9.0 and older",
         paddle=(2, 0),
@@ -113,7 +113,7 @@ PATCHES = (
     ),
     Patch(
         name="scalar areas",
-        fixes="calculate_area calls concat on scalars: every evaluation fails",
+        defect="calculate_area calls concat on scalars: every evaluation fails",
         paddleseg="2.8.0 and older",
         where="paddleseg.utils.metrics:calculate_area",
         changes=[
@@ -124,14 +124,14 @@ PATCHES = (
     ),
     Patch(
         name="scalar losses in the log",
-        fixes="train() indexes scalar losses: IndexError at the first log line",
+        defect="train() indexes scalar losses: IndexError at the first log line",
         paddleseg="2.8.0 and older",
         where=_TRAIN,
         changes=[("[l[0] / log_iters for l in avg_loss_list]", "[l.item() / log_iters for l in avg_loss_list]")],
     ),
     Patch(
         name="crop with a limit on one class",
-        fixes="RandomPaddingCrop with category_max_ratio returns the labels as the image, or the image uncropped",
+        defect="RandomPaddingCrop with category_max_ratio returns the labels as the image, or the image uncropped",
         paddleseg="2.8.0 and older",
         paddle=(2, 0),
         where="paddleseg.transforms.transforms:RandomPaddingCrop.__call__",
@@ -142,7 +142,7 @@ PATCHES = (
     ),
     Patch(
         name="profiler",
-        fixes="--profiler_options calls paddle.utils.profiler, which Paddle has removed: AttributeError",
+        defect="--profiler_options calls paddle.utils.profiler, which Paddle has removed: AttributeError",
         paddleseg="2.8.0 and older",
         where="paddleseg.utils.train_profiler:add_profiler_step",
         changes=[
@@ -153,7 +153,7 @@ PATCHES = (
     ),
     Patch(
         name="runs without a step",
-        fixes="train() loops forever with fewer images than a batch, and raises UnboundLocalError with no iterations "
+        defect="train() loops forever with fewer images than a batch, and raises UnboundLocalError with no iterations "
         "left",
         paddleseg="all, including develop",
         paddle=(2, 0),
@@ -163,7 +163,7 @@ PATCHES = (
     ),
     Patch(
         name="bad data in train",
-        fixes="an unreadable file makes train() hang, or with workers fail with 'Blocking queue is killed'; a label "
+        defect="an unreadable file makes train() hang, or with workers fail with 'Blocking queue is killed'; a label "
         "out of range fails inside the loss, or on a GPU goes unnoticed",
         paddleseg="all, including develop",
         paddle=(2, 0),
@@ -173,7 +173,7 @@ PATCHES = (
     ),
     Patch(
         name="bad data in evaluate",
-        fixes="an unreadable file makes evaluate() hang or fail as in train(); a label out of range gives a wrong mIoU",
+        defect="an unreadable file makes evaluate() hang or fail like train(); a label out of range gives a wrong mIoU",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where="paddleseg.core.val:evaluate",
@@ -182,7 +182,7 @@ PATCHES = (
     ),
     Patch(
         name="compiled training",
-        fixes="--to_static_training expects Paddle to compile the full graph; Paddle now compiles piece by piece by "
+        defect="--to_static_training expects Paddle to compile the full graph; Paddle now compiles piece by piece by "
         "default, which fails for a model that checks where a tensor is placed",
         paddleseg="all, including develop",
         paddle=(2, 6),
@@ -191,7 +191,7 @@ PATCHES = (
     ),
     Patch(
         name="complete checkpoints",
-        fixes="train() writes checkpoints in place: a killed run or a full disk leaves a broken one",
+        defect="train() writes checkpoints in place: a killed run or a full disk leaves a broken one",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
@@ -215,7 +215,7 @@ PATCHES = (
     ),
     Patch(
         name="best score, saved",
-        fixes="train() does not save the score of best_model, so a resumed run cannot compare with it",
+        defect="train() does not save the score of best_model, so a resumed run cannot compare with it",
         paddleseg="2.9.0 and older",
         paddle=(2, 0),
         where=_TRAIN,
@@ -235,7 +235,7 @@ PATCHES = (
     ),
     Patch(
         name="best score, resumed",
-        fixes="a resumed train() forgets the best score: its first evaluation always replaces best_model",
+        defect="a resumed train() forgets the best score: its first evaluation always replaces best_model",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
@@ -253,7 +253,7 @@ PATCHES = (
     ),
     Patch(
         name="EMA, resumed",
-        fixes="a resumed train() discards the averaged parameters and restarts the average from the model's",
+        defect="a resumed train() discards the averaged parameters and restarts the average from the model's",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
@@ -262,7 +262,7 @@ PATCHES = (
     ),
     Patch(
         name="pruning, resumed",
-        fixes="a resumed train() forgets the earlier checkpoints, so keep_checkpoint_max never removes them",
+        defect="a resumed train() forgets the earlier checkpoints, so keep_checkpoint_max never removes them",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
@@ -271,7 +271,7 @@ PATCHES = (
     ),
     Patch(
         name="samples and random numbers, resumed",
-        fixes="a resumed train() restarts its pass through the data and repeats the random numbers of the first start",
+        defect="a resumed train() restarts its pass through the data and repeats the random numbers of the first start",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
@@ -283,7 +283,7 @@ PATCHES = (
     ),
     Patch(
         name="same BatchNorm statistics in evaluation",
-        fixes="on the CPU the processes have different BatchNorm statistics: the mIoU matches no checkpoint",
+        defect="on the CPU the processes have different BatchNorm statistics: the mIoU matches no checkpoint",
         paddleseg="all, including develop",
         paddle=(2, 0),
         where=_TRAIN,
@@ -292,7 +292,7 @@ PATCHES = (
     ),
     Patch(
         name="several processes with protobuf 7",
-        fixes="Paddle 2.6 reads a field label that protobuf 7 has removed: AttributeError before the first step",
+        defect="Paddle 2.6 reads a field label that protobuf 7 has removed: AttributeError before the first step",
         paddleseg="any; the defect is Paddle's, fixed in 3.3",
         paddle=(2, 0),
         where="paddle.distributed.fleet.base.distributed_strategy:get_msg_dict",
@@ -301,7 +301,7 @@ PATCHES = (
     ),
     Patch(
         name="deploy.yaml, written",
-        fixes="export() names model.pdmodel where Paddle 3 writes model.json",
+        defect="export() names model.pdmodel where Paddle 3 writes model.json",
         paddleseg="develop",
         paddle=(3, 0),
         where="paddleseg.core.export:export",
@@ -315,7 +315,7 @@ PATCHES = (
     ),
     Patch(
         name="deploy.yaml, read",
-        fixes="DeployConfig looks for the model.pdmodel that deploy.yaml names where Paddle 3 wrote model.json",
+        defect="DeployConfig looks for the model.pdmodel that deploy.yaml names where Paddle 3 wrote model.json",
         paddleseg="all, including develop",
         paddle=(3, 0),
         where="paddleseg.deploy.infer:DeployConfig.model",
