@@ -1,5 +1,5 @@
-"""Atomic writing of files, and their checksums; the code is in the stand-alone predictor."""
+"""Atomic writing of files, checksums and cache folders; the code is in the stand-alone predictor."""
 
-from rtseg_inference.files import atomic_path, make_folder, sha256
+from rtseg_inference.files import atomic_path, cache_folder, make_folder, sha256
 
-__all__ = ["atomic_path", "make_folder", "sha256"]
+__all__ = ["atomic_path", "cache_folder", "make_folder", "sha256"]

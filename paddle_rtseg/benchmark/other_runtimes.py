@@ -1,4 +1,4 @@
-"""The exported network's ONNX form in ONNX Runtime and in OpenVINO, to compare Paddle Inference with."""
+"""The exported network's ONNX form in ONNX Runtime and OpenVINO, for comparison with Paddle Inference."""
 
 from typing import Callable
 
@@ -14,18 +14,18 @@ def load(name: str, path: str, precision: str, threads: int) -> Callable[[np.nda
     """A function from an input batch to the network's output.
 
     Args:
-        name: of :data:`RUNTIMES`.
+        name: one of :data:`RUNTIMES`.
         path: the .onnx file.
         precision: "fp32", or "bf16" in OpenVINO.
         threads: processor threads.
 
     Raises:
-        InputError: the package is missing, or does not compute in this precision.
+        InputError: the package is not installed, or does not compute in this precision.
     """
     try:
         return {"onnxruntime": _onnxruntime, "openvino_runtime": _openvino}[name](path, precision, threads)
     except ImportError as e:
-        raise InputError(f"{name} needs the package {e.name}, which is not there; pip install {e.name}") from e
+        raise InputError(f"{name} needs the package {e.name}, which is not installed; pip install {e.name}") from e
 
 
 def _onnxruntime(path: str, precision: str, threads: int) -> Callable[[np.ndarray], np.ndarray]:

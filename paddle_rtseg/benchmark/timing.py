@@ -18,7 +18,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import paddle
 from rtseg_inference import Predictor, environment
-from rtseg_inference.runtime import BACKENDS
+from rtseg_inference.configuration import BACKENDS
 from rtseg_inference.selection import first_line
 
 from ..errors import InputError

@@ -5,12 +5,11 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+from rtseg_inference.files import IMAGE_SUFFIXES
 
 from ..errors import InputError
 from ..files import atomic_path
 from .palettes import classes_and_palette
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 
 
 def compare(images: str, labels: str, masks: str, dataset: str, picture: Optional[str] = None) -> str:

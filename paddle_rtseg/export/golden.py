@@ -1,4 +1,4 @@
-"""The image that an exported network is checked with."""
+"""The image that exported networks are checked with."""
 
 import cv2
 import numpy as np
@@ -7,8 +7,8 @@ import numpy as np
 def street_scene(height: int, width: int) -> np.ndarray:
     """A drawn street: (height, width, 3) uint8 BGR, the same on every machine.
 
-    Smooth regions, sharp edges, thin things and texture, so that a wrong resize, channel order or kernel shows;
-    plain noise would hide most of these, and a constant image all of them.
+    It has smooth regions, sharp edges, thin objects and texture, so that a wrong resize, channel order or kernel shows;
+    noise would hide most of these errors, and a constant image all of them.
     """
     h, w = 256, 384
     rows = np.linspace(0, 1, h, dtype=np.float32)[:, None, None]
@@ -37,5 +37,5 @@ def street_scene(height: int, width: int) -> np.ndarray:
     cv2.circle(scene, (310, 162), 6, (140, 160, 200), -1)
     texture = np.random.RandomState(0).randint(-12, 13, scene.shape)
     scene = np.clip(scene.astype(np.int32) + texture, 0, 255).astype(np.uint8)
-    # Nearest, because it is the one resize that all versions of OpenCV compute alike.
+    # Nearest-neighbour is the one resize that gives the same result in all versions of OpenCV.
     return cv2.resize(scene, (width, height), interpolation=cv2.INTER_NEAREST)

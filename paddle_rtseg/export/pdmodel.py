@@ -1,10 +1,10 @@
 """Writing pdmodel, the program form of Paddle 2, with Paddle 3.
 
-OpenVINO and the TensorRT subgraphs inside Paddle take nothing else, and on a CPU OpenVINO is the fastest of all.
-Paddle 3 can still trace the old form, but since 3.1 some fifty functions (matmul, sum, gelu ...) are written in C++ and
-know only tensors and the new form. While an old program is traced, those that networks use are replaced here by the
-operators of Paddle 2 that they stand for. Any other of them fails while tracing; nothing is traced wrongly in silence,
-and the export compares what was written with the model as it does with every program.
+OpenVINO and the TensorRT subgraphs inside Paddle accept no other form, and on a CPU OpenVINO is the fastest backend.
+Paddle 3 can still trace the old form, but since 3.1 some fifty functions (matmul, sum, gelu ...) are implemented in C++
+and support only tensors and the new form. While an old program is traced, this module replaces those that networks use
+by the corresponding operators of Paddle 2. The others raise an error while tracing, so nothing is silently traced
+wrongly, and the export compares the written program with the model, as it always does.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from paddle import _C_ops
 
 @contextlib.contextmanager
 def old_program() -> Iterator[None]:
-    """Trace and write programs in the form of Paddle 2, whatever the running Paddle writes."""
+    """Trace and write programs in the form of Paddle 2, whatever the default of the running Paddle."""
     if paddle.__version__.startswith("2."):
         yield
         return
@@ -26,7 +26,7 @@ def old_program() -> Iterator[None]:
     functions = {name: _for_static(operator, getattr(_C_ops, name)) for name, operator in OPERATORS.items()}
     with paddle.pir_utils.DygraphOldIrGuard(), _replaced(_C_ops, functions), _replaced(variable, methods):
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=r"The Attr\(force_cpu\)")  # Paddle's, about Paddle
+            warnings.filterwarnings("ignore", message=r"The Attr\(force_cpu\)")  # Paddle's own code causes it
             yield
 
 
@@ -43,7 +43,7 @@ def _replaced(owner: Any, attributes: Dict[str, Callable]) -> Iterator[None]:
 
 
 def _for_static(operator: Callable, original: Callable) -> Callable:
-    """``operator`` while a program is traced, ``original`` for tensors."""
+    """``operator`` while a program is being traced, ``original`` for tensors."""
 
     def choose(*args, **kwargs):
         return original(*args, **kwargs) if paddle.in_dynamic_mode() else operator(*args, **kwargs)
@@ -52,7 +52,7 @@ def _for_static(operator: Callable, original: Callable) -> Callable:
 
 
 def _append(kind: str, inputs: Dict[str, Any], attributes: Optional[Dict[str, Any]] = None, dtype: Any = None):
-    """Append an operator of Paddle 2 with one output; its shape is inferred as it is appended."""
+    """Append an operator of Paddle 2 with one output; appending infers the output's shape."""
     helper = paddle.base.layer_helper.LayerHelper(kind)
     first = next(iter(inputs.values()))
     out = helper.create_variable_for_type_inference(dtype or first.dtype)

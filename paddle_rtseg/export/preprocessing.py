@@ -1,29 +1,17 @@
-"""A config's validation transforms, as the few rules that deploy.yaml and every runtime know."""
+"""A config's validation transforms as the preprocessing rules of deploy.yaml, which every runtime implements."""
 
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+from rtseg_inference.contract import INTERPOLATIONS, Pad, Preprocessing, Resize
 
 from ..errors import InputError
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """What happens to an 8-bit BGR image before the network: resize, pad, then ``(x / 255 - mean) / std`` in RGB.
-
-    The keys of ``resize`` and ``pad`` are those of deploy.yaml; see deploy/README.md.
-    """
-
-    mean: Sequence[float] = (0.5, 0.5, 0.5)
-    std: Sequence[float] = (0.5, 0.5, 0.5)
-    resize: Optional[Dict[str, Any]] = None
-    pad: Optional[Dict[str, Any]] = None
-
-
 def from_transforms(transforms: Sequence[Dict[str, Any]]) -> Preprocessing:
-    """Translate PaddleSeg's transforms, as a config lists them, to deploy.yaml's rules.
+    """Translate PaddleSeg's transforms, as a config lists them, to the rules of deploy.yaml.
 
     Raises:
-        InputError: a transform that runtimes do not know, or an order other than resize, pad, normalise.
+        InputError: a transform without such a rule, or an order other than resize, pad, normalise.
     """
     rules: Dict[str, Any] = {}
     for transform in transforms:
@@ -38,7 +26,7 @@ def from_transforms(transforms: Sequence[Dict[str, Any]]) -> Preprocessing:
         misplaced = [key for key in found if key in rules or "mean" in rules or (key == "resize" and "pad" in rules)]
         if misplaced:
             raise InputError(
-                f"expected at most one resize, then at most one padding, then Normalize, got {name} at another place; "
+                f"expected at most one resize, then at most one padding, then Normalize, got {name} elsewhere; "
                 "put the val_dataset's transforms into that order"
             )
         rules.update(found)
@@ -47,39 +35,48 @@ def from_transforms(transforms: Sequence[Dict[str, Any]]) -> Preprocessing:
     return Preprocessing(**rules)
 
 
-def _resize(target_size=(512, 512), keep_ratio=False, size_divisor=None, interp="LINEAR") -> Dict[str, Any]:
-    known = ("NEAREST", "LINEAR", "CUBIC", "AREA")
+def _resize(
+    target_size: Sequence[int] = (512, 512),
+    keep_ratio: bool = False,
+    size_divisor: Optional[int] = None,
+    interp: str = "LINEAR",
+) -> Dict[str, Any]:
+    known = [name.upper() for name in INTERPOLATIONS]
     if interp not in known:
         raise InputError(f"expected Resize's interp to be one of {', '.join(known)}, got {interp}; change it")
     width, height = (int(n) for n in target_size)
-    rule = {"rule": "fit" if keep_ratio else "exact", "height": height, "width": width, "interpolation": interp.lower()}
-    return {"resize": {**rule, "divisor": size_divisor} if size_divisor else rule}
+    rule = "fit" if keep_ratio else "exact"
+    interpolation = INTERPOLATIONS[known.index(interp)]
+    return {
+        "resize": Resize(rule, height, width, divisor=size_divisor or None, interpolation=interpolation),
+    }
 
 
 def _resize_by_long(long_size: int) -> Dict[str, Any]:
-    return {"resize": {"rule": "long", "size": long_size, "interpolation": "linear"}}
+    return {"resize": Resize("long", size=long_size)}
 
 
 def _resize_by_short(short_size: int, max_size: float = 1e10) -> Dict[str, Any]:
-    limit = {"max": int(max_size)} if max_size < 1e10 else {}
-    return {"resize": {"rule": "short", "size": short_size, **limit, "interpolation": "linear"}}
+    return {"resize": Resize("short", size=short_size, max=int(max_size) if max_size < 1e10 else None)}
 
 
 def _limit_long(max_long: Optional[int] = None, min_long: Optional[int] = None) -> Dict[str, Any]:
-    return {"resize": {"rule": "limit", "max": max_long, "min": min_long, "interpolation": "linear"}}
+    return {"resize": Resize("limit", max=max_long, min=min_long)}
 
 
-def _padding(target_size, im_padding_value: float = 127.5, label_padding_value: int = 255) -> Dict[str, Any]:
+def _padding(
+    target_size: Sequence[int], im_padding_value: float = 127.5, label_padding_value: int = 255
+) -> Dict[str, Any]:
     width, height = target_size
-    return {"pad": {"height": int(height), "width": int(width), "value": float(im_padding_value)}}
+    return {"pad": Pad(int(height), int(width), float(im_padding_value))}
 
 
 def _normalize(mean: Sequence[float] = (0.5,), std: Sequence[float] = (0.5,)) -> Dict[str, Any]:
     return {"mean": _three(mean), "std": _three(std)}
 
 
-def _three(values: Sequence[float]) -> List[float]:
-    values = [float(v) for v in values]
+def _three(values: Sequence[float]) -> Tuple[float, ...]:
+    values = tuple(float(v) for v in values)
     return values * 3 if len(values) == 1 else values
 
 

@@ -5,6 +5,8 @@ Takes the flags of PaddleSeg's own export, and a few more. deploy/README.md desc
 
 import argparse
 
+from rtseg_inference.contract import OUTPUT_OPS
+
 from paddle_rtseg.tools import arguments
 
 
@@ -26,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--output_op",
-        choices=["argmax", "softmax", "none", "logits"],
+        choices=list(OUTPUT_OPS),
         default="argmax",
         help="argmax: class ids; softmax: probabilities; none: logits; logits: those before the last upsampling, which "
         "the host finishes several times faster with the same result (default argmax, as in PaddleSeg)",

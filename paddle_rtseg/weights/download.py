@@ -8,7 +8,7 @@ import urllib.parse
 import urllib.request
 
 from ..errors import InputError
-from ..files import atomic_path, sha256
+from ..files import atomic_path, cache_folder, sha256
 
 _TIMEOUT = 60  # seconds without a response
 
@@ -18,9 +18,9 @@ def is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
-def cache_folder() -> str:
+def cache() -> str:
     """Where downloaded files are kept: ``$PADDLE_RTSEG_CACHE``, or ``~/.cache/paddle_rtseg``."""
-    return os.environ.get("PADDLE_RTSEG_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "paddle_rtseg")
+    return cache_folder("PADDLE_RTSEG_CACHE", "paddle_rtseg")
 
 
 def fetch(address: str) -> str:
@@ -38,7 +38,7 @@ def fetch(address: str) -> str:
         )
     expected = match.group(1).lower()
     name = os.path.basename(urllib.parse.urlsplit(url).path) or "weights"
-    path = os.path.join(cache_folder(), f"{expected[:16]}-{name}")
+    path = os.path.join(cache(), f"{expected[:16]}-{name}")
     if os.path.exists(path) and sha256(path) == expected:
         return path
     with atomic_path(path) as temporary:

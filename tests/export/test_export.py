@@ -1,5 +1,6 @@
 """What is exported computes what the model does, and stands in the folder whole or not at all."""
 
+import dataclasses
 import os
 
 import cv2
@@ -10,13 +11,13 @@ import pytest
 from comparing import zip_strict
 from paddle import nn
 from rtseg_inference import Predictor, fastest
+from rtseg_inference.contract import Pad, Preprocessing, Resize
 from tiny_network import PREPROCESSING, Tiny, assert_same_mask, dygraph_logits, tiny
 
 from paddle_rtseg import create_model
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.export import exporter
 from paddle_rtseg.export.exporter import export_model
-from paddle_rtseg.export.preprocessing import Preprocessing
 
 OLD = paddle.__version__.startswith("2.")
 OPS = ("argmax", "softmax", "none", "logits")
@@ -61,8 +62,7 @@ def test_camera_images_go_straight_in(output_op, model, frame, tmp_path):
 
 
 def test_the_graph_resizes_camera_images(model, frame, tmp_path):
-    resize = {"rule": "exact", "height": 96, "width": 160, "interpolation": "linear"}
-    preprocessing = Preprocessing(PREPROCESSING.mean, PREPROCESSING.std, resize=resize)
+    preprocessing = dataclasses.replace(PREPROCESSING, resize=Resize("exact", height=96, width=160))
     folder = export_model(model, str(tmp_path), preprocessing, output_op="none", raw_input=True)
     result = Predictor(folder).predict(frame)
     small = cv2.resize(frame.astype(np.float32), (160, 96), interpolation=cv2.INTER_LINEAR)
@@ -72,12 +72,7 @@ def test_the_graph_resizes_camera_images(model, frame, tmp_path):
 
 
 def test_the_mask_has_the_images_size_after_resize_and_padding(model, frame, tmp_path):
-    preprocessing = Preprocessing(
-        PREPROCESSING.mean,
-        PREPROCESSING.std,
-        resize={"rule": "long", "size": 160, "interpolation": "linear"},
-        pad={"height": 160, "width": 192, "value": 127.5},
-    )
+    preprocessing = dataclasses.replace(PREPROCESSING, resize=Resize("long", size=160), pad=Pad(160, 192, 127.5))
     folder = export_model(model, str(tmp_path), preprocessing, output_op="none")
     padded = np.full((160, 192, 3), 127.5, np.float32)
     padded[:120, :160] = cv2.resize(frame.astype(np.float32), (160, 120), interpolation=cv2.INTER_LINEAR)
@@ -113,7 +108,7 @@ def test_paddlesegs_own_models(frame, tmp_path):
 
     paddle.seed(0)
     model = FastSCNN(5)
-    with pytest.raises(InputError, match="does not offer its logits"):
+    with pytest.raises(InputError, match="does not provide its logits"):
         export_model(model, str(tmp_path), PREPROCESSING, output_op="logits")
     folder = export_model(model, str(tmp_path), PREPROCESSING)
     assert model.training

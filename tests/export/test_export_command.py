@@ -10,14 +10,14 @@ import paddle
 import pytest
 import yaml
 from rtseg_inference import InputError, Predictor
+from rtseg_inference.contract import Preprocessing
 from tiny_network import FRAMES, assert_same_mask, dygraph_logits
 
 import paddle_rtseg
-from paddle_rtseg.export.preprocessing import Preprocessing
 from paddle_rtseg.tools import export
 
 SIZES = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
-RESIZED = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+RESIZED = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
 @pytest.fixture

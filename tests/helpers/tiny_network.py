@@ -5,8 +5,8 @@ import pathlib
 import numpy as np
 import paddle
 from paddle import nn
+from rtseg_inference.contract import Preprocessing
 
-from paddle_rtseg.export.preprocessing import Preprocessing
 from paddle_rtseg.models.base import SegmentationModel
 
 FRAMES = pathlib.Path(__file__).parents[1] / "data" / "camvid_mini" / "images"

@@ -1,12 +1,11 @@
 #include "contract.hpp"
 
-#include <yaml-cpp/yaml.h>
-
-#include <algorithm>
 #include <filesystem>
-#include <sstream>
+#include <utility>
 
+#include "configuration.hpp"
 #include "error.hpp"
+#include "node.hpp"
 #include "npy.hpp"
 #include "sha256.hpp"
 
@@ -17,137 +16,167 @@ namespace fs = std::filesystem;
 
 constexpr char kFileName[] = "deploy.yaml";
 constexpr int kSchema = 1;
+constexpr int kFree = -1;             // a dimension without an upper bound
+constexpr int kMaxClasses = 1 << 16;  // class ids have 8 or 16 bits
 
-/// "argmax, softmax, none"
-std::string join(const std::vector<std::string>& words) {
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : ", ") + word;
-  return text;
+const Node::Bounds kAboveZero{std::nullopt, std::nullopt, 0.0};
+
+const std::vector<std::pair<std::string, OutputOp>> kOutputOps{{"argmax", OutputOp::kArgmax},
+                                                               {"softmax", OutputOp::kSoftmax},
+                                                               {"none", OutputOp::kNone},
+                                                               {"logits", OutputOp::kLogits}};
+const std::vector<std::pair<std::string, Rule>> kRules{{"exact", Rule::kExact},
+                                                       {"fit", Rule::kFit},
+                                                       {"long", Rule::kLong},
+                                                       {"short", Rule::kShort},
+                                                       {"limit", Rule::kLimit}};
+const std::vector<std::pair<std::string, Interpolation>> kInterpolations{{"nearest", Interpolation::kNearest},
+                                                                         {"linear", Interpolation::kLinear},
+                                                                         {"cubic", Interpolation::kCubic},
+                                                                         {"area", Interpolation::kArea}};
+
+YAML::Node load(const std::string& path) {
+  try {
+    return YAML::LoadFile(path);
+  } catch (const YAML::Exception& e) {
+    const std::string where = e.mark.is_null() ? "" : " (line " + std::to_string(e.mark.line + 1) + ")";
+    throw InputError(path + " is damaged" + where + "; copy it again or export the model again");
+  }
 }
 
-/// Reads keys such as "rtseg.input.name" and says which one is missing or of the wrong kind.
-class Reader {
- public:
-  explicit Reader(std::string path) : path_(std::move(path)) {
-    try {
-      document_ = YAML::LoadFile(path_);
-    } catch (const YAML::ParserException& e) {
-      throw InputError(path_ + " is damaged (line " + std::to_string(e.mark.line + 1) +
-                       "); copy it again or export the model again");
-    }
+ShapeRange read_shape(const Node& node, const std::string& layout, bool bounded) {
+  ShapeRange shape{node["min"].wholes(4), node["opt"].wholes(4), node["max"].wholes(4, bounded ? 1 : kFree)};
+  bool ordered = true;
+  for (std::size_t i = 0; i < 4; ++i) {
+    const int high = shape.max[i];
+    ordered = ordered && shape.min[i] <= shape.opt[i] && high != 0 && (high == kFree || shape.opt[i] <= high);
   }
-
-  YAML::Node node(const std::string& key) const {
-    YAML::Node node = document_;
-    std::istringstream parts(key);
-    for (std::string part; std::getline(parts, part, '.');) {
-      if (!node.IsMap() || !node[part].IsDefined())
-        throw InputError(path_ + " has no key '" + key + "'; it is cut short or too old: export the model again");
-      node.reset(node[part]);  // an assignment would change the document
-    }
-    return node;
-  }
-
-  template <typename T>
-  T get(const std::string& key) const {
-    return as<T>(node(key), key);
-  }
-
-  std::string one_of(const std::string& key, const std::vector<std::string>& allowed) const {
-    const auto value = get<std::string>(key);
-    if (std::find(allowed.begin(), allowed.end(), value) == allowed.end())
-      throw InputError(path_ + ": expected " + key + " to be one of " + join(allowed) + ", got '" + value + "'");
-    return value;
-  }
-
-  template <typename T>
-  std::vector<T> numbers(const std::string& key, std::size_t count) const {
-    const YAML::Node list = node(key);
-    if (!list.IsSequence() || list.size() != count)
-      throw InputError(path_ + ": expected " + key + " to be " + std::to_string(count) + " numbers, got " +
-                       YAML::Dump(list) + "; export the model again");
-    std::vector<T> values;
-    for (const YAML::Node& item : list) values.push_back(as<T>(item, key));
-    return values;
-  }
-
-  template <typename T>
-  T get_or(const std::string& parent, const std::string& name, const T& otherwise) const {
-    const YAML::Node value = node(parent)[name];
-    return value.IsDefined() && !value.IsNull() ? as<T>(value, parent + "." + name) : otherwise;
-  }
-
- private:
-  template <typename T>
-  T as(const YAML::Node& node, const std::string& key) const {
-    try {
-      return node.as<T>();
-    } catch (const YAML::BadConversion&) {
-      throw InputError(path_ + ": expected another kind of value for " + key + ", got " + YAML::Dump(node) +
-                       "; export the model again");
-    }
-  }
-
-  std::string path_;
-  YAML::Node document_;
-};
-
-ShapeRange read_shape(const Reader& read, const std::string& key) {
-  return {read.numbers<int>(key + ".min", 4), read.numbers<int>(key + ".opt", 4), read.numbers<int>(key + ".max", 4)};
+  const std::size_t channels = layout.find('C');
+  if (!ordered || shape.min[channels] != 3 || shape.max[channels] != 3)
+    throw node.error(layout + " shapes of 3 channels with min <= opt <= max");
+  return shape;
 }
 
-std::optional<ResizeRule> read_resize(const Reader& read) {
-  const std::string key = "rtseg.preprocess.resize";
-  if (read.node(key).IsNull()) return std::nullopt;
-  ResizeRule resize;
-  resize.rule = read.one_of(key + ".rule", {"exact", "fit", "long", "short", "limit"});
-  if (resize.rule == "exact" || resize.rule == "fit") {
-    resize.height = read.get<int>(key + ".height");
-    resize.width = read.get<int>(key + ".width");
-  } else if (resize.rule == "long" || resize.rule == "short") {
-    resize.size = read.get<int>(key + ".size");
+Input read_input(const Node& node) {
+  Input input;
+  input.layout = node["layout"].choice({"NCHW", "NHWC"});
+  input.name = node["name"].text();
+  input.dtype = node["dtype"].choice({"float32", "uint8"});
+  input.color = node["color"].choice({"RGB", "BGR"});
+  input.shape = read_shape(node["shape"], input.layout, false);
+  return input;
+}
+
+Resize read_resize(const Node& node) {
+  Resize resize;
+  resize.rule = node["rule"].choice(kRules);
+  if (resize.rule == Rule::kExact || resize.rule == Rule::kFit) {
+    resize.height = node["height"].whole();
+    resize.width = node["width"].whole();
+  } else if (resize.rule != Rule::kLimit) {
+    resize.size = node["size"].whole();
   }
-  resize.min = read.get_or(key, "min", 0.0);
-  resize.max = read.get_or(key, "max", 0.0);
-  resize.divisor = read.get_or(key, "divisor", 0);
-  if (!read.get_or<std::string>(key, "interpolation", "").empty())
-    resize.interpolation = read.one_of(key + ".interpolation", {"nearest", "linear", "cubic", "area"});
+  if ((resize.rule == Rule::kShort || resize.rule == Rule::kLimit) && node.has("max"))
+    resize.max = node["max"].number(kAboveZero);
+  if (resize.rule == Rule::kLimit && node.has("min")) resize.min = node["min"].number(kAboveZero);
+  if (node.has("divisor")) resize.divisor = node["divisor"].whole();
+  if (node.has("interpolation")) resize.interpolation = node["interpolation"].choice(kInterpolations);
   return resize;
 }
 
-std::optional<PadRule> read_pad(const Reader& read) {
-  const std::string key = "rtseg.preprocess.pad";
-  if (read.node(key).IsNull()) return std::nullopt;
-  return PadRule{read.get<int>(key + ".height"), read.get<int>(key + ".width"), read.get<double>(key + ".value")};
+std::array<double, 3> read_channels(const Node& node, const Node::Bounds& bounds) {
+  std::array<double, 3> values{};
+  const std::vector<Node> items = node.list(3, "numbers");
+  for (std::size_t i = 0; i < 3; ++i) values[i] = items[i].number(bounds);
+  return values;
 }
 
-Golden read_golden(const Reader& read) {
+Preprocessing read_preprocessing(const Node& node) {
+  Preprocessing preprocess;
+  preprocess.in_graph = node["in_graph"].flag();
+  if (const Node resize = node["resize"]; !resize.is_null()) preprocess.resize = read_resize(resize);
+  if (const Node pad = node["pad"]; !pad.is_null())
+    preprocess.pad = Pad{pad["height"].whole(), pad["width"].whole(), pad["value"].number()};
+  preprocess.scale = node["scale"].number(kAboveZero);
+  preprocess.mean = read_channels(node["mean"], {});
+  preprocess.std = read_channels(node["std"], kAboveZero);
+  return preprocess;
+}
+
+Output read_output(const Node& node) {
+  return {node["op"].choice(kOutputOps), node["dtype"].choice({"float32", "int32", "int64"}),
+          node["num_classes"].whole(1, kMaxClasses)};
+}
+
+std::vector<std::array<unsigned char, 3>> read_palette(const Node& node) {
+  std::vector<std::array<unsigned char, 3>> palette;
+  for (const Node& item : node.list()) {
+    const std::vector<int> color = item.wholes(3, 0, 255);
+    palette.push_back({static_cast<unsigned char>(color[0]), static_cast<unsigned char>(color[1]),
+                       static_cast<unsigned char>(color[2])});
+  }
+  return palette;
+}
+
+Golden read_golden(const Node& node, const Output& output) {
+  const Node stored = node["output"];
+  if ((output.op != OutputOp::kArgmax) == stored.is_null())
+    throw stored.error("null with argmax and a file name otherwise");
   Golden golden;
-  golden.image = read.get<std::string>("rtseg.golden.image");
-  golden.mask = read.get<std::string>("rtseg.golden.mask");
-  if (!read.node("rtseg.golden.output").IsNull()) golden.output = read.get<std::string>("rtseg.golden.output");
-  golden.step = read.get<int>("rtseg.golden.step");
-  for (const auto& item : read.node("rtseg.golden.tolerance")) {
-    const auto precision = item.first.as<std::string>();
-    const std::string key = "rtseg.golden.tolerance." + precision;
-    golden.tolerance[precision] = {read.get<double>(key + ".rms_error"), read.get<double>(key + ".agreement")};
+  golden.image = node["image"].text();
+  golden.mask = node["mask"].text();
+  if (!stored.is_null()) golden.output = stored.text();
+  golden.step = node["step"].whole();
+  for (const std::string& precision : precisions()) {
+    const Node tolerance = node["tolerance"][precision];
+    golden.tolerance[precision] = {tolerance["rms_error"].number({0.0, std::nullopt, std::nullopt}),
+                                   tolerance["agreement"].number({0.0, 1.0, std::nullopt})};
   }
   return golden;
+}
+
+std::vector<std::string> read_texts(const Node& node) {
+  std::vector<std::string> texts;
+  for (const Node& item : node.list()) texts.push_back(item.text());
+  return texts;
+}
+
+TensorRT read_tensorrt(const Node& node, const std::string& layout) {
+  return {read_shape(node["shape"], layout, true), node["workspace_mb"].whole(), node["min_subgraph_size"].whole(),
+          read_texts(node["fp32_ops"])};
+}
+
+/// What several keys have to agree on.
+void check(const Contract& contract, const Node& root, const std::string& path) {
+  const Input& input = contract.input;
+  const bool raw = input.dtype == "uint8" && input.layout == "NHWC" && input.color == "BGR";
+  if (!raw && !(input.dtype == "float32" && input.layout == "NCHW"))
+    throw InputError(path + ": expected rtseg.input to be float32 NCHW or uint8 NHWC BGR, got " + input.dtype + " " +
+                     input.layout + " " + input.color + "; export the model again");
+  if (contract.preprocess.in_graph != raw)
+    throw root["preprocess"]["in_graph"].error(std::string(raw ? "true" : "false") + " with " + input.dtype + " input");
+  if ((contract.output.dtype == "float32") == (contract.output.op == OutputOp::kArgmax))
+    throw root["output"]["dtype"].error("int32 or int64 with argmax and float32 otherwise");
+  const std::size_t classes = contract.output.num_classes, names = contract.classes.size();
+  if (names != classes || contract.palette.size() != classes)
+    throw InputError(path + " has " + std::to_string(classes) + " classes, " + std::to_string(names) + " names and " +
+                     std::to_string(contract.palette.size()) +
+                     " colours, expected as many of each; export the model again");
+  for (const std::string& name : {contract.model, contract.params})
+    if (contract.sha256.count(name) == 0)
+      throw InputError(path + " gives no SHA-256 of " + name + "; export the model again");
 }
 
 void check_files(const Contract& contract, const std::string& path) {
   for (const auto& [name, expected] : contract.sha256) {
     const std::string file = contract.path(name);
     if (!fs::is_regular_file(file))
-      throw InputError(path + " names " + name + ", which is not there; copy the whole folder of the exported model");
+      throw InputError(path + " names " + name + ", which does not exist; copy the whole folder of the exported model");
     const std::string found = file_sha256(file);
     if (found != expected)
       throw InputError(file + " has SHA-256 " + found.substr(0, 12) + "..., " + kFileName + " expects " +
                        expected.substr(0, 12) + "...; the file was changed or cut short: copy the whole folder again");
   }
-  for (const std::string& name : {contract.model, contract.params})
-    if (contract.sha256.count(name) == 0)
-      throw InputError(path + " gives no SHA-256 of " + name + "; export the model again");
 }
 
 }  // namespace
@@ -155,14 +184,14 @@ void check_files(const Contract& contract, const std::string& path) {
 bool ShapeRange::contains(const std::vector<int>& shape) const {
   if (shape.size() != min.size()) return false;
   for (std::size_t i = 0; i < shape.size(); ++i)
-    if (shape[i] < min[i] || (max[i] != -1 && shape[i] > max[i])) return false;
+    if (shape[i] < min[i] || (max[i] != kFree && shape[i] > max[i])) return false;
   return true;
 }
 
 std::string ShapeRange::text() const {
   if (min == max) return shape_text(min);
   std::string largest;
-  for (int n : max) largest += (largest.empty() ? "" : "x") + (n == -1 ? "any" : std::to_string(n));
+  for (int n : max) largest += (largest.empty() ? "" : "x") + (n == kFree ? "any" : std::to_string(n));
   return shape_text(min) + " to " + largest;
 }
 
@@ -179,44 +208,27 @@ Contract read_contract(const std::string& folder) {
   if (!fs::is_regular_file(path))
     throw InputError("expected the folder of an exported model with a " + std::string(kFileName) + ", got '" + folder +
                      "'; export one");
-  const Reader read(path);
-  if (const int schema = read.get<int>("rtseg.schema"); schema != kSchema)
+  const Node root = Node(path, "", load(path))["rtseg"];
+  if (const int schema = root["schema"].whole(0); schema != kSchema)
     throw InputError(path + " has schema " + std::to_string(schema) + ", this program reads " +
                      std::to_string(kSchema) + "; use matching versions of the two");
 
   Contract contract;
   contract.folder = folder;
-  contract.model = read.get<std::string>("rtseg.model");
-  contract.params = read.get<std::string>("rtseg.params");
-  contract.sha256 = read.get<std::map<std::string, std::string>>("rtseg.sha256");
-  contract.paddle_version = read.get<std::string>("rtseg.paddle_version");
-  contract.input_name = read.get<std::string>("rtseg.input.name");
-  contract.input_dtype = read.one_of("rtseg.input.dtype", {"float32", "uint8"});
-  contract.input_layout = read.one_of("rtseg.input.layout", {"NCHW", "NHWC"});
-  contract.color = read.one_of("rtseg.input.color", {"RGB", "BGR"});
-  contract.shape = read_shape(read, "rtseg.input.shape");
-  contract.resize = read_resize(read);
-  contract.pad = read_pad(read);
-  contract.scale = read.get<double>("rtseg.preprocess.scale");
-  const auto mean = read.numbers<double>("rtseg.preprocess.mean", 3);
-  const auto std = read.numbers<double>("rtseg.preprocess.std", 3);
-  std::copy(mean.begin(), mean.end(), contract.mean.begin());
-  std::copy(std.begin(), std.end(), contract.std.begin());
-  contract.output_op = read.one_of("rtseg.output.op", {"argmax", "softmax", "none", "logits"});
-  contract.output_dtype = read.one_of("rtseg.output.dtype", {"float32", "int32", "int64"});
-  contract.num_classes = read.get<int>("rtseg.output.num_classes");
-  for (const auto& color : read.get<std::vector<std::array<int, 3>>>("rtseg.palette"))
-    contract.palette.push_back({static_cast<unsigned char>(color[0]), static_cast<unsigned char>(color[1]),
-                                static_cast<unsigned char>(color[2])});
-  contract.golden = read_golden(read);
-  contract.tensorrt = {read_shape(read, "rtseg.tensorrt.shape"), read.get<int>("rtseg.tensorrt.workspace_mb"),
-                       read.get<int>("rtseg.tensorrt.min_subgraph_size"),
-                       read.get<std::vector<std::string>>("rtseg.tensorrt.fp32_ops")};
-  const std::size_t names = read.node("rtseg.classes").size(), classes = static_cast<std::size_t>(contract.num_classes);
-  if (names != classes || contract.palette.size() != classes)
-    throw InputError(path + " has " + std::to_string(classes) + " classes, " + std::to_string(names) + " names and " +
-                     std::to_string(contract.palette.size()) +
-                     " colours, expected as many of each; export the model again");
+  contract.output = read_output(root["output"]);
+  contract.model = root["model"].text();
+  contract.params = root["params"].text();
+  for (const auto& [name, sum] : root["sha256"].items()) contract.sha256[name] = sum.text();
+  contract.paddle_version = root["paddle_version"].text();
+  contract.network = root["network"].text();
+  contract.input = read_input(root["input"]);
+  contract.preprocess = read_preprocessing(root["preprocess"]);
+  contract.classes = read_texts(root["classes"]);
+  contract.palette = read_palette(root["palette"]);
+  contract.golden = read_golden(root["golden"], contract.output);
+  contract.tensorrt = read_tensorrt(root["tensorrt"], contract.input.layout);
+  if (root.has("onnx")) root["onnx"].text();
+  check(contract, root, path);
   check_files(contract, path);
   return contract;
 }

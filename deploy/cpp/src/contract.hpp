@@ -1,5 +1,5 @@
-// deploy.yaml, the contract between the export and every program that runs the exported network. deploy/README.md
-// documents its keys; deploy/python/rtseg_inference/contract.py is this file's twin.
+// deploy.yaml: what the export promises to every program that runs the exported network. deploy/README.md documents its
+// keys; deploy/python/rtseg_inference/contract.py has the same types in Python, and the same messages.
 #pragma once
 
 #include <array>
@@ -10,7 +10,11 @@
 
 namespace rtseg {
 
-/// Smallest, most common and largest input shape, in the order of the input's layout; -1 means unbounded.
+enum class OutputOp { kArgmax, kSoftmax, kNone, kLogits };
+enum class Rule { kExact, kFit, kLong, kShort, kLimit };
+enum class Interpolation { kNearest, kLinear, kCubic, kArea };
+
+/// Smallest, most common and largest input shape, in the order of the input's layout; -1 in `max` is unbounded.
 struct ShapeRange {
   std::vector<int> min, opt, max;
 
@@ -19,33 +23,56 @@ struct ShapeRange {
   std::string text() const;
 };
 
-/// How an image is resized before the network sees it.
-struct ResizeRule {
-  std::string rule;           ///< "exact", "fit", "long", "short" or "limit"
-  int height = 0, width = 0;  ///< exact, fit: the target
-  int size = 0;               ///< long, short: the length of that side
-  double min = 0, max = 0;    ///< short: max; limit: both; 0 is no limit
-  int divisor = 0;            ///< both sides are rounded up to a multiple of it; 0 is off
-  std::string interpolation = "linear";
+/// The graph's only input: float32 NCHW, or uint8 NHWC BGR where the graph normalises camera images itself.
+struct Input {
+  std::string name, dtype, layout;
+  std::string color;  ///< order of the channels: "RGB" or "BGR"
+  ShapeRange shape;
 };
 
-/// The image is put into the top left corner of this size, and the rest filled with `value`.
-struct PadRule {
+/// How an image is resized before the network sees it.
+struct Resize {
+  Rule rule = Rule::kExact;
+  int height = 0, width = 0;       ///< exact, fit: the target
+  int size = 0;                    ///< long, short: the length of that side
+  std::optional<double> max, min;  ///< short (max), limit: the longest and shortest that the longer side may be
+  std::optional<int> divisor;      ///< both sides are rounded up to a multiple of it
+  Interpolation interpolation = Interpolation::kLinear;
+};
+
+/// The image goes into the top left corner of this size; the rest is filled with `value`.
+struct Pad {
   int height, width;
   double value;
 };
 
+/// What happens to an 8-bit image before the network: resize, pad, then (x * scale - mean) / std.
+struct Preprocessing {
+  bool in_graph = false;  ///< the graph does all of this
+  std::optional<Resize> resize;
+  std::optional<Pad> pad;
+  double scale = 1;
+  std::array<double, 3> mean{}, std{};  ///< per channel, in the order of the input's color
+};
+
+/// The graph's only output.
+struct Output {
+  OutputOp op = OutputOp::kArgmax;
+  std::string dtype;
+  int num_classes = 0;
+};
+
 /// How far a runtime may be from the golden output.
 struct Tolerance {
-  double rms_error;  ///< root mean square of the output's error, as a share of that of the output
+  double rms_error;  ///< root mean square of the output's error, as a share of the root mean square of the output
   double agreement;  ///< smallest share of the mask's pixels that must agree
 };
 
-/// The stored input and output that every runtime is held to.
+/// The stored input and output that every runtime is checked against.
 struct Golden {
   std::string image;                           ///< 8-bit BGR image file
   std::string mask;                            ///< image file with the class id of each pixel of it
-  std::optional<std::string> output;           ///< .npy of the network's output; none where the output is the mask
+  std::optional<std::string> output;           ///< .npy of the network's output; none for argmax
   int step = 1;                                ///< every step-th row and column of the output was kept
   std::map<std::string, Tolerance> tolerance;  ///< by precision
 };
@@ -55,32 +82,27 @@ struct TensorRT {
   ShapeRange shape;  ///< bounded
   int workspace_mb = 0;
   int min_subgraph_size = 0;
-  std::vector<std::string> fp32_ops;  ///< what overflows in fp16
+  std::vector<std::string> fp32_ops;  ///< operators that would overflow in fp16
 };
 
-/// What deploy.yaml says, checked.
+/// The `rtseg` section of the deploy.yaml in `folder`.
 struct Contract {
   std::string folder, model, params;
-  std::string paddle_version;
-  std::string input_name, input_dtype, input_layout;
-  std::string color;  ///< order of the channels that the graph takes: "RGB" or "BGR"
-  ShapeRange shape;
-  std::optional<ResizeRule> resize;
-  std::optional<PadRule> pad;
-  double scale = 1;
-  std::array<double, 3> mean{}, std{};
-  std::string output_op, output_dtype;
-  int num_classes = 0;
+  std::map<std::string, std::string> sha256;  ///< by file name
+  std::string paddle_version, network;
+  Input input;
+  Preprocessing preprocess;
+  Output output;
+  std::vector<std::string> classes;
   std::vector<std::array<unsigned char, 3>> palette;  ///< RGB of each class
   Golden golden;
   TensorRT tensorrt;
-  std::map<std::string, std::string> sha256;  ///< by file name
 
   /// Path of one of the model's files.
   std::string path(const std::string& name) const;
-  /// Whether the graph takes camera images, 8-bit BGR, and normalises them by itself.
-  bool raw_input() const { return input_dtype == "uint8"; }
-  /// Whether the program is in Paddle 3's form; otherwise it is .pdmodel, what TensorRT subgraphs need.
+  /// Whether the graph takes camera images, 8-bit BGR, and normalises them itself.
+  bool raw_input() const { return input.dtype == "uint8"; }
+  /// Whether the program is in Paddle 3's form; otherwise it is .pdmodel, which TensorRT subgraphs need.
   bool is_json() const;
 };
 

@@ -1,4 +1,4 @@
-// The one exception for what the user can put right.
+// The exception for errors that the user can fix.
 #pragma once
 
 #include <stdexcept>
@@ -6,8 +6,8 @@
 
 namespace rtseg {
 
-/// What was given cannot be used. The message is one sentence: what was expected, what came, how to put it right.
-/// The program prints it and exits with status 2.
+/// Something in the input cannot be used. The message is one sentence: what was expected, what was found, how to fix
+/// it. The program prints it and exits with status 2.
 class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

@@ -1,11 +1,13 @@
 #include "files.hpp"
 
+#include <pwd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -19,13 +21,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const std::array<const char*, 8> kExtensions{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"};
+const std::array<const char*, 8> kImageSuffixes{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"};
 
 bool is_image(const fs::path& path) {
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char c) { return std::tolower(c); });
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
+  return std::find(kImageSuffixes.begin(), kImageSuffixes.end(), extension) != kImageSuffixes.end();
 }
 
 }  // namespace
@@ -38,7 +40,11 @@ std::vector<ImageFile> find_images(const std::string& path) {
     root = path;
     for (const auto& entry : fs::recursive_directory_iterator(path))
       if (entry.is_regular_file() && is_image(entry.path())) paths.push_back(entry.path());
-    if (paths.empty()) throw InputError("expected images (.png, .jpg, ...) in '" + path + "', got none");
+    if (paths.empty()) {
+      std::string suffixes;
+      for (const char* suffix : kImageSuffixes) suffixes += (suffixes.empty() ? "" : ", ") + std::string(suffix);
+      throw InputError("expected images (" + suffixes + ") in '" + path + "', got none");
+    }
     std::sort(paths.begin(), paths.end(), [](const fs::path& a, const fs::path& b) {
       return std::pair(a.parent_path().string(), a.filename().string()) <
              std::pair(b.parent_path().string(), b.filename().string());
@@ -64,7 +70,7 @@ cv::Mat read_image(const std::string& path, int flags) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw InputError("cannot read the image '" + path + "' (" + std::strerror(errno) + ")");
   const std::string data{std::istreambuf_iterator<char>(file), {}};
-  // Where the end of a JPEG is missing, OpenCV fills the image up with grey and says nothing.
+  // OpenCV silently fills the missing part of a truncated JPEG with grey.
   const bool cut_short = data.rfind("\xff\xd8", 0) == 0 && data.find("\xff\xd9") == std::string::npos;
   cv::Mat image;
   if (!data.empty() && !cut_short) image = cv::imdecode(std::vector<char>(data.begin(), data.end()), flags);
@@ -101,6 +107,17 @@ void make_folder(const std::string& path) {
   if (error || access(path.c_str(), W_OK) != 0)
     throw InputError("expected a folder that can be written, got '" + path + "' (" +
                      (error ? error.message() : std::strerror(errno)) + "); choose another");
+}
+
+std::string cache_root() {
+  const auto value = [](const char* name) {
+    const char* text = std::getenv(name);
+    return std::string(text == nullptr ? "" : text);
+  };
+  if (const std::string root = value("RTSEG_CACHE"); !root.empty()) return root;
+  std::string home = value("HOME");
+  if (const passwd* user = getpwuid(getuid()); home.empty() && user != nullptr) home = user->pw_dir;
+  return (fs::path(home) / ".cache" / "rtseg_inference").string();
 }
 
 }  // namespace rtseg

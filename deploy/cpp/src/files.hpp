@@ -1,4 +1,4 @@
-// Finding and reading images, and writing files whole or not at all.
+// Finding and reading images, writing files atomically, and where caches are kept.
 #pragma once
 
 #include <opencv2/core.hpp>
@@ -8,7 +8,7 @@
 
 namespace rtseg {
 
-/// An image of the input, and the path within the output folder, without extension, that its results get.
+/// An image of the input, and the path of its results within the output folder, without extension.
 struct ImageFile {
   std::string path, name;
 };
@@ -21,10 +21,13 @@ std::vector<ImageFile> find_images(const std::string& path);
 /// that OpenCV can decode.
 cv::Mat read_image(const std::string& path, int flags = cv::IMREAD_COLOR);
 
-/// Encode by the extension of `path` and write the file whole or not at all. Throws InputError if it cannot be written.
+/// Encode by the extension of `path` and write the file atomically. Throws InputError if it cannot be written.
 void write_image(const std::string& path, const cv::Mat& image);
 
-/// Create a folder if need be. Throws InputError if it is not a folder that can be written.
+/// Create a folder if necessary. Throws InputError if it is not a folder that can be written.
 void make_folder(const std::string& path);
+
+/// Where compiled networks are kept: $RTSEG_CACHE, or ~/.cache/rtseg_inference.
+std::string cache_root();
 
 }  // namespace rtseg

@@ -1,4 +1,4 @@
-// rtseg_infer: segment an image or a folder with an exported model. The twin of deploy/python's command.
+// rtseg_infer: segment an image or a folder with an exported model, as deploy/python's command does.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -6,114 +6,35 @@
 #include <filesystem>
 #include <functional>
 #include <future>
-#include <iostream>
+#include <memory>
 #include <opencv2/core/utility.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "contract.hpp"
+#include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
-#include "network.hpp"
+#include "options.hpp"
 #include "predictor.hpp"
+#include "preprocess.hpp"
+#include "selection.hpp"
 
 namespace {
 
 enum Status { kAllWritten = 0, kSomeFailed = 1, kCannotStart = 2 };
 
-constexpr char kUsage[] =
-    R"(usage: rtseg_infer --model FOLDER [--input IMAGE_OR_FOLDER] [options]
+using rtseg::Options;
 
-Segment an image, or the images of a folder and the folders below it, with an exported model. Before that the model is
-held to its golden output; without --input, or with --verify, that is all.
-
-  --model FOLDER      exported model, with its deploy.yaml
-  --input PATH        image or folder
-  --save_dir FOLDER   folder to write: masks/NAME.png and overlays/NAME.jpg (default ./output/inference)
-  --write KINDS       masks, overlays or masks,overlays (default both)
-  --device NAME       cpu (default) or gpu
-  --backend NAME      cpu: onednn (default), native, openvino; gpu: native (default), tensorrt
-  --precision NAME    fp32 (default), fp16 or bf16, as far as the backend computes in it
-  --threads N         processor threads (default: all cores)
-  --batch_size N      images at a time, if of one size (default 1)
-  --verify            only compare with the golden output
-
-Exit status: 0 all written, 1 some images failed, 2 nothing could be done.
-)";
-
-struct Options {
-  std::string model, input, save_dir = "./output/inference";
-  bool masks = true, overlays = true, verify_only = false, help = false;
-  rtseg::Configuration configuration{"cpu", "", "fp32", 0};
-  int batch_size = 1;
-};
-
-int parse_count(const std::string& name, const std::string& text, int least) {
-  int value = -1;
-  std::size_t used = 0;
-  try {
-    value = std::stoi(text, &used);
-  } catch (const std::exception&) {
-    used = 0;
-  }
-  if (used == 0 || used != text.size() || value < least)
-    throw rtseg::InputError("expected " + name + " of " + std::to_string(least) + " or more, got '" + text + "'");
-  return value;
-}
-
-Options parse(const std::vector<std::string>& args) {
-  Options options;
-  for (std::size_t i = 0; i < args.size(); ++i) {
-    const std::string& name = args[i];
-    const auto value = [&]() -> const std::string& {
-      if (i + 1 == args.size()) throw rtseg::InputError("expected a value after " + name + "; see --help");
-      return args[++i];
-    };
-    if (name == "--help" || name == "-h") {
-      options.help = true;
-    } else if (name == "--verify") {
-      options.verify_only = true;
-    } else if (name == "--model") {
-      options.model = value();
-    } else if (name == "--input") {
-      options.input = value();
-    } else if (name == "--save_dir") {
-      options.save_dir = value();
-    } else if (name == "--write") {
-      const std::string kinds = value();
-      options.masks = kinds == "masks" || kinds == "masks,overlays";
-      options.overlays = kinds == "overlays" || kinds == "masks,overlays";
-      if (!options.masks && !options.overlays)
-        throw rtseg::InputError("expected --write masks, overlays or masks,overlays, got '" + kinds + "'");
-    } else if (name == "--device") {
-      options.configuration.device = value();
-    } else if (name == "--backend") {
-      options.configuration.backend = value();
-    } else if (name == "--precision") {
-      options.configuration.precision = value();
-    } else if (name == "--threads") {
-      options.configuration.threads = parse_count(name, value(), 0);
-    } else if (name == "--batch_size") {
-      options.batch_size = parse_count(name, value(), 1);
-    } else {
-      throw rtseg::InputError("unknown option '" + name + "'; see --help");
-    }
-  }
-  if (options.configuration.backend.empty())
-    options.configuration.backend = options.configuration.device == "cpu" ? "onednn" : "native";
-  if (options.model.empty() && !options.help) throw rtseg::InputError("expected --model FOLDER; see --help");
-  return options;
-}
-
-/// Images of one size to run as one batch, or one file that cannot be read, with the reason.
+/// Images of one size to run as one batch, or one file that cannot be read and the reason.
 struct Group {
   std::vector<std::string> names;
   std::vector<cv::Mat> images;
   std::string error;
 };
 
-/// Decodes the files in order. `next` gives groups of up to `size` images; an empty one is the end.
+/// Decodes the files in order. `next` returns groups of up to `size` images, and an empty one at the end.
 class Reader {
  public:
   Reader(std::vector<rtseg::ImageFile> files, int size) : files_(std::move(files)), size_(size) {}
@@ -140,7 +61,7 @@ class Reader {
   std::vector<rtseg::ImageFile> files_;
   int size_;
   std::size_t position_ = 0;
-  cv::Mat image_;  ///< decoded already, but of another size than the group before it
+  cv::Mat image_;  ///< already decoded, but of another size than the previous group
 };
 
 void write(const Options& options, const Group& group, const std::vector<rtseg::Result>& results,
@@ -176,8 +97,8 @@ void report(const std::vector<rtseg::Timings>& timings) {
   }
 }
 
-/// Segment all files and write the results; report those that fail and go on. While one batch is in the network the
-/// next is decoded and the one before is written.
+/// Segment all files and write the results; files that fail are reported and skipped. While the network runs on one
+/// batch, the next is decoded and the previous one is written.
 Status segment(rtseg::Predictor& predictor, const Options& options, const std::vector<rtseg::ImageFile>& files) {
   Reader reader(files, options.batch_size);
   std::vector<rtseg::Timings> timings;
@@ -217,29 +138,61 @@ Status segment(rtseg::Predictor& predictor, const Options& options, const std::v
   return failed == 0 ? kAllWritten : kSomeFailed;
 }
 
+/// The first image that can be read and that the model accepts, to time backends with; empty if there is none.
+cv::Mat sample(const std::vector<rtseg::ImageFile>& files, const rtseg::Contract& contract) {
+  for (const rtseg::ImageFile& file : files) {
+    try {
+      const cv::Mat image = rtseg::read_image(file.path);
+      rtseg::Preprocessor{contract}({image});
+      return image;
+    } catch (const rtseg::InputError&) {  // segment reports it
+    }
+  }
+  return {};
+}
+
+/// The requested predictor, checked against the golden output.
+std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
+                                         const std::vector<rtseg::ImageFile>& files) {
+  if (configuration.backend == rtseg::kAuto) {
+    for (const rtseg::Device& device : rtseg::devices())
+      if (device.name == configuration.device) configuration.backend = device.default_backend;
+    if (configuration.backend == rtseg::kAuto) rtseg::check(configuration);  // no such device
+    std::vector<rtseg::Trial> trials;
+    auto predictor = rtseg::fastest(contract, configuration.device, configuration.precision, configuration.threads,
+                                    sample(files, contract), trials);
+    for (const rtseg::Trial& trial : trials) std::printf("%s\n", trial.text().c_str());
+    std::printf("using %s\n", predictor->configuration().text().c_str());
+    return predictor;
+  }
+  auto predictor = std::make_unique<rtseg::Predictor>(contract, configuration);
+  const rtseg::Verification verification = predictor->verify();
+  if (!verification.passed)
+    throw rtseg::InputError(configuration.text() + " does not reproduce the model's golden output (" +
+                            verification.text() + "); use another --backend or --precision");
+  std::printf("using %s (%s)\n", configuration.text().c_str(), verification.text().c_str());
+  return predictor;
+}
+
 Status run(const std::vector<std::string>& args) {
-  const Options options = parse(args);
+  const Options options = rtseg::parse_options(args);
   if (options.help) {
-    std::fputs(kUsage, stdout);
+    std::fputs(rtseg::kUsage, stdout);
     return kAllWritten;
   }
-  const bool verify_only = options.verify_only || options.input.empty();
-  rtseg::Contract contract = rtseg::read_contract(options.model);
+  const bool verify_only = options.verify || options.input.empty();
+  const rtseg::Contract contract = rtseg::read_contract(options.model);
   std::vector<rtseg::ImageFile> files;
   if (!verify_only) {
     files = rtseg::find_images(options.input);
     rtseg::make_folder(options.save_dir);
   }
-  const rtseg::Configuration& configuration = options.configuration;
-  rtseg::prepare_environment(configuration.threads);
-  cv::setNumThreads(rtseg::thread_count(configuration.threads));
-  rtseg::Predictor predictor(std::move(contract), configuration);
-  const rtseg::Verification verification = predictor.verify(configuration.precision);
-  if (!verification.passed)
-    throw rtseg::InputError(configuration.text() + " does not reproduce the model's golden output (" +
-                            verification.text() + "); use another --backend or --precision");
-  std::printf("using %s (%s)\n", configuration.text().c_str(), verification.text().c_str());
-  return verify_only ? kAllWritten : segment(predictor, options, files);
+  if (options.max_frames > 0 && files.size() > static_cast<std::size_t>(options.max_frames))
+    files.resize(options.max_frames);
+  rtseg::prepare_environment(options.configuration.threads);
+  cv::setNumThreads(rtseg::thread_count(options.configuration.threads));
+  const auto predictor = choose(contract, options.configuration, files);
+  return verify_only ? kAllWritten : segment(*predictor, options, files);
 }
 
 }  // namespace

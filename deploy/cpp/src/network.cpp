@@ -1,20 +1,15 @@
 #include "network.hpp"
 
-#include <malloc.h>
 #include <paddle_inference_api.h>
-#include <sched.h>
 
 #include <algorithm>
-#include <climits>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <sstream>
-#include <thread>
 #include <type_traits>
 
+#include "environment.hpp"
 #include "error.hpp"
+#include "files.hpp"
 #include "npy.hpp"
 #include "processor.hpp"
 #include "tensorrt.hpp"
@@ -25,7 +20,7 @@ namespace {
 using paddle_infer::Config;
 using paddle_infer::PrecisionType;
 
-// oneDNN keeps compiled kernels for so many input shapes; without a limit memory grows with each new size of image.
+// oneDNN keeps compiled kernels for this many input shapes; without a limit, memory grows with each new image size.
 constexpr int kOneDnnShapes = 10;
 
 PrecisionType precision_type(const std::string& precision) {
@@ -34,28 +29,7 @@ PrecisionType precision_type(const std::string& precision) {
   return types.at(precision);
 }
 
-void check(const Configuration& configuration) {
-  static const std::map<std::string, std::map<std::string, std::vector<std::string>>> known{
-      {"cpu", {{"native", {"fp32"}}, {"onednn", {"fp32", "bf16"}}, {"openvino", {"fp32", "fp16", "bf16"}}}},
-      {"gpu", {{"native", {"fp32", "fp16", "bf16"}}, {"tensorrt", {"fp32", "fp16"}}}}};
-  const auto expect = [](const auto& allowed, const std::string& got, const std::string& what, const auto& name) {
-    std::string names;
-    for (const auto& item : allowed) {
-      if (name(item) == got) return;
-      names += (names.empty() ? "" : ", ") + name(item);
-    }
-    throw InputError("expected " + what + " to be one of " + names + ", got '" + got + "'");
-  };
-  const auto key = [](const auto& item) { return item.first; };
-  const auto itself = [](const std::string& item) { return item; };
-  expect(known, configuration.device, "the device", key);
-  const auto& backends = known.at(configuration.device);
-  expect(backends, configuration.backend, "the " + configuration.device + " backend", key);
-  expect(backends.at(configuration.backend), configuration.precision,
-         "the precision of " + configuration.device + " " + configuration.backend, itself);
-}
-
-/// Calls the first of two settings if Paddle's headers have it, and the second if not: releases differ in names.
+/// Calls the first of two settings if Paddle's headers have it, and the second otherwise: releases differ in names.
 template <typename First, typename Second>
 void either(Config& config, First first, Second second) {
   if constexpr (std::is_invocable_v<First, Config&>) {
@@ -75,9 +49,9 @@ void set_up_onednn(Config& config, const Contract& contract, const std::string& 
     either(
         config, [](auto& c) -> decltype(c.EnableOnednnBfloat16()) { c.EnableOnednnBfloat16(); },
         [](auto& c) { c.EnableMkldnnBfloat16(); });
-  // This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340); oneDNN's convolutions stay
-  // without it. Products of 4-D matrices straight after a convolution are wrong with or without it: that is for
-  // Predictor::verify to find.
+  // With this pass Paddle 3.3 fails on every program with an upsampling (Paddle issue 77340); oneDNN's convolutions are
+  // used without it too. Products of 4-D matrices straight after a convolution are wrong either way; Predictor::verify
+  // finds those.
   const std::string pass = "onednn_placement_pass";
   if (contract.is_json())
     either(
@@ -85,16 +59,20 @@ void set_up_onednn(Config& config, const Contract& contract, const std::string& 
         [&](auto& c) { c.pass_builder()->DeletePass(pass); });
 }
 
+std::string paddle_version() {
+  const std::string text = paddle_infer::GetVersion();  // "version: 2.6.2", then lines on the build
+  const std::string line = text.substr(0, text.find('\n'));
+  return line.substr(line.find(' ') + 1);
+}
+
 void set_up_openvino(Config& config, const Contract& contract, PrecisionType precision) {
-  if (contract.is_json())  // the call would be accepted and change nothing
-    throw InputError("OpenVINO inside Paddle needs a model in pdmodel form, got " + contract.model +
-                     "; export with Paddle 2.6");
-  config.SetOptimCacheDir(std::filesystem::temp_directory_path().string());
+  const InputError refused("OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got " + contract.model +
+                           " with Paddle " + paddle_version() + "; export it with --format pdmodel");
+  if (contract.is_json()) throw refused;  // the call would be accepted and have no effect
+  config.SetOptimCacheDir(cache_root());
   either(
       config, [&](auto& c) -> decltype(c.EnableOpenVINOEngine(precision)) { c.EnableOpenVINOEngine(precision); },
-      [](auto&) {
-        throw InputError("OpenVINO inside Paddle needs Paddle 3, and this program was built with an older one");
-      });
+      [&](auto&) { throw refused; });
 }
 
 void set_up_cpu(Config& config, const Contract& contract, const Configuration& configuration) {
@@ -132,8 +110,8 @@ std::shared_ptr<paddle_infer::Predictor> create_predictor(const Contract& contra
   return paddle_infer::CreatePredictor(config);
 }
 
-/// Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind of error, such as
-/// "(Unimplemented)" or, in programs in json form, "UnimplementedError:".
+/// The line of a Paddle error that says what happened, out of pages of C++ frames. It begins with the kind of error,
+/// such as "(Unimplemented)" or, for json programs, "UnimplementedError:".
 std::string telling_line(const std::string& text) {
   std::istringstream lines(text);
   std::string first;
@@ -147,35 +125,6 @@ std::string telling_line(const std::string& text) {
 
 }  // namespace
 
-int thread_count(int threads) {
-  if (threads > 0) return threads;
-  cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof cores, &cores) == 0) return CPU_COUNT(&cores);
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
-void prepare_environment(int threads) {
-  const std::string count = std::to_string(thread_count(threads));
-  const auto set_default = [](const char* name, const std::string& value) { setenv(name, value.c_str(), 0); };
-  set_default("OMP_NUM_THREADS", count);
-  set_default("FLAGS_paddle_num_threads", count);
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    if (line.find("AuthenticAMD") != std::string::npos) {
-      set_default("MKL_DEBUG_CPU_TYPE", "5");
-      break;
-    }
-  }
-#ifdef __GLIBC__
-  // Freed arrays are used again instead of handed back to the system and taken anew, page by page.
-  if (!getenv("MALLOC_MMAP_MAX_") && !getenv("MALLOC_TRIM_THRESHOLD_") && !getenv("MALLOC_TOP_PAD_")) {
-    mallopt(M_MMAP_MAX, 0);
-    mallopt(M_TRIM_THRESHOLD, INT_MAX);
-    mallopt(M_TOP_PAD, 1 << 26);
-  }
-#endif
-}
-
 struct Network::Implementation {
   std::string input_name;
   std::string description;
@@ -185,11 +134,10 @@ struct Network::Implementation {
 Network::Network(const Contract& contract, const Configuration& configuration)
     : implementation_(std::make_unique<Implementation>()) {
   check(configuration);
-  std::string version = paddle_infer::GetVersion();  // "version: 2.6.2", then lines on the build
-  version = version.substr(0, version.find('\n')).substr(version.find(' ') + 1);
+  const std::string version = paddle_version();
   if (contract.is_json() && version.rfind("2.", 0) == 0)
-    throw InputError(contract.model + " needs Paddle 3, this is " + version + "; export the model with this Paddle");
-  implementation_->input_name = contract.input_name;
+    throw InputError(contract.model + " needs Paddle 3, this is " + version + "; export it with --format pdmodel");
+  implementation_->input_name = contract.input.name;
   implementation_->description = configuration.text();
   try {
     implementation_->predictor = create_predictor(contract, configuration);
@@ -200,15 +148,15 @@ Network::Network(const Contract& contract, const Configuration& configuration)
                      telling_line(e.what()));
   }
   const auto inputs = implementation_->predictor->GetInputNames();
-  if (std::find(inputs.begin(), inputs.end(), contract.input_name) == inputs.end())
-    throw InputError(contract.model + " has no input '" + contract.input_name + "'; export the model again");
+  if (std::find(inputs.begin(), inputs.end(), contract.input.name) == inputs.end())
+    throw InputError(contract.model + " has no input '" + contract.input.name + "'; export the model again");
 }
 
 Network::~Network() = default;
 Network::Network(Network&&) noexcept = default;
 Network& Network::operator=(Network&&) noexcept = default;
 
-Output Network::run(const Batch& batch) {
+NetworkOutput Network::run(const Batch& batch) {
   paddle_infer::Predictor& predictor = *implementation_->predictor;
   const auto input = predictor.GetInputHandle(implementation_->input_name);
   input->Reshape(batch.shape);
@@ -226,7 +174,7 @@ Output Network::run(const Batch& batch) {
                      shape_text(batch.shape) + ": " + telling_line(e.what()));
   }
   const auto output = predictor.GetOutputHandle(predictor.GetOutputNames().at(0));
-  Output result{output->shape(), {}};
+  NetworkOutput result{output->shape(), {}};
   std::size_t count = 1;
   for (int n : result.shape) count *= static_cast<std::size_t>(n);
   const auto copy = [&](auto values) {

@@ -1,4 +1,4 @@
-// NumPy's .npy files, as far as the golden output and the tests need them: float32 in C order.
+// The subset of NumPy's .npy format that the golden output and the tests need: float32 in C order.
 #pragma once
 
 #include <string>

@@ -18,9 +18,9 @@ struct Planes {
   const float* plane(int k) const { return data + static_cast<std::size_t>(k) * size.area(); }
 };
 
-/// Class ids at the image's size: CV_8U, or CV_16U for more than 256 classes. Planes at any resolution are brought to
-/// the image's size bilinearly (half-pixel centres) before the largest is taken; of equal classes the first wins.
-/// Takes sparse_argmax where it applies and full_argmax where not; the ids are the same.
+/// Class ids at the image's size: CV_8U, or CV_16U for more than 256 classes. Planes at any resolution are resized
+/// bilinearly (half-pixel centres) before the argmax; the first of equal classes wins. Uses sparse_argmax where it
+/// applies and full_argmax otherwise; the ids are the same.
 cv::Mat argmax(const Planes& planes, const Geometry& sizes);
 
 /// The same by computing each class at each pixel: upsample to the network's input, drop the padding, resize to the
@@ -36,7 +36,7 @@ cv::Mat full_argmax(const Planes& planes, const Geometry& sizes);
 /// and in the others only the classes that can win are interpolated.
 cv::Mat sparse_argmax(const Planes& planes, cv::Size network, cv::Size image);
 
-/// Class ids at the network's input -> at the image's size, the nearest one for each pixel.
+/// Class ids at the network's input -> at the image's size, by nearest-neighbour.
 cv::Mat restore_ids(const cv::Mat& ids, const Geometry& sizes);
 
 }  // namespace rtseg

@@ -45,9 +45,9 @@ double relative_error(const float* found, const std::vector<int>& shape, const A
   return std::sqrt(error / total);
 }
 
-/// TensorRT engines take less than the contract allows.
+/// TensorRT engines accept fewer shapes than the contract allows.
 Contract bounded(Contract contract, const Configuration& configuration) {
-  if (configuration.backend == "tensorrt") contract.shape = contract.tensorrt.shape;
+  if (configuration.backend == "tensorrt") contract.input.shape = contract.tensorrt.shape;
   return contract;
 }
 
@@ -63,12 +63,13 @@ std::string Verification::text() const {
 
 Predictor::Predictor(Contract contract, const Configuration& configuration)
     : contract_(bounded(std::move(contract), configuration)),
+      configuration_(configuration),
       preprocess_(contract_),
       network_(contract_, configuration) {}
 
 std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images) {
   Timings timings;
-  const Output output = run(images, timings);
+  const NetworkOutput output = run(images, timings);
   auto start = Clock::now();
   std::vector<Result> results;
   for (std::size_t i = 0; i < images.size(); ++i)
@@ -78,16 +79,14 @@ std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images) {
   return results;
 }
 
-Verification Predictor::verify(const std::string& precision) {
+Verification Predictor::verify() {
   const Golden& golden = contract_.golden;
   const cv::Mat image = read_image(contract_.path(golden.image));
   const cv::Mat expected = read_image(contract_.path(golden.mask), cv::IMREAD_UNCHANGED);
-  if (golden.tolerance.count(precision) == 0)
-    throw InputError("the model has no golden tolerance for " + precision + "; choose another precision");
-  const Tolerance& tolerance = golden.tolerance.at(precision);
+  const Tolerance& tolerance = golden.tolerance.at(configuration_.precision);
 
   Timings timings;
-  const Output output = run({image}, timings);
+  const NetworkOutput output = run({image}, timings);
   const cv::Mat mask = to_mask(output, 0, image.size());
   if (expected.size() != mask.size() || expected.type() != mask.type())
     throw InputError("the golden mask has another size or type than the network's; export the model again");
@@ -104,29 +103,29 @@ Verification Predictor::verify(const std::string& precision) {
   return verification;
 }
 
-Output Predictor::run(const std::vector<cv::Mat>& images, Timings& timings) {
+NetworkOutput Predictor::run(const std::vector<cv::Mat>& images, Timings& timings) {
   auto start = Clock::now();
-  std::vector<cv::Mat> filled = images;  // a graph of a fixed batch is filled up with the last image
-  const auto batch_size = static_cast<std::size_t>(contract_.shape.min[0]);
+  std::vector<cv::Mat> filled = images;  // a graph with a fixed batch is filled up with the last image
+  const auto batch_size = static_cast<std::size_t>(contract_.input.shape.min[0]);
   filled.resize(std::max(images.size(), batch_size), images.back());
   const Batch batch = preprocess_(filled);
   timings.pre = lap(start);
-  Output output = network_.run(batch);
+  NetworkOutput output = network_.run(batch);
   timings.run = lap(start);
-  const std::size_t axes = contract_.output_op == "argmax" ? 3 : 4;
+  const std::size_t axes = contract_.output.op == OutputOp::kArgmax ? 3 : 4;
   if (output.shape.size() != axes || output.shape[0] != batch.shape[0])
     throw InputError("expected " + std::to_string(axes) + " axes of the network's output and a batch of " +
                      std::to_string(batch.shape[0]) + ", got " + shape_text(output.shape) + "; export the model again");
   return output;
 }
 
-/// The network's output for one image -> class ids at the image's size. Logits and probabilities are brought to that
-/// size before the largest is taken, as PaddleSeg's predict does; class ids can only be repeated.
-cv::Mat Predictor::to_mask(const Output& output, int index, cv::Size image) const {
+/// The network's output for one image -> class ids at the image's size. Logits and probabilities are resized before the
+/// argmax, as in PaddleSeg's predict; class ids are resized by nearest-neighbour.
+cv::Mat Predictor::to_mask(const NetworkOutput& output, int index, cv::Size image) const {
   const Geometry sizes = geometry(contract_, image);
   const cv::Size size(output.shape.back(), output.shape[output.shape.size() - 2]);
-  if (contract_.output_op == "argmax") {
-    cv::Mat ids(size, contract_.num_classes <= 256 ? CV_8U : CV_16U);
+  if (contract_.output.op == OutputOp::kArgmax) {
+    cv::Mat ids(size, contract_.output.num_classes <= 256 ? CV_8U : CV_16U);
     std::visit(
         [&](const auto& values) {
           const auto* from = &values[static_cast<std::size_t>(index) * size.area()];

@@ -18,7 +18,7 @@ struct Timings {
   double pre = 0, run = 0, post = 0;
 };
 
-/// What the network saw in one image.
+/// The segmentation of one image.
 struct Result {
   cv::Mat mask;  ///< class ids at the image's size, CV_8U or CV_16U
   Timings timings;
@@ -36,28 +36,30 @@ struct Verification {
 /// An exported model, ready to run.
 class Predictor {
  public:
-  /// Throws InputError if the folder is damaged, or this machine cannot run the model in this way.
+  /// Throws InputError if the folder is damaged, or this machine cannot run the model in this configuration.
   Predictor(Contract contract, const Configuration& configuration);
 
   const Contract& contract() const { return contract_; }
+  const Configuration& configuration() const { return configuration_; }
 
   /// Segment (H, W) CV_8UC3 BGR images as one batch. They may differ in size where the model's resize rule brings them
   /// to one. Throws InputError if an image lies outside the shapes that the model was exported for.
   std::vector<Result> predict(const std::vector<cv::Mat>& images);
 
-  /// Run the golden image and compare with the stored output of the network before its export.
-  Verification verify(const std::string& precision);
+  /// Run the golden image and compare with the output that the network gave before its export.
+  Verification verify();
 
  private:
-  Output run(const std::vector<cv::Mat>& images, Timings& timings);
-  cv::Mat to_mask(const Output& output, int index, cv::Size image) const;
+  NetworkOutput run(const std::vector<cv::Mat>& images, Timings& timings);
+  cv::Mat to_mask(const NetworkOutput& output, int index, cv::Size image) const;
 
   Contract contract_;
+  Configuration configuration_;
   Preprocessor preprocess_;
   Network network_;
 };
 
-/// The image with the classes' colours laid over it, half transparent.
+/// The image blended with the colours of its classes, half and half.
 cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const Contract& contract);
 
 }  // namespace rtseg

@@ -1,7 +1,6 @@
 #include "preprocess.hpp"
 
 #include <algorithm>
-#include <map>
 #include <opencv2/core/utility.hpp>
 #include <opencv2/imgproc.hpp>
 #include <utility>
@@ -11,9 +10,26 @@
 #include "npy.hpp"
 
 namespace rtseg {
+namespace {
+
+int opencv_method(Interpolation interpolation) {
+  switch (interpolation) {
+    case Interpolation::kNearest:
+      return cv::INTER_NEAREST;
+    case Interpolation::kCubic:
+      return cv::INTER_CUBIC;
+    case Interpolation::kArea:
+      return cv::INTER_AREA;
+    case Interpolation::kLinear:
+      break;
+  }
+  return cv::INTER_LINEAR;
+}
+
+}  // namespace
 
 Preprocessor::Preprocessor(Contract contract) : contract_(std::move(contract)), tables_{} {
-  order_ = contract_.color == "RGB" ? std::array<int, 3>{2, 1, 0} : std::array<int, 3>{0, 1, 2};
+  order_ = contract_.input.color == "RGB" ? std::array<int, 3>{2, 1, 0} : std::array<int, 3>{0, 1, 2};
   for (int c = 0; c < 3; ++c)
     for (int value = 0; value < 256; ++value) tables_[c][value] = normalise(static_cast<float>(value), c);
 }
@@ -27,7 +43,7 @@ Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
   for (const cv::Mat& image : images) {
     if (image.type() != CV_8UC3) throw InputError("expected 8-bit BGR images of three channels; convert the image");
     if (size_of(image) != size)
-      throw InputError("expected one batch to come to one size, got " + shape_text({size.height, size.width}) +
+      throw InputError("expected the images of a batch to have one size, got " + shape_text({size.height, size.width}) +
                        " and " + shape_text({size_of(image).height, size_of(image).width}) +
                        "; predict them one at a time");
   }
@@ -35,9 +51,9 @@ Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
   Batch batch;
   batch.shape =
       raw ? std::vector<int>{count, size.height, size.width, 3} : std::vector<int>{count, 3, size.height, size.width};
-  if (!contract_.shape.contains(batch.shape))
-    throw InputError("the model takes " + contract_.input_layout + " inputs of " + contract_.shape.text() + ", got " +
-                     shape_text(batch.shape) + "; resize the image, or export the model for this size");
+  if (!contract_.input.shape.contains(batch.shape))
+    throw InputError("the model takes " + contract_.input.layout + " inputs of " + contract_.input.shape.text() +
+                     ", got " + shape_text(batch.shape) + "; resize the image, or export the model for this size");
   const std::size_t volume = 3 * static_cast<std::size_t>(size.area());
   if (raw) {
     batch.raw.reserve(images.size() * volume);
@@ -53,20 +69,18 @@ Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
 
 /// Write the normalised image (H, W, 3) to out (3, h, w).
 void Preprocessor::fill(const cv::Mat& image, cv::Size network, float* out) const {
-  static const std::map<std::string, int> methods{{"nearest", cv::INTER_NEAREST},
-                                                  {"linear", cv::INTER_LINEAR},
-                                                  {"cubic", cv::INTER_CUBIC},
-                                                  {"area", cv::INTER_AREA}};
+  const Preprocessing& preprocess = contract_.preprocess;
   const cv::Size content = geometry(contract_, image.size()).content;
   cv::Mat resized;
-  if (content != image.size()) {
+  if (preprocess.resize && content != image.size()) {
     image.convertTo(resized, CV_32F);
     cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
-    cv::resize(resized, resized, content, 0, 0, methods.at(contract_.resize->interpolation));
+    cv::resize(resized, resized, content, 0, 0, opencv_method(preprocess.resize->interpolation));
   }
   for (int c = 0; c < 3; ++c) {
     float* plane = out + static_cast<std::size_t>(c) * network.area();
-    if (contract_.pad) std::fill(plane, plane + network.area(), normalise(static_cast<float>(contract_.pad->value), c));
+    if (preprocess.pad)
+      std::fill(plane, plane + network.area(), normalise(static_cast<float>(preprocess.pad->value), c));
     for (int y = 0; y < content.height; ++y) {
       float* row = plane + static_cast<std::size_t>(y) * network.width;
       if (resized.empty()) {  // 8-bit pixels take one of 256 values
@@ -80,12 +94,13 @@ void Preprocessor::fill(const cv::Mat& image, cv::Size network, float* out) cons
   }
 }
 
-/// As PaddleSeg, whose weights were trained on it: division by 255 in float32, then each step in float64, rounded to
-/// float32.
+/// As in PaddleSeg, with which the weights were trained: division by 255 in float32, then each step in float64, rounded
+/// to float32.
 float Preprocessor::normalise(float pixel, int channel) const {
-  const float scaled = contract_.scale == 1.0 / 255 ? pixel / 255.0F : pixel * static_cast<float>(contract_.scale);
-  const auto centred = static_cast<float>(scaled - contract_.mean[channel]);
-  return static_cast<float>(centred / contract_.std[channel]);
+  const double scale = contract_.preprocess.scale;
+  const float scaled = scale == 1.0 / 255 ? pixel / 255.0F : pixel * static_cast<float>(scale);
+  const auto centred = static_cast<float>(scaled - contract_.preprocess.mean[channel]);
+  return static_cast<float>(centred / contract_.preprocess.std[channel]);
 }
 
 }  // namespace rtseg

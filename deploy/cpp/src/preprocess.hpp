@@ -10,20 +10,20 @@
 
 namespace rtseg {
 
-/// One batch in the layout of the contract. One of the two vectors holds it: `raw` where the graph normalises.
+/// One batch in the layout of the contract, in `raw` if the graph normalises and in `values` otherwise.
 struct Batch {
   std::vector<int> shape;
   std::vector<float> values;
   std::vector<std::uint8_t> raw;
 };
 
-/// Turns 8-bit BGR images into one batch. Bit for bit what the Python package computes.
+/// Turns 8-bit BGR images into one batch, bit for bit as the Python package does.
 class Preprocessor {
  public:
   explicit Preprocessor(Contract contract);
 
   /// (H, W) CV_8UC3 BGR images -> (B, 3, h, w) floats, or (B, H, W, 3) bytes. Throws InputError if the images do not
-  /// come to one size or the batch lies outside the shapes that the model was exported for.
+  /// get one size or the batch lies outside the shapes that the model was exported for.
   Batch operator()(const std::vector<cv::Mat>& images) const;
 
  private:

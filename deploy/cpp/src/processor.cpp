@@ -30,14 +30,14 @@ std::set<std::string> flags() {
 }
 
 const Need* need_of(const std::string& precision) {
-  static const Need bf16{"AVX-512",
-                         {"avx512f", "avx512bw", "avx512dq", "avx512vl"},
-                         {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}};
+  static const Need bf16{
+      "AVX-512", {"avx512f", "avx512bw", "avx512dq", "avx512vl"}, {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2"}};
   static const Need fp16 = [] {
     Need need = bf16;
     need.name = "AVX-512 FP16";
     need.flags.emplace_back("avx512_fp16");
-    for (const char* more : {"AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"}) need.withheld_by.emplace_back(more);
+    for (const char* more : {"AVX512_CORE", "AVX512_CORE_VNNI", "AVX512_CORE_BF16"})
+      need.withheld_by.emplace_back(more);
     return need;
   }();
   return precision == "bf16" ? &bf16 : precision == "fp16" ? &fp16 : nullptr;

@@ -11,10 +11,10 @@
 namespace rtseg {
 namespace {
 
-// A program is a protocol buffer (framework.proto in Paddle's source). Of its fields these three lead to the types.
+// A program is a protocol buffer (framework.proto in Paddle's source). These three fields lead to the types.
 constexpr std::uint64_t kProgramBlocks = 1, kBlockOperators = 4, kOperatorType = 3;
 
-/// The file is cut short, or something else.
+/// The file is truncated, or something else.
 struct Damaged {};
 
 std::string_view take(std::string_view& bytes, std::uint64_t count) {
@@ -24,7 +24,7 @@ std::string_view take(std::string_view& bytes, std::uint64_t count) {
   return taken;
 }
 
-/// A number of seven bits a byte, the lowest first; each but the last byte has its top bit set.
+/// A number in base 128, lowest digit first; every byte except the last has its top bit set.
 std::uint64_t varint(std::string_view& bytes) {
   std::uint64_t value = 0;
   for (int shift = 0; shift < 64; shift += 7) {
@@ -35,7 +35,7 @@ std::uint64_t varint(std::string_view& bytes) {
   throw Damaged();
 }
 
-/// Calls `visit` with the contents of each field of that number, a string or a message; skips all others.
+/// Calls `visit` with the contents of each string or message in the field `number`; skips all other fields.
 template <typename Visit>
 void each(std::string_view message, std::uint64_t number, Visit visit) {
   while (!message.empty()) {
@@ -91,10 +91,10 @@ void require_engine(const std::string& log, const std::string& path) {
   }
   std::string names;
   for (const std::string& kind : kinds) names += (names.empty() ? "" : ", ") + kind;
-  throw InputError("TensorRT was asked for but no engine was built for " +
+  throw InputError("TensorRT was requested, but no engine was built for " +
                    std::filesystem::path(path).filename().string() + ": all " + std::to_string(count) +
                    " operators stayed outside (" + names +
-                   "); ask python -m paddle_rtseg.trt_report which it rejects, or use --backend native");
+                   "); python -m paddle_rtseg.trt_report lists what it rejects, or use --backend native");
 }
 
 }  // namespace rtseg

@@ -85,7 +85,7 @@ std::string sha256(std::istream& stream) {
 
 std::string file_sha256(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError("cannot read " + path + "; check that it is there and may be read");
+  if (!file) throw InputError("cannot read " + path + "; check that it exists and is readable");
   return sha256(file);
 }
 

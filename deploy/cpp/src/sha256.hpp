@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), so that a model that was changed or cut short is noticed before it runs.
+// SHA-256 (FIPS 180-4), which detects changed or truncated model files before they run.
 #pragma once
 
 #include <istream>
@@ -6,7 +6,7 @@
 
 namespace rtseg {
 
-/// SHA-256 of what is left of a stream, in lower-case hexadecimal.
+/// SHA-256 of the rest of a stream, in lower-case hexadecimal.
 std::string sha256(std::istream& stream);
 
 /// SHA-256 of a file's contents. Throws InputError if the file cannot be read.

@@ -21,9 +21,9 @@ namespace {
 namespace fs = std::filesystem;
 using paddle_infer::Config;
 
-constexpr int kGpuMemoryMb = 256;  // to begin with; Paddle takes more when it needs more
+constexpr int kGpuMemoryMb = 256;  // initial pool; Paddle grows it as needed
 
-/// Catches what is written to stderr, Paddle's log, while it lives.
+/// Captures stderr, and with it Paddle's log, while it exists.
 class CaughtLog {
  public:
   CaughtLog() : file_(std::tmpfile()), saved_(dup(STDERR_FILENO)) {
@@ -37,7 +37,7 @@ class CaughtLog {
   CaughtLog(const CaughtLog&) = delete;
   CaughtLog& operator=(const CaughtLog&) = delete;
 
-  /// Stop, and give what was caught.
+  /// Stop, and return what was captured.
   std::string text() {
     end();
     std::string text;
@@ -65,7 +65,7 @@ std::string version_text(const std::tuple<int, int, int>& version) {
          std::to_string(std::get<2>(version));
 }
 
-/// What the driver says of the GPUs, and which of them are visible.
+/// The models of the GPUs according to the driver, and which of them are visible.
 std::string gpus() {
   std::ostringstream text;
   const fs::path driver("/proc/driver/nvidia/gpus");
@@ -80,7 +80,7 @@ std::string gpus() {
   return text.str();
 }
 
-/// Where the engines of this model, machine, precision and range of shapes are kept.
+/// The folder for the engines of this model, machine, precision and range of shapes.
 fs::path cache_folder(const Contract& contract, const std::string& precision) {
   const TensorRT& tensorrt = contract.tensorrt;
   std::stringstream key;
@@ -94,12 +94,7 @@ fs::path cache_folder(const Contract& contract, const std::string& precision) {
   for (int n : tensorrt.shape.opt) key << n << ' ';
   for (const std::string& op : tensorrt.fp32_ops) key << op << ' ';
   key << '\n' << gpus() << '\n' << version_text(paddle_infer::GetTrtRuntimeVersion()) << paddle_infer::GetVersion();
-  const char* const root = std::getenv("RTSEG_CACHE");
-  const char* const home = std::getenv("HOME");
-  const fs::path base = root != nullptr && *root != 0
-                            ? fs::path(root)
-                            : fs::path(home == nullptr ? "." : home) / ".cache/rtseg_inference";
-  return base / sha256(key).substr(0, 32);
+  return fs::path(cache_root()) / sha256(key).substr(0, 32);
 }
 
 Config gpu_config(const Contract& contract) {
@@ -108,14 +103,14 @@ Config gpu_config(const Contract& contract) {
   return config;
 }
 
-/// Run the smallest, the usual and the largest shape and write down the shapes of all tensors in between.
+/// Run the smallest, the most common and the largest shape and record the shapes of all intermediate tensors.
 void collect_shapes(const Contract& contract, const fs::path& file) {
   const fs::path partial = file.string() + ".partial";
   {
     Config config = gpu_config(contract);
     config.CollectShapeRangeInfo(partial.string());
     const auto predictor = paddle_infer::CreatePredictor(config);
-    const auto input = predictor->GetInputHandle(contract.input_name);
+    const auto input = predictor->GetInputHandle(contract.input.name);
     for (const auto& shape : {contract.tensorrt.shape.min, contract.tensorrt.shape.opt, contract.tensorrt.shape.max}) {
       std::size_t count = 1;
       for (int n : shape) count *= static_cast<std::size_t>(n);
@@ -127,7 +122,7 @@ void collect_shapes(const Contract& contract, const fs::path& file) {
       }
       predictor->Run();
     }
-  }  // the predictor writes the file when it goes
+  }  // the predictor's destructor writes the file
   fs::rename(partial, file);
 }
 
@@ -136,7 +131,7 @@ void collect_shapes(const Contract& contract, const fs::path& file) {
 void enable_gpu(Config& config, paddle_infer::PrecisionType precision) {
   config.EnableUseGpu(kGpuMemoryMb, 0, precision);
   if (!config.use_gpu())
-    throw InputError("a GPU was asked for but this Paddle is built without CUDA; use its GPU package");
+    throw InputError("a GPU was requested, but this Paddle is built without CUDA; use its GPU package");
 }
 
 std::shared_ptr<paddle_infer::Predictor> create_tensorrt_predictor(const Contract& contract,
@@ -144,9 +139,10 @@ std::shared_ptr<paddle_infer::Predictor> create_tensorrt_predictor(const Contrac
   const std::tuple<int, int, int> none(0, 0, 0);
   if (paddle_infer::GetTrtCompileVersion() == none || paddle_infer::GetTrtRuntimeVersion() == none)
     throw InputError(
-        "TensorRT was asked for but this Paddle has none or cannot load its library; use a Paddle Inference package "
-        "with TensorRT, or --backend native");
-  if (contract.is_json())  // the request would be ignored, without a word
+        "TensorRT was requested, but this Paddle is built without it or cannot load its library; use a Paddle "
+        "Inference "
+        "package with TensorRT, or --backend native");
+  if (contract.is_json())  // the request would be silently ignored
     throw InputError("TensorRT in C++ needs a model in pdmodel form, got " + contract.model +
                      "; export it as pdmodel with Paddle 2.6 or 3.0");
   const fs::path folder = cache_folder(contract, precision);
@@ -161,7 +157,7 @@ std::shared_ptr<paddle_infer::Predictor> create_tensorrt_predictor(const Contrac
                               contract.tensorrt.shape.max[0], contract.tensorrt.min_subgraph_size,
                               half ? paddle_infer::PrecisionType::kHalf : paddle_infer::PrecisionType::kFloat32, true,
                               false);  // keep engines
-  // Shapes outside the range are refused before they come here; building an engine for them would take minutes.
+  // Shapes outside the range are refused earlier; building an engine for them would take minutes.
   config.EnableTunedTensorRtDynamicShape(shapes.string(), false);
   if (half && !contract.tensorrt.fp32_ops.empty()) config.Exp_DisableTensorRtOPs(contract.tensorrt.fp32_ops);
 

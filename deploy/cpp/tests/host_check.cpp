@@ -1,9 +1,14 @@
 // Checks of what runs around the network. Needs no Paddle.
 //   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
+//   host_check contract MODEL_DIR                    read deploy.yaml and check the files that it names
+//   host_check configurations                        devices, backends and precisions
+//   host_check options ARGUMENTS                     what rtseg_infer makes of its command line
+//   host_check cores CGROUP_FILE                     cores that the process may use under that quota
+//   host_check cache                                 where compiled networks are kept
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
 //   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
-//   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, by Paddle's log
+//   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, from Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
 #include <algorithm>
 #include <chrono>
@@ -16,9 +21,13 @@
 #include <string>
 #include <vector>
 
+#include "configuration.hpp"
 #include "contract.hpp"
+#include "environment.hpp"
 #include "error.hpp"
+#include "files.hpp"
 #include "npy.hpp"
+#include "options.hpp"
 #include "postprocess.hpp"
 #include "preprocess.hpp"
 #include "processor.hpp"
@@ -35,8 +44,8 @@ Planes planes_of(const Array& array) {
   return {array.values.data(), array.shape[0], {array.shape[2], array.shape[1]}};
 }
 
-/// Logits of several kinds: noise; noise in steps, with many equal values; constant; blobs of one class, as networks
-/// give; blobs with differences of a few rounding errors.
+/// Logits of several kinds: noise; rounded noise, with many equal values; constant; blobs of one class, as networks
+/// give them; blobs that differ by a few rounding errors.
 Array make_logits(int kind, int classes, cv::Size size, cv::RNG& random) {
   Array logits{{classes, size.height, size.width}, {}};
   const int cell = 5;
@@ -113,9 +122,43 @@ double median_ms(const std::function<void()>& work) {
   return times[10];
 }
 
+int show_options(const rtseg::Options& options) {
+  if (options.help) {
+    std::fputs(rtseg::kUsage, stdout);
+    return 0;
+  }
+  std::printf("%s %s%s%s %s %s batch %d frames %d threads %d%s\n", options.model.c_str(), options.masks ? "masks" : "",
+              options.masks && options.overlays ? "," : "", options.overlays ? "overlays" : "",
+              options.save_dir.c_str(), options.configuration.text().c_str(), options.batch_size, options.max_frames,
+              options.configuration.threads, options.verify ? " verify" : "");
+  return 0;
+}
+
 int run(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "" : args[0];
   if (command == "selftest" && args.size() == 1) return selftest();
+  if (command == "contract" && args.size() == 2) {
+    rtseg::read_contract(args[1]);
+    return 0;
+  }
+  if (command == "configurations" && args.size() == 1) {
+    for (const rtseg::Device& device : rtseg::devices())
+      for (const rtseg::Backend& backend : device.backends)
+        for (const std::string& precision : backend.precisions)
+          std::printf("%s %s %s\n", device.name.c_str(), backend.name.c_str(), precision.c_str());
+    for (const rtseg::Device& device : rtseg::devices())
+      std::printf("default %s %s\n", device.name.c_str(), device.default_backend.c_str());
+    return 0;
+  }
+  if (command == "options") return show_options(rtseg::parse_options({args.begin() + 1, args.end()}));
+  if (command == "cores" && args.size() == 2) {
+    std::printf("%d\n", rtseg::usable_cores(args[1]));
+    return 0;
+  }
+  if (command == "cache" && args.size() == 1) {
+    std::printf("%s\n", rtseg::cache_root().c_str());
+    return 0;
+  }
   if (command == "preprocess" && args.size() == 4) {
     const cv::Mat image = cv::imread(args[3]);
     if (image.empty()) throw rtseg::InputError("cannot read " + args[3]);

@@ -1,4 +1,4 @@
-"""Run segmentation networks exported by paddle_rtseg. Needs Paddle, NumPy, OpenCV and PyYAML, nothing else.
+"""Run segmentation networks exported by paddle_rtseg. Needs only Paddle, NumPy, OpenCV and PyYAML.
 
 from rtseg_inference import Predictor
 
@@ -7,7 +7,7 @@ result = predictor.predict("street.jpg")
 result.save("mask.png")
 """
 
-from . import environment  # noqa: F401  first: see there
+from . import environment  # noqa: F401  has to come first; its docstring says why
 from .errors import InputError
 from .predictor import Predictor, Result, Timings, Verification
 from .selection import fastest

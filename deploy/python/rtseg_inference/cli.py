@@ -1,66 +1,80 @@
-"""The command: segment an image, a folder, a video or a camera with an exported model."""
+"""The command line: segment an image, a folder, a video or a camera with an exported model."""
 
 import argparse
 import itertools
 import sys
 import time
-from typing import List, Optional, Sequence
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from .contract import read_contract
+from .configuration import BACKENDS
+from .contract import PRECISIONS, read_contract
 from .errors import InputError
-from .files import make_folder
+from .files import Array, make_folder
 from .media import Frame, Writer, open_source, prefetched
-from .predictor import Predictor
+from .predictor import Predictor, Result, Timings
 from .preprocess import Preprocessor
-from .runtime import BACKENDS
 from .selection import fastest
 
 ALL_WRITTEN, SOME_FAILED, CANNOT_START = 0, 1, 2
 AUTO = "auto"
+KINDS = ("masks", "overlays")
+DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
+model. The model is first checked against its golden output."""
+EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done."
 
 
 def parser(
     prog: str = "python -m rtseg_inference", model: str = "exported model, a folder with deploy.yaml"
 ) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog=prog, description=__doc__)
+    p = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG)
     p.add_argument("--model", required=True, help=model)
-    p.add_argument(
-        "--input", help="image, folder, video, camera or camera:N; without it the configurations are only checked"
-    )
+    p.add_argument("--input", help="image, folder, video, camera or camera:N; without it, the same as --verify")
     p.add_argument("--save_dir", default="./output/inference", help="folder to write (default ./output/inference)")
     p.add_argument(
         "--write",
         nargs="+",
-        choices=["masks", "overlays"],
-        default=["masks", "overlays"],
-        help="what to write (default both)",
+        default=list(KINDS),
+        metavar="KIND",
+        help="masks, overlays or both (default masks,overlays)",
     )
-    p.add_argument("--device", choices=list(BACKENDS), default="cpu")
+    p.add_argument("--device", choices=list(BACKENDS), default="cpu", help="cpu or gpu (default cpu)")
     p.add_argument(
         "--backend",
-        choices=[AUTO, *sorted({b for backends in BACKENDS.values() for b in backends})],
+        choices=[AUTO, *sorted({backend for backends in BACKENDS.values() for backend in backends})],
         default=AUTO,
-        help="auto: the fastest that reproduces the model's golden output (default)",
+        help="auto is the fastest that reproduces the model's golden output (default auto)",
     )
-    p.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
-    p.add_argument("--threads", type=int, default=0, help="processor threads (default: all cores)")
-    p.add_argument("--batch_size", type=int, default=1, help="images at a time, if of one size (default 1)")
+    p.add_argument(
+        "--precision", choices=list(PRECISIONS), default="fp32", help="if the backend computes in it (default fp32)"
+    )
+    p.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)",
+    )
+    p.add_argument("--batch_size", type=int, default=1, metavar="N", help="images of one size per batch (default 1)")
     p.add_argument("--max_frames", type=int, metavar="N", help="stop after N images")
+    p.add_argument("--verify", action="store_true", help="only check the model against its golden output")
     return p
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command; gives the exit status.
+    """Run the command and return its exit status.
 
     Raises:
         InputError: nothing can be done at all.
     """
-    if args.batch_size < 1 or args.threads < 0 or (args.max_frames is not None and args.max_frames < 1):
-        raise InputError("expected --batch_size and --max_frames of 1 or more and --threads of 0 or more")
+    kinds = written_kinds(args.write)
+    for name, least in (("threads", 0), ("batch_size", 1), ("max_frames", 1)):
+        count = getattr(args, name)
+        if count is not None and count < least:
+            raise InputError(f"expected --{name} of {least} or more, got '{count}'")
     contract = read_contract(args.model)
-    if args.input is None:
+    if args.verify or args.input is None:
         choose(args, None)
         return ALL_WRITTEN
     source = open_source(args.input)
@@ -71,20 +85,29 @@ def main(args: argparse.Namespace) -> int:
     predictor = choose(args, sample)
     frames = prefetched(itertools.islice(itertools.chain(first, frames), args.max_frames))
     total = min(len(source), args.max_frames or len(source))
-    with Writer(args.save_dir, args.write, source.fps) as writer:
+    with Writer(args.save_dir, kinds, source.fps) as writer:
         return segment(predictor, frames, writer, args.batch_size, total)
 
 
-def take_until_readable(frames):
-    """The frames up to and with the first that has an image."""
+def written_kinds(words: Sequence[str]) -> List[str]:
+    """What ``--write`` asks for, in the forms ``masks,overlays`` and ``masks overlays``."""
+    kinds = [kind for word in words for kind in word.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise InputError(f"expected --write masks, overlays or both, got '{kind}'")
+    return kinds
+
+
+def take_until_readable(frames: Iterator[Frame]) -> Iterator[Frame]:
+    """The frames up to and including the first that has an image."""
     for frame in frames:
         yield frame
         if frame.image is not None:
             return
 
 
-def takes(preprocess: Preprocessor, image: np.ndarray) -> bool:
-    """Whether the model takes an image of this size."""
+def takes(preprocess: Preprocessor, image: Array) -> bool:
+    """Whether the model accepts an image of this size."""
     try:
         preprocess([image])
     except InputError:
@@ -92,8 +115,8 @@ def takes(preprocess: Preprocessor, image: np.ndarray) -> bool:
     return True
 
 
-def choose(args: argparse.Namespace, sample: Optional[np.ndarray]) -> Predictor:
-    """The predictor asked for, held to the golden output."""
+def choose(args: argparse.Namespace, sample: Optional[Array]) -> Predictor:
+    """The requested predictor, checked against the golden output."""
     if args.backend == AUTO:
         predictor, trials = fastest(args.model, args.device, args.precision, args.threads, sample)
         for trial in trials:
@@ -111,13 +134,14 @@ def choose(args: argparse.Namespace, sample: Optional[np.ndarray]) -> Predictor:
     return predictor
 
 
-def segment(predictor: Predictor, frames, writer: Writer, batch_size: int, total: int) -> int:
-    """Segment all frames and write the results; report those that fail and go on.
+def segment(predictor: Predictor, frames: Iterator[Frame], writer: Writer, batch_size: int, total: int) -> int:
+    """Segment all frames and write the results; frames that fail are reported and skipped.
 
     Returns:
         The exit status.
     """
-    progress, timings, failed = Progress(total), [], 0
+    progress, failed = Progress(total), 0
+    timings: List[Tuple[Timings, int]] = []
     start = time.perf_counter()
     try:
         for group in batches(frames, batch_size):
@@ -139,12 +163,12 @@ def segment(predictor: Predictor, frames, writer: Writer, batch_size: int, total
     return SOME_FAILED if failed else ALL_WRITTEN
 
 
-def batches(frames, size: int):
-    """Lists of up to ``size`` frames whose images have one shape; a frame without image is alone."""
+def batches(frames: Iterator[Frame], size: int) -> Iterator[List[Frame]]:
+    """Lists of up to ``size`` frames whose images have one shape; a frame without an image comes alone."""
     group: List[Frame] = []
     for frame in frames:
-        shape = getattr(frame.image, "shape", None)
-        if group and (len(group) == size or shape is None or shape != group[0].image.shape):
+        shape = None if frame.image is None else frame.image.shape
+        if group and (len(group) == size or shape != getattr(group[0].image, "shape", None)):
             yield group
             group = []
         if shape is None:
@@ -155,17 +179,20 @@ def batches(frames, size: int):
         yield group
 
 
-def predict(predictor: Predictor, group: Sequence[Frame]):
-    """Pairs of a frame and its result, or the reason why there is none."""
-    if group[0].image is None:
-        return [(group[0], group[0].error)]
+def predict(predictor: Predictor, group: Sequence[Frame]) -> List[Tuple[Frame, Union[Result, str]]]:
+    """Each frame with its result, or with the reason why there is none."""
+    images = [frame.image for frame in group if frame.image is not None]
+    if not images:
+        return [(frame, str(frame.error)) for frame in group]
     try:
-        return list(zip(group, predictor.predict([frame.image for frame in group])))
+        results = predictor.predict(images)
+        assert isinstance(results, list) and len(results) == len(group)
+        return list(zip(group, results))
     except InputError as e:
         return [(frame, str(e)) for frame in group]
 
 
-def report(timings) -> str:
+def report(timings: Sequence[Tuple[Timings, int]]) -> str:
     """Percentiles of the milliseconds per image."""
     lines = ["ms per image     p50      p90      p99"]
     for part in ("pre", "run", "post"):
@@ -175,7 +202,7 @@ def report(timings) -> str:
 
 
 class Progress:
-    """A bar on stderr, where that is a terminal."""
+    """A progress bar on stderr, if that is a terminal."""
 
     WIDTH = 30
 
@@ -202,7 +229,7 @@ class Progress:
 
 
 def run(arguments: Optional[Sequence[str]] = None) -> int:
-    """Parse, run, and turn what the user can put right into one sentence."""
+    """Parse the arguments and run; print errors that the user can fix in one line."""
     args = parser().parse_args(arguments)
     try:
         return main(args)

@@ -1,35 +1,50 @@
-"""deploy.yaml, the contract between the export and every program that runs the exported network.
+"""deploy.yaml: what the export promises to every program that runs the exported network.
 
-The file holds two sections. ``Deploy`` is PaddleSeg's own, so that PaddleSeg's scripts can read the folder;
-``rtseg`` is ours and says everything that a runtime needs. ``deploy/README.md`` documents each key.
+The file has two sections. ``Deploy`` is PaddleSeg's own, for PaddleSeg's scripts; ``rtseg`` holds everything that our
+runtimes need. :class:`Contract` is the typed form of ``rtseg``, field by field; this module is its only reader and its
+only writer. ``deploy/README.md`` documents each key, and ``deploy/cpp/src/contract.hpp`` is the same in C++.
 """
 
+import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, TypeVar, get_args
 
 import yaml
 
 from .errors import InputError
-from .files import sha256
+from .files import atomic_path, sha256
 
 FILE_NAME = "deploy.yaml"
 SCHEMA = 1
+FREE = -1  #: a dimension without an upper bound
 
-TOLERANCES = ("rms_error", "agreement")
-OUTPUT_OPS = ("argmax", "softmax", "none", "logits")
-RESIZE_RULES = {  # rule -> the keys it needs
-    "exact": ("width", "height"),
-    "fit": ("width", "height"),
-    "long": ("size",),
-    "short": ("size",),
-    "limit": (),
-}
+Precision = Literal["fp32", "fp16", "bf16"]
+Dtype = Literal["float32", "uint8"]
+Layout = Literal["NCHW", "NHWC"]
+Color = Literal["RGB", "BGR"]
+OutputOp = Literal["argmax", "softmax", "none", "logits"]
+OutputDtype = Literal["float32", "int32", "int64"]
+Rule = Literal["exact", "fit", "long", "short", "limit"]
+Interpolation = Literal["nearest", "linear", "cubic", "area"]
+
+PRECISIONS: Tuple[Precision, ...] = get_args(Precision)
+DTYPES: Tuple[Dtype, ...] = get_args(Dtype)
+LAYOUTS: Tuple[Layout, ...] = get_args(Layout)
+COLORS: Tuple[Color, ...] = get_args(Color)
+OUTPUT_OPS: Tuple[OutputOp, ...] = get_args(OutputOp)
+OUTPUT_DTYPES: Tuple[OutputDtype, ...] = get_args(OutputDtype)
+RULES: Tuple[Rule, ...] = get_args(Rule)
+INTERPOLATIONS: Tuple[Interpolation, ...] = get_args(Interpolation)
+
+MAX_INT = 2**31 - 1  # of C++'s int
+MAX_NUMBER = 1e300  # infinity and integers that no float can hold are above it
+MAX_CLASSES = 1 << 16  # class ids have 8 or 16 bits
 
 
 @dataclass(frozen=True)
 class ShapeRange:
-    """Smallest, most common and largest input shape, in the order of the input's layout; -1 means unbounded."""
+    """Smallest, most common and largest input shape, in the order of the input's layout; -1 in ``max`` is unbounded."""
 
     min: Tuple[int, ...]
     opt: Tuple[int, ...]
@@ -38,13 +53,69 @@ class ShapeRange:
     def contains(self, shape: Tuple[int, ...]) -> bool:
         """Whether ``shape`` lies in the range, bounds included."""
         return len(shape) == len(self.min) and all(
-            low <= n and (high == -1 or n <= high) for n, low, high in zip(shape, self.min, self.max)
+            low <= n and (high == FREE or n <= high) for n, low, high in zip(shape, self.min, self.max)
         )
 
     def __str__(self) -> str:
+        smallest = "x".join(map(str, self.min))
         if self.min == self.max:
-            return "x".join(map(str, self.min))
-        return "x".join(map(str, self.min)) + " to " + "x".join("any" if n == -1 else str(n) for n in self.max)
+            return smallest
+        return smallest + " to " + "x".join("any" if n == FREE else str(n) for n in self.max)
+
+
+@dataclass(frozen=True)
+class Input:
+    """The graph's only input: float32 NCHW, or uint8 NHWC BGR where the graph normalises camera images itself."""
+
+    name: str
+    dtype: Dtype
+    layout: Layout
+    color: Color  #: order of the channels
+    shape: ShapeRange
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How an image is resized before the network sees it; the rules are those of ``deploy/README.md``."""
+
+    rule: Rule
+    height: Optional[int] = None  #: exact, fit: the target
+    width: Optional[int] = None
+    size: Optional[int] = None  #: long, short: the length of that side
+    max: Optional[float] = None  #: short, limit: the longest that the longer side may be
+    min: Optional[float] = None  #: limit: the shortest that the longer side may be
+    divisor: Optional[int] = None  #: both sides are rounded up to a multiple of it
+    interpolation: Interpolation = "linear"
+
+
+@dataclass(frozen=True)
+class Pad:
+    """The image goes into the top left corner of this size; the rest is filled with ``value``."""
+
+    height: int
+    width: int
+    value: float
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What happens to an 8-bit image before the network: resize, pad, then ``(x * scale - mean) / std``."""
+
+    in_graph: bool = False  #: the graph does all of this
+    resize: Optional[Resize] = None
+    pad: Optional[Pad] = None
+    scale: float = 1 / 255
+    mean: Tuple[float, ...] = (0.5, 0.5, 0.5)  #: per channel, in the order of the input's ``color``
+    std: Tuple[float, ...] = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The graph's only output."""
+
+    op: OutputOp
+    dtype: OutputDtype
+    num_classes: int
 
 
 @dataclass(frozen=True)
@@ -57,42 +128,43 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Golden:
-    """The stored input and output that every runtime is held to."""
+    """The stored input and output that every runtime is checked against."""
 
     image: str  #: 8-bit BGR image file, as a camera would give it
     mask: str  #: image file with the class id of each pixel of it
-    output: Optional[str]  #: .npy of the network's output, or None where the output is the mask itself
+    output: Optional[str]  #: .npy of the network's output; None for argmax, whose output is the mask itself
     step: int  #: every ``step``-th row and column of the output was kept
     tolerance: Dict[str, Tolerance]  #: by precision
 
 
 @dataclass(frozen=True)
+class TensorRT:
+    """How TensorRT engines are built."""
+
+    shape: ShapeRange  #: bounded
+    workspace_mb: int
+    min_subgraph_size: int
+    fp32_ops: Tuple[str, ...]  #: operators that would overflow in fp16
+
+
+@dataclass(frozen=True)
 class Contract:
-    """What deploy.yaml says, checked."""
+    """The ``rtseg`` section of the deploy.yaml in ``folder``."""
 
     folder: str
     model: str
     params: str
-    sha256: Dict[str, str]
+    sha256: Dict[str, str] = field(repr=False)  #: by file name
     paddle_version: str
-    input_name: str
-    input_dtype: str  #: "float32", or "uint8" where the graph normalises by itself
-    input_layout: str  #: "NCHW" or "NHWC"
-    color: str  #: order of the channels that the graph takes: "RGB" or "BGR"
-    shape: ShapeRange
-    resize: Optional[Dict[str, Any]]
-    pad: Optional[Dict[str, Any]]
-    scale: float
-    mean: List[float]
-    std: List[float]
-    output_op: str
-    output_dtype: str
-    num_classes: int
-    classes: List[str]
-    palette: List[List[int]] = field(repr=False)  #: RGB of each class
+    network: str  #: class of the network
+    input: Input
+    preprocess: Preprocessing
+    output: Output
+    classes: Tuple[str, ...] = field(repr=False)
+    palette: Tuple[Tuple[int, ...], ...] = field(repr=False)  #: RGB of each class
     golden: Golden = field(repr=False)
-    tensorrt: Dict[str, Any] = field(repr=False)  #: settings of its engines
-    tensorrt_shape: ShapeRange = field(repr=False)  #: inputs that its engines are built for
+    tensorrt: TensorRT = field(repr=False)
+    onnx: Optional[str] = None  #: file name of the ONNX form, where it was written
 
     def path(self, name: str) -> str:
         """Path of one of the model's files."""
@@ -100,13 +172,65 @@ class Contract:
 
     @property
     def raw_input(self) -> bool:
-        """Whether the graph takes camera images, 8-bit BGR, and normalises them by itself."""
-        return self.input_dtype == "uint8"
+        """Whether the graph takes camera images, 8-bit BGR, and normalises them itself."""
+        return self.input.dtype == "uint8"
 
     @property
     def program_format(self) -> str:
         """``"json"`` (Paddle 3) or ``"pdmodel"`` (Paddle 2, and what TensorRT subgraphs need)."""
         return os.path.splitext(self.model)[1].lstrip(".")
+
+
+# --- Writing
+
+
+def write_contract(contract: Contract, paddleseg: Mapping[str, Any]) -> None:
+    """Write ``contract`` to the deploy.yaml of its folder, after PaddleSeg's section ``paddleseg``.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    document = {"Deploy": dict(paddleseg), "rtseg": to_document(contract)}
+    with atomic_path(contract.path(FILE_NAME)) as path, open(path, "w", encoding="utf-8") as f:
+        yaml.dump(document, f, _PlainDumper, sort_keys=False, default_flow_style=None, width=120)
+
+
+def to_document(contract: Contract) -> Dict[str, Any]:
+    """The ``rtseg`` section as plain lists and dictionaries; what :func:`parse` reads."""
+    document: Dict[str, Any] = {"schema": SCHEMA, **_plain(contract)}
+    del document["folder"]
+    if contract.onnx is None:
+        del document["onnx"]
+    resize = contract.preprocess.resize
+    if resize is not None:
+        document["preprocess"]["resize"] = _resize_document(resize)
+    return document
+
+
+def _resize_document(resize: Resize) -> Dict[str, Any]:
+    """Only the keys that the rule uses; a limit rule states both of its ends."""
+    both_ends = ("min", "max") if resize.rule == "limit" else ()
+    return {key: value for key, value in _plain(resize).items() if value is not None or key in both_ends}
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Repeats equal lists instead of referring to the first, for simple YAML readers."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+# --- Reading
 
 
 def read_contract(folder: str) -> Contract:
@@ -120,16 +244,13 @@ def read_contract(folder: str) -> Contract:
     for name, expected in contract.sha256.items():
         file = contract.path(name)
         if not os.path.isfile(file):
-            raise InputError(f"{path} names {name}, which is not there; copy the whole folder of the exported model")
+            raise InputError(f"{path} names {name}, which does not exist; copy the whole folder of the exported model")
         found = sha256(file)
         if found != expected:
             raise InputError(
-                f"{file} has SHA-256 {found[:12]}..., {FILE_NAME} expects {str(expected)[:12]}...; the file was "
-                "changed or cut short: copy the whole folder again"
+                f"{file} has SHA-256 {found[:12]}..., {FILE_NAME} expects {expected[:12]}...; the file was changed or "
+                "cut short: copy the whole folder again"
             )
-    for name in (contract.model, contract.params):
-        if name not in contract.sha256:
-            raise InputError(f"{path} gives no SHA-256 of {name}; export the model again")
     return contract
 
 
@@ -145,7 +266,8 @@ def load(folder: str) -> Any:
     try:
         with open(path, encoding="utf-8") as f:
             return yaml.safe_load(f)
-    except (yaml.YAMLError, UnicodeDecodeError) as e:
+    # PyYAML turns plain scalars into numbers and dates with functions that raise errors of their own.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as e:
         line = getattr(getattr(e, "problem_mark", None), "line", None)
         where = "" if line is None else f" (line {line + 1})"
         raise InputError(f"{path} is damaged{where}; copy it again or export the model again") from e
@@ -155,91 +277,237 @@ def parse(document: Any, folder: str) -> Contract:
     """The contract that the loaded YAML ``document`` states for the files in ``folder``, which are not looked at.
 
     Raises:
-        InputError: a key is missing, or its value is not of the kind expected.
+        InputError: a key is missing, or its value is not what the schema allows.
     """
-    path = os.path.join(folder, FILE_NAME)
-    get = _Reader(path, document)
-    schema = get("rtseg.schema", int)
+    file = os.path.join(folder, FILE_NAME)
+    root = _Node(file, "", document)["rtseg"]
+    schema = root["schema"].whole(least=0)
     if schema != SCHEMA:
-        raise InputError(f"{path} has schema {schema}, this program reads {SCHEMA}; use matching versions of the two")
+        raise InputError(f"{file} has schema {schema}, this program reads {SCHEMA}; use matching versions of the two")
+    output = Output(
+        op=root["output"]["op"].choice(OUTPUT_OPS),
+        dtype=root["output"]["dtype"].choice(OUTPUT_DTYPES),
+        num_classes=root["output"]["num_classes"].whole(most=MAX_CLASSES),
+    )
     contract = Contract(
         folder=folder,
-        model=get("rtseg.model", str),
-        params=get("rtseg.params", str),
-        sha256=get("rtseg.sha256", dict),
-        paddle_version=get("rtseg.paddle_version", str),
-        input_name=get("rtseg.input.name", str),
-        input_dtype=get("rtseg.input.dtype", str, ("float32", "uint8")),
-        input_layout=get("rtseg.input.layout", str, ("NCHW", "NHWC")),
-        color=get("rtseg.input.color", str, ("RGB", "BGR")),
-        shape=get.shape_range("rtseg.input.shape"),
-        resize=get.resize("rtseg.preprocess.resize"),
-        pad=get("rtseg.preprocess.pad", (dict, type(None))),
-        scale=float(get("rtseg.preprocess.scale", (int, float))),
-        mean=get.numbers("rtseg.preprocess.mean", 3),
-        std=get.numbers("rtseg.preprocess.std", 3),
-        output_op=get("rtseg.output.op", str, OUTPUT_OPS),
-        output_dtype=get("rtseg.output.dtype", str, ("float32", "int32", "int64")),
-        num_classes=get("rtseg.output.num_classes", int),
-        classes=get("rtseg.classes", list),
-        palette=get("rtseg.palette", list),
-        golden=Golden(
-            image=get("rtseg.golden.image", str),
-            mask=get("rtseg.golden.mask", str),
-            output=get("rtseg.golden.output", (str, type(None))),
-            step=get("rtseg.golden.step", int),
-            tolerance={
-                precision: Tolerance(
-                    *(float(get(f"rtseg.golden.tolerance.{precision}.{k}", (int, float))) for k in TOLERANCES)
-                )
-                for precision in ("fp32", "fp16", "bf16")
-            },
+        model=root["model"].text(),
+        params=root["params"].text(),
+        sha256={name: node.text() for name, node in root["sha256"].items()},
+        paddle_version=root["paddle_version"].text(),
+        network=root["network"].text(),
+        input=_input(root["input"]),
+        preprocess=_preprocessing(root["preprocess"]),
+        output=output,
+        classes=tuple(node.text() for node in root["classes"].items_of_list()),
+        palette=tuple(tuple(color.wholes(3, least=0, most=255)) for color in root["palette"].items_of_list()),
+        golden=_golden(root["golden"], output),
+        tensorrt=TensorRT(
+            shape=_shape_range(root["tensorrt"]["shape"], root["input"]["layout"].choice(LAYOUTS), bounded=True),
+            workspace_mb=root["tensorrt"]["workspace_mb"].whole(),
+            min_subgraph_size=root["tensorrt"]["min_subgraph_size"].whole(),
+            fp32_ops=tuple(node.text() for node in root["tensorrt"]["fp32_ops"].items_of_list()),
         ),
-        tensorrt=get("rtseg.tensorrt", dict),
-        tensorrt_shape=get.shape_range("rtseg.tensorrt.shape"),
+        onnx=root["onnx"].text() if root.has("onnx") else None,
     )
-    for key, kind in (("workspace_mb", int), ("min_subgraph_size", int), ("fp32_ops", list)):
-        get(f"rtseg.tensorrt.{key}", kind)
-    if not len(contract.classes) == len(contract.palette) == contract.num_classes:
-        raise InputError(
-            f"{path} has {contract.num_classes} classes, {len(contract.classes)} names and {len(contract.palette)} "
-            "colours, expected as many of each; export the model again"
-        )
+    _check(contract, root, file)
     return contract
 
 
-class _Reader:
-    """Reads keys such as ``rtseg.input.name`` and says which one is missing or of the wrong kind."""
+def _check(contract: Contract, root: "_Node", file: str) -> None:
+    """What several keys have to agree on."""
+    given, output = contract.input, contract.output
+    raw = (given.dtype, given.layout, given.color) == ("uint8", "NHWC", "BGR")
+    if not raw and (given.dtype, given.layout) != ("float32", "NCHW"):
+        raise InputError(
+            f"{file}: expected rtseg.input to be float32 NCHW or uint8 NHWC BGR, got {given.dtype} {given.layout} "
+            f"{given.color}; export the model again"
+        )
+    if contract.preprocess.in_graph != raw:
+        raise root["preprocess"]["in_graph"].error(f"{_shown(raw)} with {given.dtype} input")
+    if (output.dtype == "float32") == (output.op == "argmax"):
+        raise root["output"]["dtype"].error("int32 or int64 with argmax and float32 otherwise")
+    if not len(contract.classes) == len(contract.palette) == output.num_classes:
+        raise InputError(
+            f"{file} has {output.num_classes} classes, {len(contract.classes)} names and {len(contract.palette)} "
+            "colours, expected as many of each; export the model again"
+        )
+    for name in (contract.model, contract.params):
+        if name not in contract.sha256:
+            raise InputError(f"{file} gives no SHA-256 of {name}; export the model again")
 
-    def __init__(self, path: str, document: Any):
-        self.path, self.document = path, document
 
-    def __call__(self, key: str, kind: Any, allowed: Tuple[str, ...] = ()) -> Any:
-        node = self.document
-        for part in key.split("."):
-            if not isinstance(node, dict) or part not in node:
-                raise InputError(f"{self.path} has no key {key!r}; it is cut short or too old: export the model again")
-            node = node[part]
-        if not isinstance(node, kind) or isinstance(node, bool):
-            kinds = kind if isinstance(kind, tuple) else (kind,)
-            names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
-            raise InputError(f"{self.path}: expected {key} to be {names}, got {node!r}; export the model again")
-        if allowed and node not in allowed:
-            raise InputError(f"{self.path}: expected {key} to be one of {', '.join(allowed)}, got {node!r}")
-        return node
+def _input(node: "_Node") -> Input:
+    layout = node["layout"].choice(LAYOUTS)
+    return Input(
+        name=node["name"].text(),
+        dtype=node["dtype"].choice(DTYPES),
+        layout=layout,
+        color=node["color"].choice(COLORS),
+        shape=_shape_range(node["shape"], layout, bounded=False),
+    )
 
-    def numbers(self, key: str, count: int) -> list:
-        values = self(key, list)
-        if len(values) != count or not all(isinstance(v, (int, float)) for v in values):
-            raise InputError(f"{self.path}: expected {key} to be {count} numbers, got {values!r}")
-        return values
 
-    def shape_range(self, key: str) -> ShapeRange:
-        return ShapeRange(*(tuple(self.numbers(f"{key}.{end}", 4)) for end in ("min", "opt", "max")))
+def _shape_range(node: "_Node", layout: Layout, bounded: bool) -> ShapeRange:
+    low = node["min"].wholes(4)
+    opt = node["opt"].wholes(4)
+    high = node["max"].wholes(4, least=1 if bounded else FREE)
+    ordered = all(a <= b and (c == FREE or b <= c) for a, b, c in zip(low, opt, high))
+    channels = layout.index("C")
+    if not ordered or 0 in high or {low[channels], high[channels]} != {3}:
+        raise node.error(f"{layout} shapes of 3 channels with min <= opt <= max")
+    return ShapeRange(tuple(low), tuple(opt), tuple(high))
 
-    def resize(self, key: str) -> Optional[Dict[str, Any]]:
-        rule = self(key, (dict, type(None)))
-        if rule is not None:
-            for name in RESIZE_RULES[self(f"{key}.rule", str, tuple(RESIZE_RULES))]:
-                self(f"{key}.{name}", int)
-        return rule
+
+def _preprocessing(node: "_Node") -> Preprocessing:
+    return Preprocessing(
+        in_graph=node["in_graph"].flag(),
+        resize=_resize(node["resize"]) if node["resize"].value is not None else None,
+        pad=_pad(node["pad"]) if node["pad"].value is not None else None,
+        scale=node["scale"].number(above=0),
+        mean=tuple(node["mean"].numbers(3)),
+        std=tuple(node["std"].numbers(3, above=0)),
+    )
+
+
+def _resize(node: "_Node") -> Resize:
+    rule = node["rule"].choice(RULES)
+    target = rule in ("exact", "fit")
+    return Resize(
+        rule,
+        height=node["height"].whole() if target else None,
+        width=node["width"].whole() if target else None,
+        size=node["size"].whole() if rule in ("long", "short") else None,
+        max=node["max"].number(above=0) if rule in ("short", "limit") and node.has("max") else None,
+        min=node["min"].number(above=0) if rule == "limit" and node.has("min") else None,
+        divisor=node["divisor"].whole() if node.has("divisor") else None,
+        interpolation=node["interpolation"].choice(INTERPOLATIONS) if node.has("interpolation") else "linear",
+    )
+
+
+def _pad(node: "_Node") -> Pad:
+    return Pad(node["height"].whole(), node["width"].whole(), node["value"].number())
+
+
+def _golden(node: "_Node", output: Output) -> Golden:
+    stored = node["output"]
+    if (output.op == "argmax") != (stored.value is None):
+        raise stored.error("null with argmax and a file name otherwise")
+    return Golden(
+        image=node["image"].text(),
+        mask=node["mask"].text(),
+        output=None if stored.value is None else stored.text(),
+        step=node["step"].whole(),
+        tolerance={precision: _tolerance(node["tolerance"][precision]) for precision in PRECISIONS},
+    )
+
+
+def _tolerance(node: "_Node") -> Tolerance:
+    return Tolerance(rms_error=node["rms_error"].number(least=0), agreement=node["agreement"].number(least=0, most=1))
+
+
+Word = TypeVar("Word", bound=str)
+
+
+class _Node:
+    """A value of the document; each failure names its file and its key in full."""
+
+    def __init__(self, file: str, key: str, value: Any):
+        self.file, self.key, self.value = file, key, value
+
+    def error(self, expected: str) -> InputError:
+        return InputError(
+            f"{self.file}: expected {self.key} to be {expected}, got {_shown(self.value)}; export the model again"
+        )
+
+    def __getitem__(self, name: str) -> "_Node":
+        """The value of a key, which may be null."""
+        key = f"{self.key}.{name}" if self.key else name
+        if self.key and not isinstance(self.value, dict):
+            raise self.error("a mapping")
+        if not isinstance(self.value, dict) or name not in self.value:
+            raise InputError(f"{self.file} has no key '{key}'; it is cut short or too old: export the model again")
+        return _Node(self.file, key, self.value[name])
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a key with another value than null."""
+        if not isinstance(self.value, dict):
+            raise self.error("a mapping")
+        return self.value.get(name) is not None
+
+    def items(self) -> List[Tuple[str, "_Node"]]:
+        """Keys, which have to be text, and values of a mapping."""
+        if not isinstance(self.value, dict) or not all(isinstance(name, str) for name in self.value):
+            raise self.error("a mapping of names")
+        return [(name, self[name]) for name in self.value]
+
+    def items_of_list(self, count: Optional[int] = None, what: str = "values") -> List["_Node"]:
+        if not isinstance(self.value, list) or count not in (None, len(self.value)):
+            raise self.error("a list" if count is None else f"{count} {what}")
+        return [_Node(self.file, f"{self.key}[{i}]", item) for i, item in enumerate(self.value)]
+
+    def text(self) -> str:
+        if not isinstance(self.value, str) or not self.value:
+            raise self.error("text")
+        return self.value
+
+    def choice(self, words: Tuple[Word, ...]) -> Word:
+        for word in words:
+            if self.value == word:
+                return word
+        raise self.error("one of " + ", ".join(words))
+
+    def flag(self) -> bool:
+        if not isinstance(self.value, bool):
+            raise self.error("true or false")
+        return self.value
+
+    def whole(self, least: int = 1, most: int = MAX_INT) -> int:
+        if isinstance(self.value, bool) or not isinstance(self.value, int) or not least <= self.value <= most:
+            bounded = most < MAX_INT or (isinstance(self.value, int) and self.value > most)
+            raise self.error(f"a whole number {f'from {least} to {most}' if bounded else f'of {least} or more'}")
+        return self.value
+
+    def wholes(self, count: int, least: int = 1, most: int = MAX_INT) -> List[int]:
+        return [item.whole(least, most) for item in self.items_of_list(count, "whole numbers")]
+
+    def number(
+        self, least: Optional[float] = None, most: Optional[float] = None, above: Optional[float] = None
+    ) -> float:
+        """A finite number, within the bounds that are given."""
+        value = self.value
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
+        if (
+            not is_number  # which NaN is not either
+            or (least is not None and value < least)
+            or (most is not None and value > most)
+            or (above is not None and value <= above)
+        ):
+            if most is not None:
+                raise self.error(f"a number from {least:g} to {most:g}")
+            if above is not None:
+                raise self.error(f"a number above {above:g}")
+            raise self.error("a number" if least is None else f"a number of {least:g} or more")
+        return float(value)
+
+    def numbers(self, count: int, above: Optional[float] = None) -> List[float]:
+        return [item.number(above=above) for item in self.items_of_list(count, "numbers")]
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, in one short piece whatever it is."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    if isinstance(value, str):
+        return f"'{value[:40]}'"
+    if isinstance(value, (int, float)):
+        if value != value:
+            return "NaN"
+        return "a number beyond 1e300" if abs(value) >= MAX_NUMBER else f"{value if abs(value) < 1e18 else float(value)}"
+    return f"a {type(value).__name__}"

@@ -1,9 +1,9 @@
 """What has to be in the environment before Paddle is imported.
 
-Paddle runs on one thread unless told otherwise, and the MKL in its wheels (2019) takes a slow path on processors
-that are not Intel's; ``MKL_DEBUG_CPU_TYPE=5`` makes it use AVX2 there, which more than doubles matrix products. And
-glibc hands each large array back to the system when it is freed and takes it anew for the next layer, cleared page by
-page, which is up to a third of a network's time on large images.
+Paddle runs on one thread by default, and the MKL in its wheels (2019) takes a slow path on processors from other
+vendors than Intel; ``MKL_DEBUG_CPU_TYPE=5`` makes it use AVX2 there, which more than doubles the speed of matrix
+products. And glibc returns each large array to the system when it is freed and requests it again, cleared page by page,
+for the next layer, which takes up to a third of a network's time on large images.
 """
 
 import contextlib
@@ -11,39 +11,39 @@ import ctypes
 import os
 import platform
 import warnings
-import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib: whatever needs zlib has to load the system's before it
+import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib, so the system's has to be loaded first
 from typing import Dict, Mapping, Optional
 
-import cv2  # noqa: F401  likewise, for its PNG reader
+import cv2  # noqa: F401  the same, for its PNG reader
 
 NAMES = ("OMP_NUM_THREADS", "FLAGS_paddle_num_threads", "MKL_DEBUG_CPU_TYPE")
 
 
 def settings(threads: Optional[int] = None, environ: Mapping[str, str] = os.environ) -> Dict[str, str]:
-    """The settings that suit this machine; what ``environ`` already holds wins.
+    """The settings that suit this machine; variables that ``environ`` already has take precedence.
 
     Args:
-        threads: processor threads; None for all cores, shared out among the processes that Paddle launched here.
+        threads: processor threads; None for all cores, divided among the processes that Paddle launched here.
     """
     if threads is None:
         threads = max(1, usable_cores() // int(environ.get("PADDLE_LOCAL_SIZE", "1")))
-    threads = environ.get("OMP_NUM_THREADS", str(threads))
-    chosen = {"OMP_NUM_THREADS": threads, "FLAGS_paddle_num_threads": threads}
+    count = environ.get("OMP_NUM_THREADS", str(threads))
+    chosen = {"OMP_NUM_THREADS": count, "FLAGS_paddle_num_threads": count}
     if is_amd():
         chosen["MKL_DEBUG_CPU_TYPE"] = "5"
     return {name: environ.get(name, value) for name, value in chosen.items()}
 
 
 def configure(threads: Optional[int] = None) -> None:
-    """Put :func:`settings` into the environment, and keep freed memory. To be called before ``import paddle``."""
+    """Apply :func:`settings` to the environment, and keep freed memory. Call it before ``import paddle``."""
     os.environ.update(settings(threads))
-    if not any(name.startswith("MALLOC_") for name in os.environ):  # whoever sets these knows what they want
+    if not any(name.startswith("MALLOC_") for name in os.environ):  # the user has tuned the allocator
         _keep_freed_memory()
-    warnings.filterwarnings("ignore", message="No ccache found")  # of interest only to who compiles operators
+    warnings.filterwarnings("ignore", message="No ccache found")  # matters only when compiling operators
 
 
 def _keep_freed_memory() -> None:
-    """The process then stays as large as it ever was; what it frees, it uses again."""
+    """Reuse freed memory instead of returning it to the system; the process then never shrinks."""
     trim_threshold, top_pad, mmap_max = -1, -2, -4  # mallopt's parameters, in malloc.h
     with contextlib.suppress(OSError, AttributeError):  # another C library
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -53,12 +53,12 @@ def _keep_freed_memory() -> None:
 
 
 def current() -> Dict[str, str]:
-    """The values now in force, by name; "not set" where there is none."""
+    """The current values by name, "not set" for those without one."""
     return {name: os.environ.get(name, "not set") for name in NAMES}
 
 
 def usable_cores() -> int:
-    """Cores this process may use: the affinity mask, and a container's CPU quota if it is smaller."""
+    """Cores this process may use: the affinity mask, or a container's CPU quota if that is smaller."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open("/sys/fs/cgroup/cpu.max") as f:
@@ -69,7 +69,7 @@ def usable_cores() -> int:
 
 
 def is_amd() -> bool:
-    """Whether the processor is one of AMD's."""
+    """Whether the processor is made by AMD."""
     try:
         with open("/proc/cpuinfo") as f:
             return "AuthenticAMD" in f.read(4096)

@@ -1,9 +1,9 @@
-"""The one exception of this package for what its user can put right."""
+"""The exception for errors that the user can fix."""
 
 
 class InputError(ValueError):
-    """What was given cannot be used.
+    """Something in the input cannot be used.
 
-    The message is one sentence that says what was expected, what came and how to put it right. The command prints
-    it without a traceback and exits with status 2; in Python it is an ordinary ``ValueError``.
+    The message is one sentence: what was expected, what was found and how to fix it. The command prints it without a
+    traceback and exits with status 2; in Python it is an ordinary ``ValueError``.
     """

@@ -1,18 +1,25 @@
-"""Reading images, writing files whole or not at all, and knowing what was written."""
+"""Reading images, writing files atomically, checksums, and where caches are kept."""
 
 import contextlib
 import hashlib
 import os
+import pwd
 import tempfile
-from typing import Iterator
+from typing import Any, Iterator
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InputError
 
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 
-def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
+Array = NDArray[Any]
+
+
+def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> Array:
     """Decode an image file, by default to (H, W, 3) uint8 BGR.
 
     Raises:
@@ -23,7 +30,7 @@ def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
             data = f.read()
     except OSError as e:
         raise InputError(f"cannot read the image {path!r} ({e.strerror})") from e
-    # Where the end of a JPEG is missing, OpenCV fills the image up with grey and says nothing.
+    # OpenCV silently fills the missing part of a truncated JPEG with grey.
     cut_short = data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data
     image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
@@ -31,8 +38,8 @@ def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     return image
 
 
-def write_image(path: str, image: np.ndarray) -> None:
-    """Encode by the extension of ``path`` and write the file whole or not at all.
+def write_image(path: str, image: Array) -> None:
+    """Encode by the extension of ``path`` and write the file atomically.
 
     Raises:
         InputError: the folder cannot be written.
@@ -42,16 +49,16 @@ def write_image(path: str, image: np.ndarray) -> None:
         raise InputError(f"OpenCV cannot write an image of {image.dtype} {image.shape} to {path!r}; use .png")
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as f:
-            f.write(data)
+            f.write(data.tobytes())
     except OSError as e:
         raise InputError(f"cannot write {path!r} ({e.strerror})") from e
 
 
 @contextlib.contextmanager
 def atomic_path(path: str) -> Iterator[str]:
-    """Yield a temporary path beside ``path``; on success it takes the name ``path``, on failure nothing is left.
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` on success, remove it on failure.
 
-    The temporary name keeps the extension, since many writers choose the format by it.
+    The temporary name keeps the extension, by which many writers choose the format.
 
     Raises:
         InputError: the folder cannot be written.
@@ -71,7 +78,7 @@ def atomic_path(path: str) -> Iterator[str]:
 
 
 def make_folder(path: str) -> str:
-    """Create ``path`` if need be and return it.
+    """Create ``path`` if necessary and return it.
 
     Raises:
         InputError: it is not a folder, or cannot be created or written.
@@ -87,7 +94,14 @@ def make_folder(path: str) -> str:
 
 def cache_root() -> str:
     """Where compiled networks are kept: ``$RTSEG_CACHE``, or ``~/.cache/rtseg_inference``."""
-    return os.environ.get("RTSEG_CACHE") or os.path.join(os.path.expanduser("~"), ".cache", "rtseg_inference")
+    return cache_folder("RTSEG_CACHE", "rtseg_inference")
+
+
+def cache_folder(variable: str, name: str) -> str:
+    """The folder that the environment ``variable`` names, or else ``~/.cache/NAME``."""
+    # expanduser takes an empty HOME literally, which would make it the root folder.
+    home = os.path.expanduser("~") if os.environ.get("HOME", "~") else pwd.getpwuid(os.getuid()).pw_dir
+    return os.environ.get(variable) or os.path.join(home, ".cache", name)
 
 
 def sha256(path: str) -> str:

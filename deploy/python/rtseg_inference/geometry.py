@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from typing import Optional, Tuple
 
-from .contract import Contract
+from .contract import Contract, Resize
 from .errors import InputError
 
 Size = Tuple[int, int]  # height, width
@@ -25,10 +25,11 @@ def geometry(contract: Contract, image: Size) -> Geometry:
     Raises:
         InputError: the image is larger than what it is to be padded to.
     """
-    content = resized(image, contract.resize)
-    if contract.pad is None:
+    pad = contract.preprocess.pad
+    content = resized(image, contract.preprocess.resize)
+    if pad is None:
         return Geometry(image, content, content)
-    network = contract.pad["height"], contract.pad["width"]
+    network = pad.height, pad.width
     if content[0] > network[0] or content[1] > network[1]:
         raise InputError(
             f"expected an image of at most {network[0]} x {network[1]} pixels, which the model pads to that size, got "
@@ -37,31 +38,39 @@ def geometry(contract: Contract, image: Size) -> Geometry:
     return Geometry(image, content, network)
 
 
-def resized(size: Size, rule: Optional[Dict[str, Any]]) -> Size:
-    """Height and width after a resize rule of deploy.yaml. Halves round to even, as Python's ``round`` does."""
-    if rule is None:
+def resized(size: Size, resize: Optional[Resize]) -> Size:
+    """Height and width after resizing. Halves round to even, as Python's ``round`` does."""
+    if resize is None:
         return size
-    height, width = size
-    kind, scale = rule["rule"], 1.0
-    if kind == "exact":
-        height, width = rule["height"], rule["width"]
-    elif kind == "fit":  # the largest size of the image's proportions inside the target, whichever way it is turned
-        target = rule["height"], rule["width"]
-        scale = min(max(target) / max(size), min(target) / min(size))
-    elif kind == "long":
-        scale = rule["size"] / max(size)
-    elif kind == "short":
-        side, limit = rule["size"], rule.get("max")
-        if limit and side / min(size) * max(size) > limit:
-            side = int(limit / max(size) * min(size))
-        scale = side / min(size)
-    elif kind == "limit":
-        if rule.get("max") and max(size) > rule["max"]:
-            scale = rule["max"] / max(size)
-        elif rule.get("min") and max(size) < rule["min"]:
-            scale = rule["min"] / max(size)
-    height, width = round(height * scale), round(width * scale)
-    divisor = rule.get("divisor")
-    if divisor:
-        height, width = math.ceil(height / divisor) * divisor, math.ceil(width / divisor) * divisor
-    return height, width
+    longer, shorter = max(size), min(size)
+    scale = 1.0
+    if resize.rule == "exact":
+        size = _target(resize)
+    elif resize.rule == "fit":  # the largest size of the image's proportions inside the target, in either orientation
+        target = _target(resize)
+        scale = min(max(target) / longer, min(target) / shorter)
+    elif resize.rule == "long":
+        scale = _side(resize) / longer
+    elif resize.rule == "short":
+        side = _side(resize)
+        if resize.max is not None and side / shorter * longer > resize.max:
+            side = int(resize.max / longer * shorter)
+        scale = side / shorter
+    elif resize.max is not None and longer > resize.max:
+        scale = resize.max / longer
+    elif resize.min is not None and longer < resize.min:
+        scale = resize.min / longer
+    height, width = (round(n * scale) for n in size)
+    if resize.divisor is None:
+        return height, width
+    return math.ceil(height / resize.divisor) * resize.divisor, math.ceil(width / resize.divisor) * resize.divisor
+
+
+def _target(resize: Resize) -> Size:
+    assert resize.height is not None and resize.width is not None  # the reader sees to it
+    return resize.height, resize.width
+
+
+def _side(resize: Resize) -> int:
+    assert resize.size is not None
+    return resize.size

@@ -1,36 +1,37 @@
 """From the network's output to class ids.
 
-Upsampling the logits to the image and taking the largest is a quarter of a real-time network's time when it is
-part of the graph: each value of each class is written out at full size, and read again. Here one class at a time is
-upsampled into a buffer that is used again, and compared with the best so far. The ids are those of the full
-computation: each class goes through the same arithmetic, and of equal classes the first wins.
+Inside the graph, upsampling the logits to the image and taking the argmax costs a quarter of a real-time network's
+time: each value of each class is written at full size and read again. Here one class at a time is upsampled into a
+reused buffer and compared with the best so far. The ids equal those of the full computation: each class goes through
+the same arithmetic, and the first of equal classes wins.
 """
 
-from typing import Optional
+from typing import Optional, Type, Union
 
 import cv2
 import numpy as np
 
+from .files import Array
 from .geometry import Geometry
 from .resizing import resize
 
 
-def id_type(num_classes: int) -> type:
+def id_type(num_classes: int) -> Union[Type[np.uint8], Type[np.uint16]]:
     """Smallest unsigned type that holds the class ids."""
     return np.uint8 if num_classes <= 256 else np.uint16
 
 
-def argmax(logits: np.ndarray, sizes: Geometry) -> np.ndarray:
+def argmax(logits: Array, sizes: Geometry) -> Array:
     """Class ids at the image's size of logits at any resolution.
 
     Args:
         logits: (C, h, w) float32, covering the network's input.
-        sizes: the way back to the image; see :func:`restore`.
+        sizes: how to get back to the image; see :func:`restore`.
 
     Returns:
         (H, W) uint8, or uint16 for more than 256 classes.
     """
-    ids = np.zeros(sizes.image, id_type(len(logits)))
+    ids: Array = np.zeros(sizes.image, id_type(len(logits)))
     best, scratch = (np.empty(sizes.image, np.float32) for _ in range(2))
     larger, name = np.empty(sizes.image, np.uint8), np.empty_like(ids)
     best[...] = restore(logits[0], sizes, scratch)
@@ -43,11 +44,11 @@ def argmax(logits: np.ndarray, sizes: Geometry) -> np.ndarray:
     return ids
 
 
-def restore(plane: np.ndarray, sizes: Geometry, out: Optional[np.ndarray] = None) -> np.ndarray:
+def restore(plane: Array, sizes: Geometry, out: Optional[Array] = None) -> Array:
     """(h, w) logits -> (H, W) at the image's size, bilinear with half-pixel centres (``align_corners=False``).
 
-    Upsamples to the network's input, drops the padding, and resizes to the image: what the model's own last step
-    and PaddleSeg's predict do. ``out``, of the image's size, may be used for the result.
+    Upsamples to the network's input, drops the padding, and resizes to the image, as the model's own last step and
+    PaddleSeg's predict do. ``out``, of the image's size, may be used for the result.
     """
     if plane.shape != sizes.network:
         direct = sizes.network == sizes.image
@@ -59,14 +60,14 @@ def restore(plane: np.ndarray, sizes: Geometry, out: Optional[np.ndarray] = None
     return plane
 
 
-def restore_ids(ids: np.ndarray, sizes: Geometry) -> np.ndarray:
-    """(h, w) class ids at the network's input -> (H, W) at the image's size, the nearest one for each pixel."""
+def restore_ids(ids: Array, sizes: Geometry) -> Array:
+    """(h, w) class ids at the network's input -> (H, W) at the image's size by nearest-neighbour."""
     height, width = sizes.content
     ids = ids[:height, :width]
     return ids if ids.shape == sizes.image else resize(ids, sizes.image, cv2.INTER_NEAREST)
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: Array) -> Array:
     """(C, H, W) logits -> probabilities over the first axis."""
-    e = np.exp(logits - logits.max(axis=0))
-    return e / e.sum(axis=0)
+    e: Array = np.exp(logits - logits.max(axis=0))
+    return np.asarray(e / e.sum(axis=0))

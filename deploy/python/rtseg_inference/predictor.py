@@ -2,20 +2,21 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union, cast
 
 import cv2
 import numpy as np
 
 from . import postprocess
+from .configuration import DEFAULT_BACKEND, Configuration
 from .contract import Contract, read_contract
 from .errors import InputError
-from .files import read_image, write_image
+from .files import Array, read_image, write_image
 from .geometry import geometry
 from .preprocess import Preprocessor
-from .runtime import Configuration, Runtime
+from .runtime import Runtime
 
-Image = Union[str, np.ndarray]
+Image = Union[str, Array]
 
 
 @dataclass(frozen=True)
@@ -29,25 +30,26 @@ class Timings:
 
 @dataclass(frozen=True)
 class Result:
-    """What the network saw in one image."""
+    """The segmentation of one image."""
 
-    mask: np.ndarray  #: (H, W) class ids at the image's size, uint8 or uint16
-    image: np.ndarray = field(repr=False)  #: the image, (H, W, 3) uint8 BGR
+    mask: Array  #: (H, W) class ids at the image's size, uint8 or uint16
+    image: Array = field(repr=False)  #: the image, (H, W, 3) uint8 BGR
     timings: Timings
     contract: Contract = field(repr=False)
-    output: np.ndarray = field(repr=False)  #: the network's output for this image, without the batch axis
+    output: Array = field(repr=False)  #: the network's output for this image, without the batch axis
 
     @property
-    def scores(self) -> Optional[np.ndarray]:
+    def scores(self) -> Optional[Array]:
         """(C, H, W) class probabilities at the image's size; None if the export kept only class ids."""
-        if self.contract.output_op == "argmax":
+        if self.contract.output.op == "argmax":
             return None
-        sizes = geometry(self.contract, self.mask.shape)
+        height, width = self.mask.shape
+        sizes = geometry(self.contract, (height, width))
         planes = np.stack([postprocess.restore(plane, sizes) for plane in self.output])
-        return planes if self.contract.output_op == "softmax" else postprocess.softmax(planes)
+        return planes if self.contract.output.op == "softmax" else postprocess.softmax(planes)
 
-    def overlay(self, opacity: float = 0.5) -> np.ndarray:
-        """(H, W, 3) uint8 BGR: the image with the classes' colours laid over it."""
+    def overlay(self, opacity: float = 0.5) -> Array:
+        """(H, W, 3) uint8 BGR: the image blended with the colours of its classes."""
         palette = np.array(self.contract.palette, np.uint8)[:, ::-1]  # RGB -> BGR
         return cv2.addWeighted(palette[self.mask], opacity, self.image, 1 - opacity, 0)
 
@@ -77,11 +79,11 @@ class Predictor:
         device: "cpu" or "gpu".
         backend: on the CPU "onednn" (the default), "native" or "openvino"; on the GPU "native" (the default) or
             "tensorrt".
-        precision: "fp32", "fp16" or "bf16", as far as the backend computes in it.
+        precision: "fp32", "fp16" or "bf16", if the backend computes in it.
         threads: processor threads; 0 for ``OMP_NUM_THREADS``, or every core that the process may use.
 
     Raises:
-        InputError: the folder is damaged, or this machine cannot run the model in this way.
+        InputError: the folder is damaged, or this machine cannot run the model in this configuration.
     """
 
     def __init__(
@@ -92,8 +94,7 @@ class Predictor:
         precision: str = "fp32",
         threads: int = 0,
     ):
-        backend = backend or ("onednn" if device == "cpu" else "native")
-        self.configuration = Configuration(device, backend, precision, threads)
+        self.configuration = Configuration(device, backend or DEFAULT_BACKEND.get(device, ""), precision, threads)
         self.contract = read_contract(model_dir)
         self.runtime = Runtime(self.contract, self.configuration)
         self.preprocess = Preprocessor(self.contract, self.runtime.shape)
@@ -112,28 +113,32 @@ class Predictor:
             InputError: an image cannot be read, or lies outside the shapes that the model was exported for.
         """
         single = isinstance(images, str) or (isinstance(images, np.ndarray) and images.ndim == 3)
-        batch = [read_image(i) if isinstance(i, str) else i for i in ([images] if single else images)]
+        batch = [
+            read_image(i) if isinstance(i, str) else i for i in (cast(List[Image], [images]) if single else images)
+        ]
         results = self._predict(batch)
         return results[0] if single else results
 
-    def _predict(self, images: Sequence[np.ndarray]) -> List[Result]:
+    def _predict(self, images: Sequence[Array]) -> List[Result]:
         start = time.perf_counter()
-        # A graph of a fixed batch is filled up with the last image.
-        filled = [*images, *[images[-1]] * (self.contract.shape.min[0] - len(images))]
+        # A graph with a fixed batch is filled up with the last image.
+        filled = [*images, *[images[-1]] * (self.contract.input.shape.min[0] - len(images))]
         batch = self.preprocess(filled)
         prepared = time.perf_counter()
         outputs = self.runtime.run(batch)
         ran = time.perf_counter()
-        masks = [to_mask(output, self.contract, image.shape[:2]) for output, image in zip(outputs, images)]
+        masks = [
+            to_mask(output, self.contract, (image.shape[0], image.shape[1])) for output, image in zip(outputs, images)
+        ]
         done = time.perf_counter()
         timings = Timings(1e3 * (prepared - start), 1e3 * (ran - prepared), 1e3 * (done - ran))
         return [Result(m, image, timings, self.contract, o) for m, image, o in zip(masks, images, outputs)]
 
     def verify(self) -> Verification:
-        """Run the golden image and compare with the stored output of the network before its export."""
+        """Run the golden image and compare with the output that the network gave before its export."""
         golden = self.contract.golden
         tolerance = golden.tolerance[self.configuration.precision]
-        result = self.predict(self.contract.path(golden.image))
+        result = self._predict([read_image(self.contract.path(golden.image))])[0]
         mask = read_image(self.contract.path(golden.mask), cv2.IMREAD_UNCHANGED)
         agreement = float((result.mask == mask).mean())
         error = None
@@ -148,13 +153,13 @@ class Predictor:
         return Verification(error, agreement, passed)
 
 
-def to_mask(output: np.ndarray, contract: Contract, size: Tuple[int, int]) -> np.ndarray:
+def to_mask(output: Array, contract: Contract, size: Tuple[int, int]) -> Array:
     """The network's output for one image -> (H, W) class ids at the image's size.
 
-    Logits and probabilities are brought to that size before the largest is taken, as PaddleSeg's predict does; class
-    ids can only be repeated.
+    Logits and probabilities are resized before the argmax, as in PaddleSeg's predict; class ids are resized by
+    nearest-neighbour.
     """
     sizes = geometry(contract, size)
-    if contract.output_op == "argmax":
-        return postprocess.restore_ids(output.astype(postprocess.id_type(contract.num_classes)), sizes)
+    if contract.output.op == "argmax":
+        return postprocess.restore_ids(output.astype(postprocess.id_type(contract.output.num_classes)), sizes)
     return postprocess.argmax(output, sizes)

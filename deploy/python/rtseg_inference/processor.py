@@ -1,7 +1,7 @@
-"""What this machine's processor can compute. The one place that is asked.
+"""Which precisions this machine's processor supports; nothing else asks it.
 
 oneDNN, and OpenVINO with it, compute in a 16-bit type only on processors with the instructions for it. On others Paddle
-fails inside oneDNN, or computes in fp32 silently; a command says so before it begins.
+fails inside oneDNN, or silently computes in fp32, so commands check before they start.
 """
 
 import functools
@@ -29,7 +29,7 @@ _NEEDS = {
 
 @functools.lru_cache(maxsize=1)
 def flags() -> FrozenSet[str]:
-    """The instruction sets of the processor, by the names of /proc/cpuinfo; empty where that cannot be read."""
+    """The instruction sets of the processor, by the names of /proc/cpuinfo; empty if that cannot be read."""
     try:
         with open("/proc/cpuinfo") as f:
             return frozenset(next((line.partition(":")[2] for line in f if line.startswith("flags")), "").split())
@@ -38,7 +38,7 @@ def flags() -> FrozenSet[str]:
 
 
 def obstacle(precision: str, environ: Mapping[str, str] = os.environ) -> Optional[str]:
-    """Why oneDNN and OpenVINO cannot compute in ``precision`` on this processor; None where they can."""
+    """Why oneDNN and OpenVINO cannot compute in ``precision`` on this processor; None if they can."""
     need = _NEEDS.get(precision)
     if need is None:
         return None

@@ -1,19 +1,20 @@
 """The one resize of this package, with the same result in every build of OpenCV.
 
-Builds with Intel's IPP, the ``opencv-python`` wheel among them, let it do some resizes. It rounds differently from
-OpenCV's own code, and differently from processor to processor, so that masks differ by a few pixels from those of the
-C++ program, and from machine to machine.
+Builds with Intel's IPP, such as the ``opencv-python`` wheel, leave some resizes to it. IPP rounds differently from
+OpenCV's own code, and differently from processor to processor, so masks would differ by a few pixels from the C++
+program's, and from machine to machine.
 """
 
 from typing import Optional, Tuple
 
 import cv2
-import numpy as np
+
+from .files import Array
 
 
-def resize(image: np.ndarray, size: Tuple[int, int], method: int, out: Optional[np.ndarray] = None) -> np.ndarray:
-    """``image`` (h, w, ...) at ``size`` (H, W) -> (H, W, ...), by OpenCV's own code. ``out`` may take the result."""
-    # The switch is the calling thread's alone. It is put back because other resizes are not ours to change.
+def resize(image: Array, size: Tuple[int, int], method: int, out: Optional[Array] = None) -> Array:
+    """``image`` (h, w, ...) at ``size`` (H, W) -> (H, W, ...), by OpenCV's own code; ``out`` may hold the result."""
+    # The switch applies to the calling thread only; it is restored so that the caller's own resizes do not change.
     before = cv2.ipp.useIPP()
     cv2.ipp.setUseIPP(False)
     try:

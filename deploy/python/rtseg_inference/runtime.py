@@ -1,51 +1,19 @@
-"""Paddle Inference, set up for one device, backend and precision, with the traps of each Paddle release avoided."""
+"""Paddle Inference, set up for one device, backend and precision, working around the bugs of each Paddle release."""
 
-from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from . import environment, processor, tensorrt
+from .configuration import Configuration
 from .contract import Contract
 from .errors import InputError
-from .files import cache_root
+from .files import Array, cache_root
 
-BACKENDS = {"cpu": ("native", "onednn", "openvino"), "gpu": ("native", "tensorrt")}
-PRECISIONS = {
-    ("cpu", "native"): ("fp32",),
-    ("cpu", "onednn"): ("fp32", "bf16"),
-    ("cpu", "openvino"): ("fp32", "fp16", "bf16"),
-    ("gpu", "native"): ("fp32", "fp16", "bf16"),
-    ("gpu", "tensorrt"): ("fp32", "fp16"),
-}
-# oneDNN keeps compiled kernels for so many input shapes; without a limit memory grows with each new size of image.
+# oneDNN keeps compiled kernels for this many input shapes; without a limit, memory grows with each new image size.
 ONEDNN_SHAPES = 10
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """What runs the network."""
-
-    device: str = "cpu"
-    backend: str = "onednn"
-    precision: str = "fp32"
-    threads: int = 0  #: 0: ``OMP_NUM_THREADS``, or every core that the process may use
-
-    def __post_init__(self) -> None:
-        if self.device not in BACKENDS:
-            raise InputError(f"expected the device to be one of {', '.join(BACKENDS)}, got {self.device!r}")
-        if self.backend not in BACKENDS[self.device]:
-            allowed = ", ".join(BACKENDS[self.device])
-            raise InputError(f"expected the {self.device} backend to be one of {allowed}, got {self.backend!r}")
-        if self.precision not in PRECISIONS[self.device, self.backend]:
-            allowed = " or ".join(PRECISIONS[self.device, self.backend])
-            raise InputError(f"{self.device} {self.backend} computes in {allowed}, got {self.precision!r}")
-
-    def __str__(self) -> str:
-        return f"{self.device} {self.backend} {self.precision}"
-
-
 class Runtime:
-    """A loaded network: ``run(batch)`` gives its output. Not for use by several threads at once.
+    """A loaded network: ``run(batch)`` returns its output. Not thread-safe.
 
     Raises:
         InputError: this machine or this Paddle cannot run the model in this configuration.
@@ -62,20 +30,20 @@ class Runtime:
 
         if contract.program_format == "json" and paddle.__version__.startswith("2."):
             raise InputError(
-                f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export with --format pdmodel"
+                f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export it with --format pdmodel"
             )
         self._paddle, self._inference = paddle, inference
         #: input shapes that may be run
-        self.shape = contract.tensorrt_shape if configuration.backend == "tensorrt" else contract.shape
+        self.shape = contract.tensorrt.shape if configuration.backend == "tensorrt" else contract.input.shape
         self._predictor = self._cpu_predictor() if configuration.device == "cpu" else self._gpu_predictor()
-        self._input = self._predictor.get_input_handle(contract.input_name)
+        self._input = self._predictor.get_input_handle(contract.input.name)
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        """Run the network on (B, ...) in the layout and dtype of the contract; gives its output.
+    def run(self, batch: Array) -> Array:
+        """Run the network on (B, ...) in the layout and dtype of the contract and return its output.
 
         Raises:
-            InputError: Paddle cannot; the message holds its reason.
+            InputError: Paddle fails; the message holds its reason.
         """
         self._input.reshape(batch.shape)
         self._input.copy_from_cpu(batch)
@@ -83,9 +51,10 @@ class Runtime:
             self._predictor.run()
         except Exception as e:
             raise self._failed(f"run {self.contract.model} on {'x'.join(map(str, batch.shape))}", e) from e
-        return self._output.copy_to_cpu()
+        output: Array = self._output.copy_to_cpu()
+        return output
 
-    def _create(self, config):
+    def _create(self, config: Any) -> Any:
         try:
             return self._inference.create_predictor(config)
         except Exception as e:
@@ -94,7 +63,7 @@ class Runtime:
     def _failed(self, what: str, error: Exception) -> InputError:
         return InputError(f"Paddle cannot {what} as {self.configuration}: {first_line(error)}")
 
-    def _base_config(self):
+    def _base_config(self) -> Any:
         contract = self.contract
         config = self._inference.Config(contract.path(contract.model), contract.path(contract.params))
         config.disable_glog_info()
@@ -103,63 +72,65 @@ class Runtime:
             config.enable_new_executor()
         return config
 
-    def _cpu_predictor(self):
+    def _cpu_predictor(self) -> Any:
         backends = {"native": self._native_cpu, "onednn": self._onednn, "openvino": self._openvino}
         config = backends[self.configuration.backend]()
         config.disable_gpu()
         config.set_cpu_math_library_num_threads(self.threads)
         return self._create(config)
 
-    def _native_cpu(self):
+    def _native_cpu(self) -> Any:
         config = self._base_config()
         if hasattr(config, "disable_mkldnn"):  # Paddle 3.3 has oneDNN on unless told otherwise
             config.disable_mkldnn()
         return config
 
-    def _onednn(self):
+    def _onednn(self) -> Any:
         config = self._base_config()
         config.enable_mkldnn()
         config.set_mkldnn_cache_capacity(ONEDNN_SHAPES)
         if self.contract.program_format == "json":
-            # This pass makes Paddle 3.3 fail on each program with an upsampling (Paddle issue 77340); oneDNN's
-            # convolutions stay without it. Products of 4-D matrices straight after a convolution are wrong with or
-            # without it: that is for verify() to find.
+            # With this pass Paddle 3.3 fails on every program with an upsampling (Paddle issue 77340); oneDNN's
+            # convolutions are used without it too. Products of 4-D matrices straight after a convolution are wrong
+            # either way; verify() finds those.
             config.delete_pass("onednn_placement_pass")
         if self.configuration.precision == "bf16":
             config.enable_mkldnn_bfloat16()
         return config
 
-    def _openvino(self):
+    def _openvino(self) -> Any:
         config = self._base_config()
         if self.contract.program_format == "json" or not hasattr(config, "enable_openvino_engine"):
-            # On json the call is accepted and changes nothing.
+            # For json the call is accepted and has no effect.
             raise InputError(
                 "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
-                f"{self.contract.model} with Paddle {self._paddle.__version__}; export with --format pdmodel"
+                f"{self.contract.model} with Paddle {self._paddle.__version__}; export it with --format pdmodel"
             )
         config.set_optim_cache_dir(cache_root())
         config.enable_openvino_engine(self._precision_type())
         return config
 
-    def _gpu_predictor(self):
+    def _gpu_predictor(self) -> Any:
         if not self._paddle.is_compiled_with_cuda():
-            raise InputError("a GPU was asked for but this Paddle is built without CUDA; install paddlepaddle-gpu")
+            raise InputError("a GPU was requested, but this Paddle is built without CUDA; install paddlepaddle-gpu")
         if self._paddle.device.cuda.device_count() == 0:
-            raise InputError("a GPU was asked for but Paddle sees none; check the driver or use the CPU")
+            raise InputError("a GPU was requested, but Paddle finds none; check the driver or use --device cpu")
         if self.configuration.backend == "tensorrt":
             return tensorrt.create_predictor(self.contract, self.configuration.precision)
         config = self._base_config()
         config.enable_use_gpu(tensorrt.GPU_MEMORY_MB, 0, self._precision_type())
         return self._create(config)
 
-    def _precision_type(self):
+    def _precision_type(self) -> Any:
         kinds = self._inference.PrecisionType
         return {"fp32": kinds.Float32, "fp16": kinds.Half, "bf16": kinds.Bfloat16}[self.configuration.precision]
 
 
 def first_line(error: Exception) -> str:
-    """Paddle's errors are pages of C++ frames; the sentence that says what happened begins with the kind, such as
-    ``(Unimplemented)`` or, in programs in json form, ``UnimplementedError:``."""
+    """The line of a Paddle error that says what happened, out of pages of C++ frames.
+
+    It begins with the kind of error, such as ``(Unimplemented)`` or, for json programs, ``UnimplementedError:``.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if "Error: " in line or line.startswith("(")]
     return (telling or lines or [type(error).__name__])[0][:200]

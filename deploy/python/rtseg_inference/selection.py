@@ -1,24 +1,23 @@
-"""Which of the configurations that reproduce the golden output is the fastest here."""
+"""The fastest configuration on this machine among those that reproduce the golden output."""
 
 import time
 from dataclasses import dataclass
 from typing import Dict, List, Optional, Tuple
 
-import numpy as np
-
 from . import processor
+from .configuration import BACKENDS
 from .contract import read_contract
 from .errors import InputError
-from .files import read_image
+from .files import Array, read_image
 from .predictor import Predictor
-from .runtime import BACKENDS, PRECISIONS, first_line
+from .runtime import first_line
 
 TURNS = 5
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One configuration that was tried."""
+    """The outcome of trying one configuration."""
 
     name: str
     milliseconds: Optional[float]  #: for one image, preprocessing and postprocessing included; None if it failed
@@ -34,26 +33,26 @@ def fastest(
     device: str = "cpu",
     precision: str = "fp32",
     threads: int = 0,
-    image: Optional[np.ndarray] = None,
+    image: Optional[Array] = None,
 ) -> Tuple[Predictor, List[Trial]]:
     """Try each backend of ``device`` that computes in ``precision``.
 
     Args:
-        image: (H, W, 3) uint8 BGR to take the time on; the golden image if None.
+        image: (H, W, 3) uint8 BGR to time with; the golden image if None.
 
     Returns:
         The fastest predictor that passes :meth:`Predictor.verify`, and what was tried.
 
     Raises:
-        InputError: none passes, the processor does not compute in ``precision``, or the model itself is damaged.
+        InputError: none passes, the processor does not compute in ``precision``, or the model is damaged.
     """
-    read_contract(model_dir)  # what is wrong with the folder is wrong for each backend: say it once
+    read_contract(model_dir)  # an error in the folder concerns every backend: report it once
     if device == "cpu":
         processor.require(precision)
     passed: Dict[str, Predictor] = {}
     notes: Dict[str, str] = {}
     for backend in BACKENDS.get(device, ()):
-        if precision not in PRECISIONS[device, backend]:
+        if precision not in BACKENDS[device][backend]:
             continue
         name = f"{device} {backend} {precision}"
         try:
@@ -62,7 +61,7 @@ def fastest(
         except InputError as e:
             notes[name] = str(e)
             continue
-        except Exception as e:  # whatever a backend dies of, the others may work
+        except Exception as e:  # however a backend fails, the others may work
             notes[name] = first_line(e)
             continue
         notes[name] = str(verification)
@@ -76,11 +75,11 @@ def fastest(
         )
     times = _least_times(passed, image)
     trials = [Trial(name, times.get(name), note) for name, note in notes.items()]
-    return passed[min(times, key=times.get)], trials
+    return passed[min(times, key=lambda name: times[name])], trials
 
 
-def _least_times(predictors: Dict[str, Predictor], image: Optional[np.ndarray]) -> Dict[str, float]:
-    """Milliseconds for one image. In turns and the least of all, so that other work on the machine does not decide."""
+def _least_times(predictors: Dict[str, Predictor], image: Optional[Array]) -> Dict[str, float]:
+    """Milliseconds for one image: the least of several turns, alternating, so that other load does not decide."""
     times = dict.fromkeys(predictors, float("inf"))
     for turn in range(TURNS + 1):
         for name, predictor in predictors.items():

@@ -1,14 +1,15 @@
-"""TensorRT engines inside Paddle's GPU runtime: built for the shapes that deploy.yaml states, and kept.
+"""TensorRT engines inside Paddle's GPU runtime: built for the shapes in deploy.yaml, and cached.
 
-Paddle 2.6 and 3.0 cut the subgraphs that TensorRT can take out of a pdmodel program. Later releases ignore that
-request for json programs, without a word, and have a converter instead. Either way an engine is either there or an
-error says so: without one, the plain GPU runtime would answer, only slower.
+Paddle 2.6 and 3.0 replace those subgraphs of a pdmodel program that TensorRT supports. For json programs later
+releases silently ignore that request and have a converter instead. Either way a missing engine is an error: without
+one, the plain GPU runtime would run instead, only slower.
 
 No part of this module has been run on a GPU yet.
 """
 
 import contextlib
 import ctypes
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,21 +17,21 @@ import re
 import shutil
 import sys
 import tempfile
-from typing import Any, Dict, Iterator, List
+from typing import IO, Any, Callable, Dict, Iterator, List
 
 import numpy as np
 
 from .contract import Contract
 from .errors import InputError
-from .files import cache_root, make_folder
+from .files import Array, cache_root, make_folder
 
-GPU_MEMORY_MB = 256  # to begin with; Paddle takes more when it needs more
+GPU_MEMORY_MB = 256  # initial pool; Paddle grows it as needed
 
 
-def create_predictor(contract: Contract, precision: str):
+def create_predictor(contract: Contract, precision: str) -> Any:
     """A Paddle Inference predictor whose network runs in TensorRT, wholly or in part.
 
-    The first call for a model builds engines, which takes minutes; they are kept in ``cache_folder``.
+    The first call for a model builds engines, which takes minutes; they are kept in :func:`cache_folder`.
 
     Raises:
         InputError: this Paddle has no TensorRT, or no engine could be built.
@@ -41,8 +42,8 @@ def create_predictor(contract: Contract, precision: str):
     version = inference.get_trt_runtime_version() if any(inference.get_trt_compile_version()) else (0, 0, 0)
     if not any(version):
         raise InputError(
-            "TensorRT was asked for but this Paddle has none or cannot load its library; install TensorRT and a "
-            "paddlepaddle-gpu built with it, or use --backend native"
+            "TensorRT was requested, but this Paddle is built without it or cannot load its library; install TensorRT "
+            "and a paddlepaddle-gpu built with it, or use --backend native"
         )
     folder = cache_folder(contract, precision, _machine(paddle, version))
     make_folder(folder)
@@ -52,22 +53,22 @@ def create_predictor(contract: Contract, precision: str):
 
 
 def cache_folder(contract: Contract, precision: str, machine: Dict[str, Any]) -> str:
-    """Where the engines of this model, machine, precision and range of shapes are kept.
+    """The folder for the engines of this model, machine, precision and range of shapes.
 
-    Whatever an engine depends on is in the name.
+    Everything that an engine depends on is part of its name.
     """
     key = {
         "model": contract.sha256[contract.model],
         "params": contract.sha256[contract.params],
         "precision": precision,
-        "tensorrt": contract.tensorrt,
+        "tensorrt": dataclasses.asdict(contract.tensorrt),
         **machine,
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return os.path.join(cache_root(), digest[:32])
 
 
-def _machine(paddle, tensorrt_version) -> Dict[str, Any]:
+def _machine(paddle: Any, tensorrt_version: Any) -> Dict[str, Any]:
     return {
         "gpu": paddle.device.cuda.get_device_name(0),
         "capability": list(paddle.device.cuda.get_device_capability(0)),
@@ -76,7 +77,7 @@ def _machine(paddle, tensorrt_version) -> Dict[str, Any]:
     }
 
 
-def _with_subgraphs(contract: Contract, precision: str, folder: str, inference):
+def _with_subgraphs(contract: Contract, precision: str, folder: str, inference: Any) -> Any:
     """Paddle 2.6 and 3.0, pdmodel: engines in place of subgraphs."""
     shapes = os.path.join(folder, "shapes.pbtxt")
     if not os.path.isfile(shapes):
@@ -85,27 +86,27 @@ def _with_subgraphs(contract: Contract, precision: str, folder: str, inference):
         config.collect_shape_range_info(partial)
         collector = inference.create_predictor(config)
         for batch in _batches(contract):
-            handle = collector.get_input_handle(contract.input_name)
+            handle = collector.get_input_handle(contract.input.name)
             handle.reshape(batch.shape)
             handle.copy_from_cpu(batch)
             collector.run()
-        del collector  # it writes the file when it goes
+        del collector  # its destructor writes the file
         os.replace(partial, shapes)
 
     config = _gpu_config(contract, inference)
     config.set_optim_cache_dir(folder)
     config.enable_tensorrt_engine(
-        workspace_size=contract.tensorrt["workspace_mb"] << 20,
-        max_batch_size=contract.tensorrt_shape.max[0],
-        min_subgraph_size=contract.tensorrt["min_subgraph_size"],
+        workspace_size=contract.tensorrt.workspace_mb << 20,
+        max_batch_size=contract.tensorrt.shape.max[0],
+        min_subgraph_size=contract.tensorrt.min_subgraph_size,
         precision_mode=inference.PrecisionType.Half if precision == "fp16" else inference.PrecisionType.Float32,
-        use_static=True,  # keep the engines
+        use_static=True,  # write the engines to the cache
         use_calib_mode=False,
     )
-    # Shapes outside the range are refused before they come here; building an engine for them would take minutes.
+    # Shapes outside the range are refused earlier; building an engine for them would take minutes.
     config.enable_tuned_tensorrt_dynamic_shape(shapes, False)
-    if precision == "fp16" and contract.tensorrt["fp32_ops"]:
-        config.exp_disable_tensorrt_ops(contract.tensorrt["fp32_ops"])
+    if precision == "fp16" and contract.tensorrt.fp32_ops:
+        config.exp_disable_tensorrt_ops(list(contract.tensorrt.fp32_ops))
     with native_stderr() as log:
         predictor = inference.create_predictor(config)
     if not subgraph_sizes(log()):
@@ -113,7 +114,7 @@ def _with_subgraphs(contract: Contract, precision: str, folder: str, inference):
     return predictor
 
 
-def _converted(contract: Contract, precision: str, folder: str, paddle, inference):
+def _converted(contract: Contract, precision: str, folder: str, paddle: Any, inference: Any) -> Any:
     """Later Paddle, json: a converted program whose operators include engines."""
     prefix, complete = os.path.join(folder, "model"), os.path.join(folder, "complete")
     if not os.path.isfile(complete):
@@ -124,15 +125,15 @@ def _converted(contract: Contract, precision: str, folder: str, paddle, inferenc
                 f"Paddle {paddle.__version__} cannot convert {contract.model} for TensorRT here ({e}); install the "
                 "tensorrt package, or export the model as pdmodel with Paddle 2.6 or 3.0"
             ) from e
-        shutil.rmtree(folder)  # of a conversion that was broken off
+        shutil.rmtree(folder)  # what an interrupted conversion left
         os.makedirs(folder)
         config = TensorRTConfig(
-            inputs=[Input(warmup_data=tuple(_batches(contract)), name=contract.input_name)],
-            min_subgraph_size=contract.tensorrt["min_subgraph_size"],
+            inputs=[Input(warmup_data=tuple(_batches(contract)), name=contract.input.name)],
+            min_subgraph_size=contract.tensorrt.min_subgraph_size,
             save_model_dir=prefix,
             precision_mode=PrecisionMode.FP16 if precision == "fp16" else PrecisionMode.FP32,
-            ops_run_float=["pd_op." + op for op in contract.tensorrt["fp32_ops"]] if precision == "fp16" else None,
-            workspace_size=contract.tensorrt["workspace_mb"] << 20,
+            ops_run_float=["pd_op." + op for op in contract.tensorrt.fp32_ops] if precision == "fp16" else None,
+            workspace_size=contract.tensorrt.workspace_mb << 20,
         )
         paddle.enable_static()
         try:
@@ -150,21 +151,21 @@ def _converted(contract: Contract, precision: str, folder: str, paddle, inferenc
     return inference.create_predictor(config)
 
 
-def _gpu_config(contract: Contract, inference):
+def _gpu_config(contract: Contract, inference: Any) -> Any:
     config = inference.Config(contract.path(contract.model), contract.path(contract.params))
     config.enable_use_gpu(GPU_MEMORY_MB, 0)
     return config
 
 
-def _batches(contract: Contract) -> List[np.ndarray]:
-    """A batch of the smallest, the usual and the largest shape that engines are built for."""
-    shape = contract.tensorrt_shape
-    return [np.zeros(ends, contract.input_dtype) for ends in (shape.min, shape.opt, shape.max)]
+def _batches(contract: Contract) -> List[Array]:
+    """Batches of the smallest, the most common and the largest shape that engines are built for."""
+    shape = contract.tensorrt.shape
+    return [np.zeros(ends, contract.input.dtype) for ends in (shape.min, shape.opt, shape.max)]
 
 
 def _operators(contract: Contract) -> List[str]:
     """Types of the operators of a model in pdmodel form."""
-    from paddle.base.proto import framework_pb2  # Paddle 3's own Program is that of json
+    from paddle.base.proto import framework_pb2  # Paddle 3's own Program class is the json form
 
     with open(contract.path(contract.model), "rb") as f:
         program = framework_pb2.ProgramDesc.FromString(f.read())
@@ -175,21 +176,21 @@ def _no_engine(contract: Contract, operators: List[str]) -> InputError:
     operators = [op for op in operators if op not in ("feed", "fetch")]
     kinds = ", ".join(sorted(set(operators)))
     return InputError(
-        f"TensorRT was asked for but no engine was built for {contract.model}: all {len(operators)} operators stayed "
-        f"outside ({kinds}); ask python -m paddle_rtseg.trt_report which it rejects, or use --backend native"
+        f"TensorRT was requested, but no engine was built for {contract.model}: all {len(operators)} operators stayed "
+        f"outside ({kinds}); python -m paddle_rtseg.trt_report lists what it rejects, or use --backend native"
     )
 
 
 def subgraph_sizes(log: str) -> List[int]:
-    """Operators in each subgraph that TensorRT took, by Paddle's log."""
+    """The number of operators in each subgraph that TensorRT took, from Paddle's log."""
     return [int(n) for n in re.findall(r"detect a sub-graph with (\d+) nodes", log)]
 
 
 @contextlib.contextmanager
-def native_stderr() -> Iterator:
-    """Catch what C++ code writes to stderr; yields a function that gives it afterwards.
+def native_stderr() -> Iterator[Callable[[], str]]:
+    """Capture what C++ code writes to stderr; yields a function that returns it afterwards.
 
-    It is shown as well if the code fails.
+    If the code fails, it is also shown.
     """
     caught: List[str] = []
     sys.stderr.flush()
@@ -205,7 +206,7 @@ def native_stderr() -> Iterator:
         _restore(saved, file, caught)
 
 
-def _restore(saved: int, file, caught: List[str]) -> None:
+def _restore(saved: int, file: IO[bytes], caught: List[str]) -> None:
     ctypes.CDLL(None).fflush(None)
     os.dup2(saved, 2)
     os.close(saved)

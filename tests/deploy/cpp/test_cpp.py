@@ -21,7 +21,7 @@ from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
 
 from paddle_rtseg.export.exporter import export_model
-from paddle_rtseg.export.preprocessing import Preprocessing
+from rtseg_inference.contract import Preprocessing
 
 SOURCE = pathlib.Path(__file__).parents[3] / "deploy" / "cpp"
 HEADERS = os.environ.get("PADDLE_INFERENCE_HEADERS")

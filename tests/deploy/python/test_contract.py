@@ -23,8 +23,8 @@ def edit(folder, change):
 def test_reads_what_the_export_wrote(folder):
     found = contract.read_contract(str(folder))
     assert os.path.isfile(found.path(found.model)) and os.path.isfile(found.path(found.params))
-    assert found.output_op == "logits" and found.num_classes == 7 and len(found.palette) == 7
-    assert found.shape.contains((5, 3, 32, 999)) and not found.shape.contains((1, 3, 31, 64))
+    assert found.output.op == "logits" and found.output.num_classes == 7 and len(found.palette) == 7
+    assert found.input.shape.contains((5, 3, 32, 999)) and not found.input.shape.contains((1, 3, 31, 64))
 
 
 def test_no_folder(tmp_path):
@@ -49,7 +49,7 @@ def test_not_text(folder):
 
 def test_missing_file(folder):
     (folder / "model.pdiparams").unlink()
-    with pytest.raises(InputError, match=r"model\.pdiparams, which is not there"):
+    with pytest.raises(InputError, match=r"model\.pdiparams, which does not exist"):
         contract.read_contract(str(folder))
 
 

@@ -13,7 +13,8 @@ MACHINE = {"gpu": "A", "capability": [8, 6], "tensorrt_version": [8, 6, 1], "pad
 def test_engines_are_kept_under_all_that_they_depend_on(exported, monkeypatch):
     monkeypatch.setenv("RTSEG_CACHE", "somewhere")
     found = contract.read_contract(exported["logits"])
-    wider = {**found.tensorrt, "shape": {**found.tensorrt["shape"], "max": [8, 3, 2048, 2048]}}
+    shape = dataclasses.replace(found.tensorrt.shape, max=(8, 3, 2048, 2048))
+    wider = dataclasses.replace(found.tensorrt, shape=shape)
     other_weights = {**found.sha256, found.params: "0" * 64}
     folders = [
         tensorrt.cache_folder(found, "fp32", MACHINE),
@@ -51,7 +52,7 @@ def test_what_native_code_writes_is_caught_and_shown_on_failure(capfd):
 
 def test_engines_are_built_for_bounded_shapes(exported):
     found = contract.read_contract(exported["logits"])
-    assert -1 in found.shape.max and -1 not in found.tensorrt_shape.max
+    assert -1 in found.input.shape.max and -1 not in found.tensorrt.shape.max
     batches = tensorrt._batches(found)
     assert [b.shape for b in batches] == [(1, 3, 32, 32), (1, 3, 512, 1024), (4, 3, 1024, 2048)]
     assert all(b.dtype == np.float32 for b in batches)

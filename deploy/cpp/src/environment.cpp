@@ -1,0 +1,73 @@
+#include "environment.hpp"
+
+#include <malloc.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <thread>
+
+namespace rtseg {
+namespace {
+
+/// The number in the variable, or 0.
+int number_in(const char* variable) {
+  const char* text = std::getenv(variable);
+  return text == nullptr ? 0 : static_cast<int>(std::strtol(text, nullptr, 10));
+}
+
+void set_default(const char* name, const std::string& value) {
+  setenv(name, value.c_str(), 0);
+}
+
+bool has_variable_like(const char* prefix) {
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (std::strncmp(*variable, prefix, std::strlen(prefix)) == 0) return true;
+  return false;
+}
+
+bool is_amd() {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line);)
+    if (line.find("AuthenticAMD") != std::string::npos) return true;
+  return false;
+}
+
+}  // namespace
+
+int usable_cores(const std::string& cgroup) {
+  cpu_set_t mask;
+  int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (sched_getaffinity(0, sizeof mask, &mask) == 0) cores = CPU_COUNT(&mask);
+  std::ifstream file(cgroup);
+  long long quota = 0, period = 0;
+  if (file >> quota >> period && period > 0)  // "max" instead of a quota is no number
+    cores = static_cast<int>(std::clamp(quota / period, 1LL, static_cast<long long>(cores)));
+  return cores;
+}
+
+int thread_count(int threads) {
+  if (threads > 0) return threads;
+  const int from_user = number_in("OMP_NUM_THREADS");
+  return from_user > 0 ? from_user : usable_cores();
+}
+
+void prepare_environment(int threads) {
+  set_default("OMP_NUM_THREADS", std::to_string(thread_count(threads)));
+  set_default("FLAGS_paddle_num_threads", std::getenv("OMP_NUM_THREADS"));
+  if (is_amd()) set_default("MKL_DEBUG_CPU_TYPE", "5");
+#ifdef __GLIBC__
+  // Freed memory is reused instead of returned to the system and requested again, page by page.
+  if (!has_variable_like("MALLOC_")) {
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, INT_MAX);
+    mallopt(M_TOP_PAD, 1 << 26);
+  }
+#endif
+}
+
+}  // namespace rtseg

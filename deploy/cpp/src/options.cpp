@@ -1,0 +1,105 @@
+#include "options.hpp"
+
+#include <algorithm>
+#include <sstream>
+#include <stdexcept>
+
+#include "error.hpp"
+
+namespace rtseg {
+namespace {
+
+int parse_count(const std::string& flag, const std::string& text, int least) {
+  int value = -1;
+  std::size_t used = 0;
+  try {
+    value = std::stoi(text, &used);
+  } catch (const std::logic_error&) {
+    used = 0;
+  }
+  if (used == 0 || used != text.size() || value < least)
+    throw InputError("expected " + flag + " of " + std::to_string(least) + " or more, got '" + text + "'");
+  return value;
+}
+
+/// What --write asks for, in the forms "masks,overlays" and "masks overlays".
+void parse_kinds(const std::vector<std::string>& words, Options& options) {
+  options.masks = options.overlays = false;
+  for (const std::string& word : words) {
+    std::istringstream kinds(word + ",");
+    for (std::string kind; std::getline(kinds, kind, ',');) {
+      if (kind != "masks" && kind != "overlays")
+        throw InputError("expected --write masks, overlays or both, got '" + kind + "'");
+      (kind == "masks" ? options.masks : options.overlays) = true;
+    }
+  }
+}
+
+}  // namespace
+
+const char kUsage[] =
+    R"(usage: rtseg_infer --model FOLDER [--input IMAGE_OR_FOLDER] [options]
+
+Segment an image, or the images of a folder and the folders below it, with an exported model. The model is first checked
+against its golden output.
+
+  --model FOLDER      exported model, a folder with deploy.yaml
+  --input PATH        image or folder; without it, the same as --verify
+  --save_dir FOLDER   folder to write (default ./output/inference)
+  --write KIND ...    masks, overlays or both (default masks,overlays)
+  --device NAME       cpu or gpu (default cpu)
+  --backend NAME      cpu: native, onednn, openvino; gpu: native, tensorrt; auto is the fastest that reproduces the
+                      model's golden output (default auto)
+  --precision NAME    fp32, fp16 or bf16, if the backend computes in it (default fp32)
+  --threads N         processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)
+  --batch_size N      images of one size per batch (default 1)
+  --max_frames N      stop after N images
+  --verify            only check the model against its golden output
+
+Exit status: 0 all written, 1 some images failed, 2 nothing could be done.
+)";
+
+Options parse_options(const std::vector<std::string>& args) {
+  Options options;
+  const auto is_flag = [](const std::string& text) { return text.rfind("--", 0) == 0; };
+  for (auto arg = args.begin(); arg != args.end();) {
+    const std::string& flag = *arg++;
+    const auto value = [&]() -> const std::string& {
+      if (arg == args.end() || is_flag(*arg)) throw InputError("expected a value after " + flag + "; see --help");
+      return *arg++;
+    };
+    if (flag == "--help" || flag == "-h") {
+      options.help = true;
+    } else if (flag == "--verify") {
+      options.verify = true;
+    } else if (flag == "--model") {
+      options.model = value();
+    } else if (flag == "--input") {
+      options.input = value();
+    } else if (flag == "--save_dir") {
+      options.save_dir = value();
+    } else if (flag == "--write") {
+      std::vector<std::string> words{value()};
+      while (arg != args.end() && !is_flag(*arg)) words.push_back(*arg++);
+      parse_kinds(words, options);
+    } else if (flag == "--device") {
+      options.configuration.device = value();
+    } else if (flag == "--backend") {
+      options.configuration.backend = value();
+    } else if (flag == "--precision") {
+      options.configuration.precision = value();
+    } else if (flag == "--threads") {
+      options.configuration.threads = parse_count(flag, value(), 0);
+    } else if (flag == "--batch_size") {
+      options.batch_size = parse_count(flag, value(), 1);
+    } else if (flag == "--max_frames") {
+      options.max_frames = parse_count(flag, value(), 1);
+    } else {
+      throw InputError("unknown option '" + flag + "'; see --help");
+    }
+  }
+  if (options.model.empty() && !options.help) throw InputError("expected --model FOLDER; see --help");
+  return options;
+}
+
+}  // namespace rtseg

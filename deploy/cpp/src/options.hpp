@@ -1,0 +1,29 @@
+// The command line of rtseg_infer; deploy/python's command has the same flags and defaults.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "configuration.hpp"
+
+namespace rtseg {
+
+/// What --help prints.
+extern const char kUsage[];
+
+/// The backend that stands for the fastest one that reproduces the golden output.
+constexpr char kAuto[] = "auto";
+
+struct Options {
+  std::string model, input, save_dir = "./output/inference";
+  bool masks = true, overlays = true;
+  Configuration configuration{"cpu", kAuto, "fp32", 0};
+  int batch_size = 1;
+  int max_frames = 0;  ///< 0: all
+  bool verify = false, help = false;
+};
+
+/// Throws InputError if a flag is unknown, or has no value or another than it takes.
+Options parse_options(const std::vector<std::string>& args);
+
+}  // namespace rtseg

@@ -1,0 +1,73 @@
+#include "selection.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <utility>
+
+#include "configuration.hpp"
+#include "error.hpp"
+#include "files.hpp"
+#include "processor.hpp"
+
+namespace rtseg {
+namespace {
+
+constexpr int kTurns = 5;
+
+double milliseconds_for(Predictor& predictor, const cv::Mat& image) {
+  const auto start = std::chrono::steady_clock::now();
+  predictor.predict({image});
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+}  // namespace
+
+std::string Trial::text() const {
+  char time_taken[40] = "dropped";
+  if (milliseconds) std::snprintf(time_taken, sizeof time_taken, "%.1f ms", *milliseconds);
+  return name + ": " + time_taken + " (" + note + ")";
+}
+
+std::unique_ptr<Predictor> fastest(const Contract& contract, const std::string& device, const std::string& precision,
+                                   int threads, const cv::Mat& image, std::vector<Trial>& trials) {
+  const std::string obstacle = device == "cpu" ? processor_obstacle(precision) : "";
+  if (!obstacle.empty()) throw InputError(obstacle);
+  std::vector<std::pair<std::size_t, std::unique_ptr<Predictor>>> passed;  // with the index of its trial
+  for (const Device& known : devices()) {
+    if (known.name != device) continue;
+    for (const auto& [backend, precisions] : known.backends) {
+      if (std::find(precisions.begin(), precisions.end(), precision) == precisions.end()) continue;
+      const Configuration configuration{device, backend, precision, threads};
+      trials.push_back({configuration.text(), std::nullopt, ""});
+      try {
+        auto predictor = std::make_unique<Predictor>(contract, configuration);
+        const Verification verification = predictor->verify();
+        trials.back().note = verification.text();
+        if (verification.passed) passed.emplace_back(trials.size() - 1, std::move(predictor));
+      } catch (const std::exception& e) {  // however a backend fails, the others may work
+        trials.back().note = e.what();
+      }
+    }
+  }
+  if (passed.empty()) {
+    std::string tried;
+    for (const Trial& trial : trials) tried += (tried.empty() ? "" : "; ") + trial.name + ": " + trial.note;
+    throw InputError("no configuration reproduces the golden output of " + contract.folder + ": " +
+                     (tried.empty() ? "no " + device + " backend computes in " + precision : tried));
+  }
+  const cv::Mat pixels = image.empty() ? read_image(contract.path(contract.golden.image)) : image;
+  // The least of several turns, alternating, so that other load does not decide. The first turn is slower.
+  for (int turn = 0; turn <= kTurns; ++turn)
+    for (auto& [index, predictor] : passed) {
+      const double time_taken = milliseconds_for(*predictor, pixels);
+      std::optional<double>& least = trials[index].milliseconds;
+      if (turn > 0) least = std::min(least.value_or(time_taken), time_taken);
+    }
+  const auto best = std::min_element(passed.begin(), passed.end(), [&](const auto& a, const auto& b) {
+    return *trials[a.first].milliseconds < *trials[b.first].milliseconds;
+  });
+  return std::move(best->second);
+}
+
+}  // namespace rtseg
