@@ -1,12 +1,12 @@
 #!/bin/sh
-# Build rtseg_infer against the library of an installed paddlepaddle wheel, where no Paddle Inference package is at hand.
+# Build rtseg_infer against the library of an installed paddlepaddle wheel, without a Paddle Inference package.
 #
 #   ./build_with_wheel.sh HEADERS [BUILD_FOLDER] [PYTHON]
 #
 # HEADERS       folder with Paddle's public inference headers (paddle_inference_api.h and what it includes) of the
-#               wheel's version; the wheel does not have them, Paddle Inference packages do, in paddle/include
-# BUILD_FOLDER  default: build, beside this script
-# PYTHON        Python that has the wheel; default: python3
+#               wheel's version; the wheel lacks them, Paddle Inference packages have them in paddle/include
+# BUILD_FOLDER  default: build, next to this script
+# PYTHON        the Python in which the wheel is installed; default: python3
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -18,7 +18,7 @@ headers=$1
 build=${2:-$source/build}
 python=${3:-python3}
 
-# Without importing paddle, which takes seconds and prints warnings.
+# Find paddle without importing it, which would take seconds and print warnings.
 paddle=$("$python" -c 'import importlib.util as u, os; print(os.path.dirname(u.find_spec("paddle").origin))')
 libpython=$("$python" -c 'import os, sysconfig; v = sysconfig.get_config_var; print(os.path.join(v("LIBDIR"), v("LDLIBRARY")))')
 

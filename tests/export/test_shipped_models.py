@@ -3,7 +3,7 @@
 import paddle
 import pytest
 from rtseg_inference import Predictor
-from rtseg_inference.runtime import BACKENDS
+from rtseg_inference.configuration import BACKENDS
 from tiny_models import LARGE_CASES, create
 from tiny_network import PREPROCESSING
 

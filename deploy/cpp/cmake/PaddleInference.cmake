@@ -1,5 +1,5 @@
-# Makes the target paddle_inference from an unpacked Paddle Inference package (2.6 and 3.x), or from the library of an
-# installed Python wheel. Variables have the names that Paddle's own examples use.
+# Defines the target paddle_inference from an unpacked Paddle Inference package (2.6 and 3.x), or from the library of an
+# installed Python wheel. The variables have the names used in Paddle's own examples.
 #
 #   PADDLE_LIB       folder of the package: paddle/include, paddle/lib, third_party/install
 #   WITH_MKL         the package is an MKL one (else OpenBLAS)
@@ -13,7 +13,7 @@
 
 add_library(paddle_inference INTERFACE)
 
-# Link to the files named, by full path, from `folder`; the folder goes into the program's rpath.
+# Link to the given files in `folder` by full path, and add the folder to the program's rpath.
 function(paddle_link folder)
   foreach(pattern ${ARGN})
     file(GLOB found "${folder}/${pattern}")
@@ -36,7 +36,7 @@ if(PADDLE_WHEEL)
   paddle_link("${PADDLE_WHEEL}/libs" ${wheel_libraries})
   get_filename_component(python_folder "${PYTHON_LIBRARY}" DIRECTORY)
   get_filename_component(python_name "${PYTHON_LIBRARY}" NAME)
-  paddle_link("${python_folder}" "${python_name}")  # libpaddle.so uses it without naming it
+  paddle_link("${python_folder}" "${python_name}")  # libpaddle.so needs it but does not list it
 elseif(PADDLE_LIB)
   set(third_party "${PADDLE_LIB}/third_party/install")
   target_include_directories(paddle_inference SYSTEM INTERFACE "${PADDLE_LIB}/paddle/include")
@@ -50,7 +50,7 @@ elseif(PADDLE_LIB)
   else()
     paddle_link("${PADDLE_LIB}/paddle/lib" libpaddle_inference.so)
   endif()
-  # Paddle 3 has split these off; Paddle 2.6 has libphi.so alone, or none of them.
+  # Paddle 3 has these separately; Paddle 2.6 has only libphi.so, or none of them.
   file(GLOB parts RELATIVE "${PADDLE_LIB}/paddle/lib" "${PADDLE_LIB}/paddle/lib/libcommon.so"
        "${PADDLE_LIB}/paddle/lib/libphi*.so")
   paddle_link("${PADDLE_LIB}/paddle/lib" ${parts})
@@ -65,7 +65,7 @@ elseif(PADDLE_LIB)
     file(GLOB blas RELATIVE "${third_party}/openblas/lib" "${third_party}/openblas/lib/libopenblas.*")
     paddle_link("${third_party}/openblas/lib" ${blas})
   endif()
-  # Needed by the libraries above when the program starts, where the package has them.
+  # The libraries above load these when the program starts, if the package has them.
   foreach(name openvino/intel64 tbb/lib onnxruntime/lib paddle2onnx/lib)
     if(EXISTS "${third_party}/${name}")
       set_property(GLOBAL APPEND PROPERTY RTSEG_RPATH "${third_party}/${name}")
@@ -83,8 +83,8 @@ endif()
 get_property(rpath GLOBAL PROPERTY RTSEG_RPATH)
 list(REMOVE_DUPLICATES rpath)
 string(REPLACE ";" ":" rpath "${rpath}")
-# The program names all of Paddle's libraries itself (no-as-needed), as these do not all find each other. What shared
-# libraries miss is left to the loader: at link time the rpath would be searched for OpenCV's libraries too, and a wheel
-# brings a libblas.so.3 that has not all that the system's has.
+# The program lists all of Paddle's libraries itself (no-as-needed), because they do not all find each other. Symbols that
+# shared libraries lack are left to the loader: at link time the rpath would be searched for OpenCV's libraries too, and a
+# wheel brings a libblas.so.3 that lacks symbols which the system's has.
 target_link_options(paddle_inference INTERFACE "LINKER:-rpath,${rpath}" "LINKER:--no-as-needed"
                     "LINKER:--allow-shlib-undefined")

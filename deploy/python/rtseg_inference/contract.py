@@ -509,5 +509,7 @@ def _shown(value: Any) -> str:
     if isinstance(value, (int, float)):
         if value != value:
             return "NaN"
-        return "a number beyond 1e300" if abs(value) >= MAX_NUMBER else f"{value if abs(value) < 1e18 else float(value)}"
+        return (
+            "a number beyond 1e300" if abs(value) >= MAX_NUMBER else f"{value if abs(value) < 1e18 else float(value)}"
+        )
     return f"a {type(value).__name__}"

@@ -1,11 +1,13 @@
-"""The C++ program: its masks and files are the Python package's, and it refuses the same bad input.
+"""The C++ program writes the same masks and files as the Python package and refuses the same bad input.
 
-What runs around the network is built wherever CMake, OpenCV and yaml-cpp are; rtseg_infer needs Paddle's headers too:
-PADDLE_INFERENCE_HEADERS names a folder of them, of the installed Paddle's version.
+Everything except the network itself is built wherever CMake, OpenCV and yaml-cpp are installed. rtseg_infer also needs
+Paddle's headers, of the installed version, in the folder that PADDLE_INFERENCE_HEADERS names.
 """
 
+import itertools
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,13 +17,15 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from rtseg_inference import Predictor, contract, postprocess, processor, tensorrt
+from bad_contracts import BAD_CONTRACTS, spoil
+from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
+from rtseg_inference.configuration import BACKENDS, DEFAULT_BACKEND
+from rtseg_inference.contract import Pad, Preprocessing, Resize
 from rtseg_inference.geometry import Geometry
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
 
 from paddle_rtseg.export.exporter import export_model
-from rtseg_inference.contract import Preprocessing
 
 SOURCE = pathlib.Path(__file__).parents[3] / "deploy" / "cpp"
 HEADERS = os.environ.get("PADDLE_INFERENCE_HEADERS")
@@ -36,7 +40,7 @@ def run(*command):
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
-    """The folder with what could be built here."""
+    """The folder of the programs that can be built here."""
     if not shutil.which("cmake"):
         pytest.skip("CMake is not installed")
     folder = tmp_path_factory.mktemp("build")
@@ -54,7 +58,7 @@ def programs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def host_check(programs):
-    """The program that checks what runs around the network."""
+    """The program that exposes what runs around the network."""
     return programs / "host_check"
 
 
@@ -64,7 +68,7 @@ def rtseg_infer(programs):
     if not HEADERS:
         pytest.skip("PADDLE_INFERENCE_HEADERS does not name a folder of Paddle's inference headers")
     if paddle.__version__.startswith("2."):
-        pytest.skip("PADDLE_INFERENCE_HEADERS is of the default Paddle, this is the older one")
+        pytest.skip("PADDLE_INFERENCE_HEADERS belongs to the default Paddle, not to this one")
     return programs / "rtseg_infer"
 
 
@@ -79,7 +83,120 @@ def photos(tmp_path):
     return folder
 
 
-def test_cheap_argmax_equals_the_full_one(host_check):
+@pytest.mark.parametrize("name", BAD_CONTRACTS)
+def test_bad_contracts(name, host_check, exported, tmp_path):
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    spoil(folder, name)
+    with pytest.raises(InputError) as python:
+        contract.read_contract(str(folder))
+    status, out, err = run(host_check, "contract", folder)
+    assert (status, out) == (2, "") and err.startswith(f"error: {folder}") and err.count("\n") == 1
+    assert BAD_CONTRACTS[name]["expect"] in err
+    if BAD_CONTRACTS[name].get("same", True):
+        assert err == f"error: {python.value}\n"
+
+
+@pytest.mark.parametrize("output_op", ["argmax", "logits"])
+def test_reads_what_the_export_wrote(output_op, host_check, exported):
+    assert run(host_check, "contract", exported[output_op]) == (0, "", "")
+
+
+def test_configurations_equal_python(host_check):
+    expected = [f"{d} {b} {p}" for d, backends in BACKENDS.items() for b, ps in backends.items() for p in ps]
+    expected += [f"default {device} {backend}" for device, backend in DEFAULT_BACKEND.items()]
+    assert run(host_check, "configurations") == (0, "\n".join(expected) + "\n", "")
+
+
+def flags_and_defaults(text):
+    """The flags of a --help text, each with its default if the text gives one."""
+    parts = re.split(r"\n  (?:-h, )?--", text)[1:]
+    flags = {
+        re.match(r"\w+", part).group(): re.search(r"\(default ([^)]*)\)", " ".join(part.split())) for part in parts
+    }
+    return {flag: default and default.group(1) for flag, default in flags.items() if flag != "help"}
+
+
+def test_flags_and_defaults_equal_python(host_check):
+    status, shown, _ = run(host_check, "options", "--help")
+    expected = flags_and_defaults(cli.parser().format_help())
+    assert status == 0 and flags_and_defaults(shown) == expected
+    assert len(expected) == 11 and sum(default is not None for default in expected.values()) == 7
+    defaults = vars(cli.parser().parse_args(["--model", "m"]))
+    for flag, default in expected.items():
+        value = defaults[flag]
+        stated = (
+            ",".join(value) if flag == "write" else None if flag == "verify" or value in (None, "m") else str(value)
+        )
+        assert default == stated
+    fields = (
+        "m masks,overlays {save_dir} {device} {backend} {precision} batch {batch_size} frames 0 threads {threads}\n"
+    )
+    assert run(host_check, "options", "--model", "m") == (0, fields.format(**defaults), "")
+
+
+def test_readme_lists_the_flags_and_defaults():
+    readme = (SOURCE.parent / "README.md").read_text()
+    commands = readme[readme.index("## Commands") : readme.index("## deploy.yaml")]
+    rows = re.findall(r"^\| `--(\w+)[^|]*\|([^|]*)\|", commands, re.MULTILINE)
+    listed = {flag: default.strip(" `") or None for flag, default in rows}
+    assert listed == flags_and_defaults(cli.parser().format_help())
+
+
+@pytest.mark.parametrize(
+    "words", [["masks"], ["overlays"], ["masks,overlays"], ["masks", "overlays"], ["overlays,masks"]]
+)
+def test_both_forms_of_write(words, host_check):
+    kinds = cli.written_kinds(cli.parser().parse_args(["--model", "m", "--write", *words, "--device", "gpu"]).write)
+    status, shown, _ = run(host_check, "options", "--write", *words, "--device", "gpu", "--model", "m")
+    assert status == 0 and shown.startswith(f"m {','.join(sorted(kinds))} ./output/inference gpu auto")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--write", "masks,pictures"],
+        ["--write", "masks", "pictures"],
+        ["--write", ","],
+        ["--threads", "-1"],
+        ["--batch_size", "0"],
+        ["--max_frames", "0"],
+    ],
+)
+def test_bad_values_of_flags_equal_python(arguments, host_check, capsys):
+    status, _, err = run(host_check, "options", "--model", "nowhere", *arguments)
+    assert status == 2 and cli.run(["--model", "nowhere", *arguments]) == 2
+    assert err == capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--model"], ["--model", "--verify"], ["--backened", "native"], ["--threads", "two"]]
+)
+def test_malformed_command_lines(arguments, host_check):
+    status, out, err = run(host_check, "options", *arguments)
+    assert (status, out) == (2, "") and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("quota", ["max 100000", "100000 100000", "250000 100000", "50000 100000", "garbage", ""])
+def test_cores_equal_python(quota, host_check, tmp_path, monkeypatch):
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(environment, "open", lambda path: (tmp_path / "cpu.max").open(), raising=False)
+    assert run(host_check, "cores", tmp_path / "cpu.max") == (0, f"{environment.usable_cores()}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("cache", "home"), [*itertools.product(["/some/where", "", None], ["/home/someone", "", None])]
+)
+def test_cache_folders_equal_python(cache, home, host_check, monkeypatch):
+    for name, value in (("RTSEG_CACHE", cache), ("HOME", home)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert run(host_check, "cache") == (0, files.cache_root() + "\n", "")
+    assert files.cache_root() != "/.cache/rtseg_inference"
+
+
+def test_sparse_argmax_equals_full_argmax(host_check):
     status, out, _ = run(host_check, "selftest")
     assert status == 0, out
     assert "0 of 160 cases differ" in out
@@ -100,7 +217,7 @@ def test_cheap_argmax_equals_the_full_one(host_check):
         ({"rule": "long", "size": 250}, {"height": 256, "width": 256, "value": 0.0}),
     ],
 )
-def test_preprocessing_is_python_s(host_check, exported, tmp_path, resize, pad):
+def test_preprocessing_equals_python(host_check, exported, tmp_path, resize, pad):
     folder = shutil.copytree(exported["logits"], tmp_path / "model")
     edit(folder, "preprocess", resize=resize, pad=pad, **MEAN_STD)
     image = sorted(FRAMES.glob("*.jpg"))[1]
@@ -116,7 +233,7 @@ def test_preprocessing_is_python_s(host_check, exported, tmp_path, resize, pad):
 
 @pytest.mark.parametrize("classes", [1, 7, 300])
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (59, 131)])
-def test_postprocessing_is_python_s(host_check, tmp_path, classes, size):
+def test_postprocessing_equals_python(host_check, tmp_path, classes, size):
     logits = np.random.RandomState(classes).randn(classes, 9, 13).astype(np.float32)
     logits[:, 2:6, 3:9] += 5 * (np.arange(classes) == classes // 2)[:, None, None]
     np.save(tmp_path / "logits.npy", logits)
@@ -127,7 +244,7 @@ def test_postprocessing_is_python_s(host_check, tmp_path, classes, size):
     assert found.dtype == expected.dtype and np.array_equal(found, expected)
 
 
-def test_no_engine_is_an_error_that_names_what_stayed_outside(host_check, tmp_path):
+def test_a_missing_engine_names_the_operators_left_outside(host_check, tmp_path):
     folder = tmp_path / "model"
     export_model(tiny(), str(folder), Preprocessing(**MEAN_STD), format="pdmodel")
     (tmp_path / "log").write_text("I1 analysis_predictor.cc:1] ir_analysis_pass\n")
@@ -154,20 +271,20 @@ MODELS = {
     "camera images": {"output_op": "logits", "raw_input": True},
     "batch of two": {"output_op": "logits", "input_shape": (2, 3, None, None)},
     # With IPP's resize, in Python, two pixels would differ (on an AMD EPYC).
-    "resized": {"output_op": "logits", "resize": {"rule": "short", "size": 333, "interpolation": "linear"}},
-    "resized argmax": {"output_op": "argmax", "resize": {"rule": "exact", "height": 128, "width": 160}},
+    "resized": {"output_op": "logits", "resize": Resize("short", size=333)},
+    "resized argmax": {"output_op": "argmax", "resize": Resize("exact", height=128, width=160)},
     "pdmodel": {"output_op": "logits", "format": "pdmodel"},
     "resized and padded": {
         "output_op": "logits",
-        "resize": {"rule": "long", "size": 250, "interpolation": "linear"},
-        "pad": {"height": 256, "width": 256, "value": 127.5},
+        "resize": Resize("long", size=250),
+        "pad": Pad(256, 256, 127.5),
     },
-    "padded": {"output_op": "logits", "pad": {"height": 400, "width": 512, "value": 127.5}},
+    "padded": {"output_op": "logits", "pad": Pad(400, 512, 127.5)},
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_files_are_python_s(name, rtseg_infer, photos, tmp_path):
+def test_files_equal_python(name, rtseg_infer, photos, tmp_path):
     arguments = dict(MODELS[name])
     rules = {key: arguments.pop(key, None) for key in ("resize", "pad")}
     model = export_model(tiny(), str(tmp_path / "model"), Preprocessing(**rules, **MEAN_STD), **arguments)
@@ -230,13 +347,13 @@ def test_a_corrupt_image_is_skipped_and_counted(rtseg_infer, exported, photos, t
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("limit", ["", "avx2", "AVX512_CORE", "DEFAULT"])
-def test_processor_obstacles_are_those_of_python(precision, limit, host_check, monkeypatch):
+def test_processor_obstacles_equal_python(precision, limit, host_check, monkeypatch):
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
     assert run(host_check, "processor", precision) == (0, f"{processor.obstacle(precision) or ''}\n", "")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.99])
-def test_a_contract_cut_short_anywhere(share, rtseg_infer, exported, tmp_path):
+def test_truncated_contract(share, rtseg_infer, exported, tmp_path):
     folder = shutil.copytree(exported["logits"], tmp_path / "model")
     text = (folder / "deploy.yaml").read_text()
     (folder / "deploy.yaml").write_text(text[: int(share * len(text))])
@@ -248,7 +365,7 @@ def test_a_contract_cut_short_anywhere(share, rtseg_infer, exported, tmp_path):
     [
         (lambda f: (f / "deploy.yaml").unlink(), "with a deploy.yaml"),
         (lambda f: (f / "deploy.yaml").write_bytes(b"\xff\xfe\x00garbage"), "export the model again"),
-        (lambda f: (f / "model.pdiparams").unlink(), "model.pdiparams, which is not there"),
+        (lambda f: (f / "model.pdiparams").unlink(), "model.pdiparams, which does not exist"),
         (lambda f: os.truncate(f / "model.pdiparams", 100), "changed or cut short"),
         (lambda f: edit(f, schema=99), "schema 99"),
         (lambda f: edit(f, classes=["only one"]), "1 names"),
@@ -266,9 +383,9 @@ def test_a_damaged_folder(damage, message, rtseg_infer, exported, tmp_path):
     ("arguments", "message"),
     [
         (["--device", "gpu"], "built without CUDA"),
-        (["--device", "gpu", "--backend", "tensorrt"], "TensorRT was asked for"),
+        (["--device", "gpu", "--backend", "tensorrt"], "TensorRT was requested"),
         (["--backend", "tensorrt"], "native, onednn, openvino"),
-        (["--backend", "openvino"], "a model in pdmodel form, got model.json"),
+        (["--backend", "openvino"], "needs Paddle 3 and a model in pdmodel form, got model.json with Paddle 3"),
         (["--precision", "fp16"], "fp32, bf16"),
         (["--threads", "two"], "--threads of 0 or more"),
         (["--batch_size", "0"], "--batch_size of 1 or more"),
@@ -278,12 +395,12 @@ def test_a_damaged_folder(damage, message, rtseg_infer, exported, tmp_path):
         (["--backened", "native"], "--backened"),
     ],
 )
-def test_arguments_that_cannot_be_met(arguments, message, rtseg_infer, exported):
+def test_bad_arguments(arguments, message, rtseg_infer, exported):
     refused(rtseg_infer, exported["logits"], message, *arguments)
 
 
 def refused(program, model, message, *arguments):
-    """One sentence, and the status for what could not start."""
+    """One sentence, and the status for a run that could not start."""
     status, out, err = run(program, "--model", model, *arguments)
     assert status == 2 and not out
     last = err.splitlines()[-1]  # Paddle's log may come before it

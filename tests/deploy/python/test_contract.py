@@ -1,23 +1,17 @@
-"""A damaged folder is refused with one sentence that names what is wrong."""
+"""deploy.yaml is written and read by one module, and a damaged file is refused in one sentence that names the key."""
 
 import os
 import shutil
 
 import pytest
 import yaml
+from bad_contracts import BAD_CONTRACTS, spoil
 from rtseg_inference import InputError, contract
 
 
 @pytest.fixture
 def folder(exported, tmp_path):
     return shutil.copytree(exported["logits"], tmp_path / "model")
-
-
-def edit(folder, change):
-    path = folder / "deploy.yaml"
-    document = yaml.safe_load(path.read_text())
-    change(document)
-    path.write_text(yaml.safe_dump(document))
 
 
 def test_reads_what_the_export_wrote(folder):
@@ -27,13 +21,52 @@ def test_reads_what_the_export_wrote(folder):
     assert found.input.shape.contains((5, 3, 32, 999)) and not found.input.shape.contains((1, 3, 31, 64))
 
 
+@pytest.mark.parametrize("output_op", ["logits", "argmax"])
+def test_what_is_read_is_written_again_unchanged(output_op, exported):
+    document = contract.load(exported[output_op])
+    assert contract.to_document(contract.parse(document, "folder")) == document["rtseg"]
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [
+        {"rule": "exact", "height": 64, "width": 96, "interpolation": "area"},
+        {"rule": "fit", "height": 64, "width": 96, "interpolation": "linear", "divisor": 32},
+        {"rule": "long", "size": 64, "interpolation": "nearest"},
+        {"rule": "short", "size": 64, "max": 100, "interpolation": "linear"},
+        {"rule": "short", "size": 64, "interpolation": "linear"},
+        {"rule": "limit", "max": 64, "min": None, "interpolation": "cubic"},
+    ],
+)
+def test_a_resize_has_the_keys_of_its_rule(resize, exported):
+    document = contract.load(exported["logits"])
+    document["rtseg"]["preprocess"].update(resize=resize, pad={"height": 64, "width": 96, "value": 127.5})
+    document["rtseg"]["onnx"] = "model.onnx"
+    assert contract.to_document(contract.parse(document, "folder")) == document["rtseg"]
+
+
+def test_keys_of_later_versions_are_ignored(exported):
+    document = contract.load(exported["logits"])
+    expected = contract.parse(document, "folder")
+    document["rtseg"]["input"]["later"] = document["rtseg"]["later"] = {"a": [1]}
+    assert contract.parse(document, "folder") == expected
+
+
+def test_writes_paddlesegs_section_first(folder):
+    found = contract.read_contract(str(folder))
+    contract.write_contract(found, {"model": "model.json"})
+    document = yaml.safe_load((folder / "deploy.yaml").read_text())
+    assert list(document) == ["Deploy", "rtseg"] and document["Deploy"] == {"model": "model.json"}
+    assert contract.read_contract(str(folder)) == found
+
+
 def test_no_folder(tmp_path):
     with pytest.raises(InputError, match=r"with a deploy\.yaml"):
         contract.read_contract(str(tmp_path))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 0.6, 0.9, 0.99])
-def test_cut_short_anywhere(folder, share):
+def test_truncated_contract(folder, share):
     path = folder / "deploy.yaml"
     text = path.read_text()
     path.write_text(text[: int(share * len(text))])
@@ -41,7 +74,7 @@ def test_cut_short_anywhere(folder, share):
         contract.read_contract(str(folder))
 
 
-def test_not_text(folder):
+def test_binary_contract(folder):
     (folder / "deploy.yaml").write_bytes(b"\xff\xfe\x00garbage")
     with pytest.raises(InputError, match="damaged"):
         contract.read_contract(str(folder))
@@ -60,18 +93,17 @@ def test_changed_file(folder):
         contract.read_contract(str(folder))
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("schema", 99, "schema 99"),
-        ("paddle_version", None, "rtseg.paddle_version"),
-        ("classes", ["only one"], "1 names"),
-        ("output", {"op": "median"}, "median"),
-        ("preprocess", {}, "rtseg.preprocess.resize"),
-        ("sha256", {}, "no SHA-256"),
-    ],
-)
-def test_wrong_values(folder, key, value, message):
-    edit(folder, lambda document: document["rtseg"].update({key: value}))
-    with pytest.raises(InputError, match=message):
-        contract.read_contract(str(folder))
+@pytest.fixture(scope="module")
+def good_folder(exported, tmp_path_factory):
+    return shutil.copytree(exported["logits"], tmp_path_factory.mktemp("contract") / "model")
+
+
+@pytest.mark.parametrize("name", BAD_CONTRACTS)
+def test_bad_contracts(name, good_folder, tmp_path):
+    shutil.copy(good_folder / "deploy.yaml", tmp_path)
+    spoil(tmp_path, name)
+    with pytest.raises(InputError) as caught:
+        contract.parse(contract.load(str(tmp_path)), str(tmp_path))
+    message = str(caught.value)
+    assert BAD_CONTRACTS[name]["expect"] in message
+    assert message.startswith(str(tmp_path)) and message.count("\n") == 0 and len(message) < len(str(tmp_path)) + 250

@@ -166,8 +166,14 @@ def test_a_failing_disk_stops_the_run(exported, photos, tmp_path, capsys):
         (["--input", "camera:9"], "cannot open the camera"),
         (["--device", "gpu"], "a GPU was requested"),
         (["--backend", "tensorrt"], "expected the cpu backend to be one of native, onednn, openvino, got 'tensorrt'"),
-        (["--backend", "native", "--precision", "fp16"], "expected the precision of cpu native to be one of fp32, got 'fp16'"),
-        (["--precision", "fp16", "--backend", "onednn"], "expected the precision of cpu onednn to be one of fp32, bf16, got 'fp16'"),
+        (
+            ["--backend", "native", "--precision", "fp16"],
+            "expected the precision of cpu native to be one of fp32, got 'fp16'",
+        ),
+        (
+            ["--precision", "fp16", "--backend", "onednn"],
+            "expected the precision of cpu onednn to be one of fp32, bf16, got 'fp16'",
+        ),
         (["--batch_size", "0"], "expected --batch_size of 1 or more, got '0'"),
         (["--write", "masks,pictures"], "expected --write masks, overlays or both, got 'pictures'"),
     ],
