@@ -141,7 +141,7 @@ def export_model(
 
 
 def _program_format(format: Optional[str]) -> str:
-    """ "json" or "pdmodel": the requested form, or this Paddle's default."""
+    """The requested form or this Paddle's default: json or pdmodel."""
     if format not in (*FORMATS, None):
         raise InputError(f"expected the format to be one of {', '.join(FORMATS)}, got {format!r}")
     writes_json = not paddle.__version__.startswith("2.") and paddle.framework.use_pir_api()

@@ -1,4 +1,4 @@
-"""What is exported computes what the model does, and stands in the folder whole or not at all."""
+"""The exported network computes the same as the model, and the folder is written atomically."""
 
 import dataclasses
 import os
@@ -53,7 +53,7 @@ def test_argmax_has_no_scores(exported, frame):
 
 
 @pytest.mark.parametrize("output_op", ["argmax", "logits"])
-def test_camera_images_go_straight_in(output_op, model, frame, tmp_path):
+def test_raw_input(output_op, model, frame, tmp_path):
     folder = export_model(model, str(tmp_path), PREPROCESSING, output_op=output_op, raw_input=True)
     predictor = Predictor(folder)
     results = predictor.predict(np.stack([frame, frame[::-1]]))
@@ -61,7 +61,7 @@ def test_camera_images_go_straight_in(output_op, model, frame, tmp_path):
         assert_same_mask(result.mask, logits)
 
 
-def test_the_graph_resizes_camera_images(model, frame, tmp_path):
+def test_raw_input_resized_by_the_graph(model, frame, tmp_path):
     preprocessing = dataclasses.replace(PREPROCESSING, resize=Resize("exact", height=96, width=160))
     folder = export_model(model, str(tmp_path), preprocessing, output_op="none", raw_input=True)
     result = Predictor(folder).predict(frame)
@@ -71,7 +71,7 @@ def test_the_graph_resizes_camera_images(model, frame, tmp_path):
     assert result.mask.shape == frame.shape[:2]
 
 
-def test_the_mask_has_the_images_size_after_resize_and_padding(model, frame, tmp_path):
+def test_mask_has_the_size_of_the_image_after_resize_and_padding(model, frame, tmp_path):
     preprocessing = dataclasses.replace(PREPROCESSING, resize=Resize("long", size=160), pad=Pad(160, 192, 127.5))
     folder = export_model(model, str(tmp_path), preprocessing, output_op="none")
     padded = np.full((160, 192, 3), 127.5, np.float32)
@@ -90,7 +90,7 @@ def test_fixed_size_and_free_batch(model, frame, tmp_path):
         predictor.predict(frame)
 
 
-def test_a_fixed_batch_is_filled_up(model, frame, tmp_path):
+def test_fixed_batch_is_filled_up(model, frame, tmp_path):
     folder = export_model(model, str(tmp_path), PREPROCESSING, input_shape=[2, 3, 64, 96])
     image = cv2.resize(frame, (96, 64))
     assert_same_mask(Predictor(folder).predict(image).mask, dygraph_logits(model, [image])[0])
@@ -103,7 +103,7 @@ def test_paddleseg_reads_the_folder(exported, frame):
     assert os.path.isfile(config.model) and os.path.isfile(config.params)
 
 
-def test_paddlesegs_own_models(frame, tmp_path):
+def test_models_of_paddleseg(frame, tmp_path):
     from paddleseg.models import FastSCNN
 
     paddle.seed(0)
@@ -118,7 +118,7 @@ def test_paddlesegs_own_models(frame, tmp_path):
     assert_same_mask(predictor.predict(image).mask, dygraph_logits(model, [image])[0])
 
 
-def test_nothing_is_left_of_an_export_that_fails_its_check(model, tmp_path, monkeypatch):
+def test_failed_check_leaves_no_files(model, tmp_path, monkeypatch):
     def other_weights(network, raw_input, shape, path):
         network = exporter.ExportedNetwork(tiny(), network.output_op)
         network.network.head.weight.set_value(network.network.head.weight * -1)
@@ -132,7 +132,7 @@ def test_nothing_is_left_of_an_export_that_fails_its_check(model, tmp_path, monk
     assert os.listdir(tmp_path / "new") == []
 
 
-def test_an_export_can_be_repeated(model, tmp_path):
+def test_export_can_be_repeated(model, tmp_path):
     for _ in range(2):
         export_model(model, str(tmp_path), PREPROCESSING, output_op="logits")
     assert Predictor(str(tmp_path)).verify().passed
@@ -149,14 +149,14 @@ def test_an_export_can_be_repeated(model, tmp_path):
         pytest.param({"format": "json"}, "cannot write json", marks=pytest.mark.skipif(not OLD, reason="it can")),
     ],
 )
-def test_what_cannot_be_exported(model, tmp_path, arguments, message):
+def test_bad_arguments(model, tmp_path, arguments, message):
     with pytest.raises(InputError, match=message):
         export_model(model, str(tmp_path / "model"), PREPROCESSING, **arguments)
     assert not (tmp_path / "model").exists()
 
 
 class ManyFunctions(Tiny):
-    """Each function that Paddle 3 knows in its own form of program only, and that networks use."""
+    """Uses every function that Paddle 3 implements only for its new program form and that pdmodel.py replaces."""
 
     def low_resolution_logits(self, x):
         x = self.body(x)
@@ -173,7 +173,7 @@ class ManyFunctions(Tiny):
         return [self.head(c + 0.1 * g + d.astype("float32"))]
 
 
-def test_the_form_of_paddle_2_is_written_by_any_paddle(frame, tmp_path):
+def test_pdmodel_from_any_paddle(frame, tmp_path):
     paddle.seed(0)
     model = ManyFunctions()
     model.eval()
@@ -185,13 +185,13 @@ def test_the_form_of_paddle_2_is_written_by_any_paddle(frame, tmp_path):
         assert predictor.contract.program_format == "pdmodel"
         image = cv2.resize(frame, (96, 64))
         assert_same_mask(predictor.predict(image).mask, dygraph_logits(model, [image])[0])
-    before = paddle.sum(paddle.ones([3])).item()  # Paddle is as it was
+    before = paddle.sum(paddle.ones([3])).item()  # Paddle is restored
     assert before == 3 and export_model(tiny(), str(tmp_path / "usual"), PREPROCESSING)
     assert Predictor(str(tmp_path / "usual")).contract.program_format == ("pdmodel" if OLD else "json")
 
 
 @pytest.mark.skipif(OLD, reason="Paddle 2 writes all of its functions in this form")
-def test_a_function_that_cannot_be_written_is_named(tmp_path):
+def test_function_without_pdmodel_form_is_named(tmp_path):
     class Other(Tiny):
         def low_resolution_logits(self, x):
             x = self.body(x)
@@ -204,7 +204,7 @@ def test_a_function_that_cannot_be_written_is_named(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_network_of_one_size_says_why(tmp_path):
+def test_fixed_size_network_gives_its_reason(tmp_path):
     class OneSize(Tiny):
         fixed_size_reason = "its tables are made for one size"
 
@@ -219,7 +219,7 @@ def test_unwritable_folder(model, tmp_path):
 
 
 class FourAxes(Tiny):
-    """Multiplies 4-D matrices straight after convolutions, which oneDNN in Paddle 2.6 and 3.3 gets silently wrong."""
+    """Multiplies 4-D matrices straight after convolutions, which oneDNN in Paddle 2.6 and 3.3 silently gets wrong."""
 
     def __init__(self):
         super().__init__()
@@ -231,7 +231,7 @@ class FourAxes(Tiny):
         return [self.head(x + 0.05 * mixed)]
 
 
-def test_a_wrong_backend_is_never_used(frame, tmp_path):
+def test_wrong_backend_is_never_used(frame, tmp_path):
     paddle.seed(5)
     model = FourAxes()
     model.eval()
@@ -243,7 +243,7 @@ def test_a_wrong_backend_is_never_used(frame, tmp_path):
     assert_same_mask(predictor.predict(frame).mask, dygraph_logits(model, [frame])[0])
 
 
-def test_a_network_that_cannot_keep_its_batch_free(tmp_path):
+def test_network_without_free_batch(tmp_path):
     network = create_model("RTFormer", num_classes=3, base_channels=8, spp_channels=8, head_channels=8)
     with pytest.raises(InputError, match="RTFormer cannot be exported with a free batch"):
         export_model(network, str(tmp_path / "model"), Preprocessing())

@@ -1,4 +1,4 @@
-"""``python -m paddleseg.export`` takes PaddleSeg's flags, and a config and weights become a folder that runs."""
+"""``python -m paddleseg.export`` takes PaddleSeg's flags and turns a config and weights into a folder that runs."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ RESIZED = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """A config and the weights of a tiny RTFormer in the current folder; the model."""
+    """A tiny RTFormer, with its config and weights in the current folder."""
     monkeypatch.chdir(tmp_path)
     image, label = str(tmp_path / "image.png"), str(tmp_path / "label.png")
     cv2.imwrite(image, np.zeros((64, 96, 3), np.uint8))
@@ -57,7 +57,7 @@ def run(*arguments):
     return export.main(export.parser().parse_args(["--device", "cpu", "--config", "config.yml", *arguments]))
 
 
-def test_from_a_config_to_the_same_mask(trained):
+def test_same_mask_as_the_model(trained):
     run("--model_path", "weights.pdparams", "--save_dir", "out", "--input_shape", "-1", "3", "96", "128")
     frame = cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[0]))
     small = cv2.resize(frame.astype(np.float32), (128, 96), interpolation=cv2.INTER_LINEAR)
@@ -66,7 +66,7 @@ def test_from_a_config_to_the_same_mask(trained):
     assert (found == cv2.resize(expected, frame.shape[1::-1], interpolation=cv2.INTER_NEAREST)).mean() > 0.999
 
 
-def test_the_small_logits_give_the_mask_of_paddlesegs_predict(trained):
+def test_logits_give_the_mask_of_paddlesegs_predict(trained):
     run("--model_path", "weights.pdparams", "--save_dir", "out", "--output_op", "logits")
     frame = cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[0]))
     small = cv2.resize(frame.astype(np.float32), (128, 96), interpolation=cv2.INTER_LINEAR)
@@ -75,14 +75,14 @@ def test_the_small_logits_give_the_mask_of_paddlesegs_predict(trained):
     assert_same_mask(Predictor("out").predict(frame).mask, full)
 
 
-def test_for_fast_deploy(trained):
+def test_files_for_fastdeploy(trained):
     run("--model_path", "weights.pdparams", "--save_dir", "out", "--for_fd")
     assert {"inference.yml", "inference.pdiparams", "deploy.yaml"} <= set(os.listdir("out"))
     with open(os.path.join("out", "inference.yml")) as f:
         assert os.path.isfile(os.path.join("out", yaml.safe_load(f)["Deploy"]["model"]))
 
 
-def test_weights_are_asked_for_and_must_fit(trained):
+def test_weights_are_required_and_must_fit(trained):
     with pytest.raises(InputError, match="--model_path"):
         run("--save_dir", "out")
     paddle.save(paddle_rtseg.create_model("RTFormer_Slim", num_classes=4, **SIZES).state_dict(), "other.pdparams")
@@ -91,7 +91,7 @@ def test_weights_are_asked_for_and_must_fit(trained):
     assert not os.path.exists("out")
 
 
-def test_the_script_is_the_same_program():
+def test_script_is_the_same_command():
     script = os.path.join(os.path.dirname(__file__), "..", "..", "deploy", "export.py")
     shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
     assert "--output_op" in shown and "--for_fd" in shown

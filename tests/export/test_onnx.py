@@ -1,4 +1,4 @@
-"""ONNX is kept only where it computes what Paddle does."""
+"""ONNX is kept only if it computes the same as Paddle."""
 
 import os
 
@@ -22,7 +22,7 @@ needs_converter = pytest.mark.skipif(onnxruntime is None, reason="paddle2onnx an
 
 @needs_converter
 @pytest.mark.parametrize("output_op", ["argmax", "logits"])
-def test_computes_what_paddle_does(output_op, model, tmp_path):
+def test_same_output_as_paddle(output_op, model, tmp_path):
     folder = export_model(model, str(tmp_path), PREPROCESSING, output_op=output_op, format="onnx")
     predictor = Predictor(folder)
     assert "model.onnx" in predictor.contract.sha256
@@ -32,7 +32,7 @@ def test_computes_what_paddle_does(output_op, model, tmp_path):
 
 
 class UnevenPooling(Tiny):
-    """Pools to a size that does not divide, which paddle2onnx 2.1 gets wrong without saying so."""
+    """Pools to a size that does not divide the input's, which paddle2onnx 2.1 silently gets wrong."""
 
     def low_resolution_logits(self, x):
         x = self.body(x)
@@ -40,7 +40,7 @@ class UnevenPooling(Tiny):
 
 
 @needs_converter
-def test_a_wrong_conversion_is_not_kept(tmp_path):
+def test_wrong_conversion_is_not_kept(tmp_path):
     model = UnevenPooling()
     model.eval()
     with pytest.raises(InputError, match="got the network wrong"):
@@ -49,7 +49,7 @@ def test_a_wrong_conversion_is_not_kept(tmp_path):
 
 
 @pytest.mark.skipif(onnxruntime is not None, reason="the converter is installed")
-def test_says_what_to_install(tmp_path):
+def test_missing_package_is_named(tmp_path):
     with pytest.raises(InputError, match=r"pip install \"paddle_rtseg\[onnx\]\""):
         export_model(tiny(), str(tmp_path), PREPROCESSING, format="onnx")
     assert os.listdir(tmp_path) == []

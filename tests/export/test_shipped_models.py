@@ -14,7 +14,7 @@ OLD_PADDLE = paddle.__version__.startswith("2.")
 
 @pytest.mark.parametrize("form", ["pdmodel"] if OLD_PADDLE else ["json", "pdmodel"])
 @pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
-def test_the_golden_output_is_reproduced(case, form, tmp_path, monkeypatch):
+def test_golden_output_is_reproduced(case, form, tmp_path, monkeypatch):
     monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
     network = create(case)
     network.eval()

@@ -83,8 +83,8 @@ endif()
 get_property(rpath GLOBAL PROPERTY RTSEG_RPATH)
 list(REMOVE_DUPLICATES rpath)
 string(REPLACE ";" ":" rpath "${rpath}")
-# The program lists all of Paddle's libraries itself (no-as-needed), because they do not all find each other. Symbols that
-# shared libraries lack are left to the loader: at link time the rpath would be searched for OpenCV's libraries too, and a
-# wheel brings a libblas.so.3 that lacks symbols which the system's has.
+# The program lists all of Paddle's libraries itself (no-as-needed), because they do not all find each other. Symbols
+# that shared libraries lack are left to the loader: at link time the rpath would be searched for OpenCV's libraries
+# too, and a wheel brings a libblas.so.3 that lacks symbols which the system's has.
 target_link_options(paddle_inference INTERFACE "LINKER:-rpath,${rpath}" "LINKER:--no-as-needed"
                     "LINKER:--allow-shlib-undefined")

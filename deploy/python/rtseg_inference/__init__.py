@@ -7,7 +7,7 @@ result = predictor.predict("street.jpg")
 result.save("mask.png")
 """
 
-from . import environment  # noqa: F401  has to come first; its docstring says why
+from . import environment  # noqa: F401  has to come first, see its docstring
 from .errors import InputError
 from .predictor import Predictor, Result, Timings, Verification
 from .selection import fastest

@@ -1,4 +1,4 @@
-"""From camera images to the network's input, as deploy.yaml says: resize, pad, colour order, normalise."""
+"""From camera images to the network's input, as described in deploy.yaml: resize, pad, colour order, normalise."""
 
 from typing import Dict, List, Optional, Sequence
 

@@ -1,4 +1,4 @@
-"""CPU settings suit the machine, and the user's own win."""
+"""CPU settings suit the machine, and the user's own take precedence."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def amd_with_8_cores(monkeypatch):
     monkeypatch.setattr(environment, "usable_cores", lambda: 8)
 
 
-def test_all_cores_and_the_fast_path_of_mkl(amd_with_8_cores):
+def test_all_cores_and_fast_path_of_mkl(amd_with_8_cores):
     assert environment.settings(environ={}) == {
         "OMP_NUM_THREADS": "8",
         "FLAGS_paddle_num_threads": "8",
@@ -22,7 +22,7 @@ def test_all_cores_and_the_fast_path_of_mkl(amd_with_8_cores):
     }
 
 
-def test_the_users_environment_wins(amd_with_8_cores):
+def test_environment_of_the_user_takes_precedence(amd_with_8_cores):
     assert environment.settings(environ={"OMP_NUM_THREADS": "3", "MKL_DEBUG_CPU_TYPE": "4"}) == {
         "OMP_NUM_THREADS": "3",
         "FLAGS_paddle_num_threads": "3",
@@ -31,7 +31,7 @@ def test_the_users_environment_wins(amd_with_8_cores):
     assert environment.settings(environ={"FLAGS_paddle_num_threads": "1"})["FLAGS_paddle_num_threads"] == "1"
 
 
-def test_processes_on_one_machine_share_its_cores(amd_with_8_cores):
+def test_processes_on_one_machine_share_cores(amd_with_8_cores):
     assert environment.settings(environ={"PADDLE_LOCAL_SIZE": "4"})["OMP_NUM_THREADS"] == "2"
     assert environment.settings(environ={"PADDLE_LOCAL_SIZE": "16"})["OMP_NUM_THREADS"] == "1"
 
@@ -41,7 +41,7 @@ def test_intel_needs_no_mkl_setting(monkeypatch):
     assert "MKL_DEBUG_CPU_TYPE" not in environment.settings(environ={})
 
 
-def test_a_command_sets_them_before_paddle_is_imported():
+def test_commands_configure_before_importing_paddle():
     result = subprocess.run(
         [sys.executable, "-m", "paddle_rtseg.env"],
         env={"PATH": "", "OMP_NUM_THREADS": "3"},
@@ -56,8 +56,8 @@ def test_a_command_sets_them_before_paddle_is_imported():
 
 
 @pytest.mark.parametrize("variable, kept", [("UNRELATED", True), ("MALLOC_TOP_PAD_", False)])
-def test_freed_memory_is_used_again(variable, kept):
-    """By default glibc takes 64 MB anew from the system, in pages of 4 KB, each a page fault when first written."""
+def test_freed_memory_is_reused(variable, kept):
+    """By default glibc requests 64 MB again from the system: pages of 4 KB, each a page fault when first written."""
     script = (
         "from rtseg_inference import environment; environment.configure()\n"
         "import resource\n"

@@ -1,4 +1,4 @@
-"""The inference command on images, folders and videos, good and bad."""
+"""The inference command on good and bad images, folders and videos."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def test_masks_of_a_folder_equal_dygraph(output_op, exported, model, photos, tmp
     assert "using cpu native fp32" in shown and "3 written" in shown and "p99" in shown
 
 
-def test_overlay_shows_the_classes_colours(exported, frame):
+def test_overlay_blends_image_and_class_colours(exported, frame):
     predictor = Predictor(exported["logits"])
     result = predictor.predict(frame)
     k = result.mask[100, 200]
@@ -60,7 +60,7 @@ def test_overlay_shows_the_classes_colours(exported, frame):
     assert np.abs(result.overlay()[100, 200] - expected).max() <= 0.5
 
 
-def test_a_corrupt_image_is_skipped_and_counted(exported, photos, tmp_path, capsys):
+def test_corrupt_images_are_skipped_and_counted(exported, photos, tmp_path, capsys):
     whole = (photos / "a.jpg").read_bytes()
     (photos / "b.jpg").write_bytes(whole[: len(whole) // 2])
     (photos / "empty.png").write_bytes(b"")
@@ -72,7 +72,7 @@ def test_a_corrupt_image_is_skipped_and_counted(exported, photos, tmp_path, caps
     assert "2 failed" in shown.out
 
 
-def test_images_of_several_sizes_and_batches(exported, model, photos, tmp_path):
+def test_batches_of_images_of_several_sizes(exported, model, photos, tmp_path):
     image = cv2.imread(str(photos / "a.jpg"))
     cv2.imwrite(str(photos / "b.png"), image[:100, :131])
     cv2.imwrite(str(photos / "small.png"), image[:20, :20])
@@ -83,7 +83,7 @@ def test_images_of_several_sizes_and_batches(exported, model, photos, tmp_path):
     assert_same_mask(mask, dygraph_logits(model, [image[:100, :131]])[0])
 
 
-def test_files_that_differ_in_extension_only(exported, photos, tmp_path):
+def test_files_that_differ_only_in_extension(exported, photos, tmp_path):
     cv2.imwrite(str(photos / "a.png"), cv2.imread(str(photos / "a.jpg")))
     out = tmp_path / "out"
     assert infer(exported["argmax"], photos, out, "--write", "masks") == 0
@@ -107,7 +107,7 @@ def test_video(exported, tmp_path):
     assert video.get(cv2.CAP_PROP_FPS) == 12.5 and video.get(cv2.CAP_PROP_FRAME_COUNT) == 8
 
 
-def test_video_that_ends_early(exported, tmp_path, capsys):
+def test_truncated_video(exported, tmp_path, capsys):
     make_video(tmp_path / "drive.avi", 20)
     data = (tmp_path / "drive.avi").read_bytes()
     (tmp_path / "drive.avi").write_bytes(data[: len(data) // 2])
@@ -118,7 +118,7 @@ def test_video_that_ends_early(exported, tmp_path, capsys):
     assert f"ends early: {count} frames" in capsys.readouterr().err
 
 
-def test_no_video_is_left_of_a_run_that_failed(exported, tmp_path, monkeypatch, capsys):
+def test_failed_run_leaves_no_video(exported, tmp_path, monkeypatch, capsys):
     make_video(tmp_path / "drive.avi", 8)
     write, calls = media.VideoFile.write, []
 
@@ -134,7 +134,7 @@ def test_no_video_is_left_of_a_run_that_failed(exported, tmp_path, monkeypatch, 
     assert written(tmp_path / "out") == []
 
 
-def test_a_bar_on_terminals(monkeypatch, capsys):
+def test_progress_bar_on_terminals(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     progress = cli.Progress(4)
     for _ in range(4):
@@ -143,13 +143,13 @@ def test_a_bar_on_terminals(monkeypatch, capsys):
     assert "[#######......................." in shown and "4/4" in shown and shown.count("\n") == 0
 
 
-def test_stops_after_as_many_frames_as_asked(exported, tmp_path):
+def test_max_frames(exported, tmp_path):
     make_video(tmp_path / "drive.avi", 8)
     assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out", "--max_frames", "3") == 0
     assert len(written(tmp_path / "out")) == 4
 
 
-def test_a_failing_disk_stops_the_run(exported, photos, tmp_path, capsys):
+def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "masks").write_text("a file where a folder has to be")
@@ -181,7 +181,7 @@ def test_a_failing_disk_stops_the_run(exported, photos, tmp_path, capsys):
 def test_bad_input_is_one_sentence(exported, arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     if "--device" in arguments and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
-        pytest.skip("there is a GPU")
+        pytest.skip("this machine has a GPU")
     status = cli.run(["--model", exported["argmax"], "--save_dir", "out", *arguments])
     error = capsys.readouterr().err
     assert status == 2 and message in error and "Traceback" not in error
@@ -203,7 +203,7 @@ def test_openvino(exported, model, frame, tmp_path, monkeypatch):
         assert_same_mask(predictor.predict(image).mask, dygraph_logits(model, [image])[0])
 
 
-def test_a_backend_that_dies_is_named_and_dropped(exported, monkeypatch):
+def test_failing_backend_is_reported_and_dropped(exported, monkeypatch):
     def fail(self):
         raise RuntimeError("some C++ frames\n(Unimplemented) no kernel for it\nmore")
 
@@ -213,7 +213,7 @@ def test_a_backend_that_dies_is_named_and_dropped(exported, monkeypatch):
     assert "cpu onednn fp32: dropped ((Unimplemented) no kernel for it)" in map(str, trials)
 
 
-def test_what_paddle_cannot_run_or_load_is_one_sentence(exported, tmp_path):
+def test_errors_of_paddle_are_one_sentence(exported, tmp_path):
     predictor = Predictor(exported["logits"], backend="native")
     with pytest.raises(InputError, match=r"Paddle cannot run .* on 1x4x64x64 as cpu native fp32: .*InvalidArg"):
         predictor.runtime.run(np.zeros((1, 4, 64, 64), np.float32))
@@ -227,7 +227,7 @@ def test_what_paddle_cannot_run_or_load_is_one_sentence(exported, tmp_path):
         Predictor(str(folder), backend="native")
 
 
-def test_the_predictor_needs_nothing_of_this_project(exported, frame, tmp_path):
+def test_predictor_is_independent_of_this_project(exported, frame, tmp_path):
     """Copied to another place, it runs without paddle_rtseg and without PaddleSeg."""
     source = os.path.dirname(os.path.abspath(media.__file__))
     shutil.copytree(source, tmp_path / "rtseg_inference", ignore=shutil.ignore_patterns("__pycache__"))

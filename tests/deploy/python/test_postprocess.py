@@ -1,4 +1,4 @@
-"""Post-processing on the host equals the full computation, pixel for pixel."""
+"""Postprocessing on the host equals the full computation, pixel for pixel."""
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ def weights(n, size):
 
 
 def upsampled(logits, height, width):
-    """(C, h, w) -> (C, H, W) float32, written down from the definition: every value of every class."""
+    """(C, h, w) -> (C, H, W) by the definition of bilinear interpolation, for every class."""
     left, right, a = weights(logits.shape[2], width)
     rows = logits[:, :, left] * (1 - a) + logits[:, :, right] * a
     top, bottom, b = weights(logits.shape[1], height)
@@ -30,7 +30,7 @@ def random_logits(classes, height, width, seed=0):
 
 
 def street_logits(classes, height, width, seed=0):
-    """Logits as a network gives them on a street: regions, soft at their borders, with some noise."""
+    """Logits like those of a network on a street: regions with soft borders, and some noise."""
     coarse = random_logits(classes, 5, 7, seed)
     smooth = np.stack([cv2.resize(plane, (width, height), interpolation=cv2.INTER_CUBIC) for plane in coarse])
     return (6 * smooth + 0.3 * random_logits(classes, height, width, seed + 1)).astype(np.float32)
@@ -54,14 +54,14 @@ def test_equals_the_full_computation(make, stride, size, classes, no_ipp):
     assert_same_mask(found, upsampled(logits.astype(np.float64), *size), rounding=1e-6)
 
 
-def test_the_reference_is_paddles_upsampling():
+def test_reference_equals_paddles_upsampling():
     logits = street_logits(11, 45, 60)
     theirs = F.interpolate(paddle.to_tensor(logits[None]), [360, 480], mode="bilinear").numpy()[0]
     np.testing.assert_allclose(upsampled(logits, 360, 480), theirs, atol=1e-5 * np.abs(logits).max())
     assert (postprocess.argmax(logits, whole(360, 480)) == theirs.argmax(axis=0)).mean() > 0.9999
 
 
-def test_the_first_of_equal_classes_wins():
+def test_first_of_equal_classes_wins():
     logits = random_logits(3, 16, 24)
     logits = np.concatenate([logits, logits])  # each class has an equal three further on
     found = postprocess.argmax(logits, whole(128, 192))
@@ -76,14 +76,14 @@ def test_logits_at_full_size_and_many_classes():
     assert np.array_equal(found, logits.argmax(axis=0))
 
 
-def test_padding_is_dropped_and_the_resize_undone():
+def test_padding_and_resizing_are_undone():
     logits = street_logits(5, 16, 24)
     sizes = Geometry(image=(200, 260), content=(100, 130), network=(128, 192))
     full = upsampled(logits, 128, 192)[:, :100, :130]
     assert np.array_equal(postprocess.argmax(logits, sizes), upsampled(full, 200, 260).argmax(axis=0))
 
 
-def test_ids_are_repeated_not_interpolated():
+def test_ids_are_not_interpolated():
     ids = np.uint8([[0, 9, 7], [9, 0, 7], [7, 7, 7]])
     found = postprocess.restore_ids(ids, Geometry(image=(4, 4), content=(2, 2), network=(3, 3)))
     assert np.array_equal(found, np.kron(ids[:2, :2], np.ones((2, 2), np.uint8)))

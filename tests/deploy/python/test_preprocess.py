@@ -34,7 +34,7 @@ CHAINS = {
 
 
 def preprocessor(model_folder, transforms):
-    """What the host does by the contract of an export with these transforms."""
+    """The host's preprocessing for an export with these transforms."""
     found = contract.read_contract(model_folder)
     return Preprocessor(dataclasses.replace(found, preprocess=from_transforms(transforms)))
 
@@ -49,7 +49,7 @@ def test_equals_paddleseg(name, exported, frame, no_ipp):
 
 
 @pytest.mark.parametrize("name", INTERPOLATION)
-def test_a_resize_is_the_same_with_ipp_and_without(name, frame):
+def test_resizes_are_the_same_with_and_without_ipp(name, frame):
     def resized(with_ipp):
         cv2.ipp.setUseIPP(with_ipp)
         found = resize(frame.astype(np.float32), (157, 333), INTERPOLATION[name])
@@ -66,7 +66,7 @@ def test_a_resize_is_the_same_with_ipp_and_without(name, frame):
         cv2.ipp.setUseIPP(has_ipp)
 
 
-def test_a_batch_of_one_size_and_not_of_two(exported, frame):
+def test_images_of_a_batch_have_one_size(exported, frame):
     prepare = preprocessor(exported["argmax"], CHAINS["normalize"])
     assert prepare([frame, frame[::-1]]).shape == (2, 3, 360, 480)
     with pytest.raises(InputError, match="to have one size"):
@@ -75,7 +75,7 @@ def test_a_batch_of_one_size_and_not_of_two(exported, frame):
     assert resizing([frame, frame[:64]]).shape == (2, 3, 250, 333)
 
 
-def test_refuses_what_is_no_image_and_what_does_not_fit(exported, frame):
+def test_refuses_other_arrays_and_sizes(exported, frame):
     with pytest.raises(InputError, match="8-bit BGR"):
         preprocessor(exported["argmax"], CHAINS["normalize"])([frame.astype(np.float32)])
     with pytest.raises(InputError, match="1x3x16x480"):

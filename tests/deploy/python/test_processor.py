@@ -1,6 +1,6 @@
 """Precisions that the processor lacks are refused in one sentence, and every instruction set gives the golden output.
 
-oneDNN is held to lesser instruction sets by ONEDNN_MAX_CPU_ISA, so that one machine shows what others do.
+ONEDNN_MAX_CPU_ISA limits oneDNN to smaller instruction sets, so that one machine shows how others behave.
 """
 
 import os
@@ -12,13 +12,13 @@ from rtseg_inference import processor
 from rtseg_inference.errors import InputError
 
 AVX512 = frozenset(("avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"))
-#: Instruction sets to hold oneDNN to, and what the processor needs for each.
+#: Instruction sets to limit oneDNN to, and the processor flag that each needs.
 INSTRUCTION_SETS = {"SSE41": "sse4_1", "AVX2": "avx2", "AVX512_CORE": "avx512bw", "AVX512_CORE_BF16": "avx512_bf16"}
 
 
 @pytest.fixture(params=INSTRUCTION_SETS)
-def held_to(request):
-    """The environment that holds oneDNN to an instruction set."""
+def limited(request):
+    """The environment that limits oneDNN to an instruction set."""
     needed = INSTRUCTION_SETS[request.param]
     if needed not in processor.flags():
         pytest.skip(f"this processor has no {needed}")
@@ -57,16 +57,16 @@ def test_require_raises_the_obstacle(monkeypatch):
         processor.require("bf16")
 
 
-def test_golden_output_on_every_instruction_set(exported, held_to):
-    """What this machine's best instruction set exported, on all backends that take it."""
-    done = run("-m", "rtseg_inference", "--model", exported["logits"], env=held_to)
+def test_golden_output_on_every_instruction_set(exported, limited):
+    """The model was exported with this machine's best instruction set."""
+    done = run("-m", "rtseg_inference", "--model", exported["logits"], env=limited)
     assert done.returncode == 0, done.stderr
     assert "cpu native fp32: " in done.stdout and "cpu onednn fp32: " in done.stdout
     assert "dropped" not in done.stdout.replace("openvino fp32: dropped", "")
 
 
-def test_bf16_runs_or_is_refused(exported, held_to):
-    """Never computed in fp32 silently."""
+def test_bf16_runs_or_is_refused(exported, limited):
+    """It is never silently computed in fp32."""
     done = run(
         "-m",
         "rtseg_inference",
@@ -76,9 +76,9 @@ def test_bf16_runs_or_is_refused(exported, held_to):
         "bf16",
         "--backend",
         "onednn",
-        env=held_to,
+        env=limited,
     )
-    allowed = held_to["ONEDNN_MAX_CPU_ISA"].startswith("AVX512")
+    allowed = limited["ONEDNN_MAX_CPU_ISA"].startswith("AVX512")
     assert "expected AVX-512" not in done.stderr if allowed else "got ONEDNN_MAX_CPU_ISA=" in done.stderr
     assert allowed or done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What can be told of the TensorRT path without a GPU: what an engine is kept under, and how its absence shows."""
+"""The parts of the TensorRT path that need no GPU: the keys of the engine cache, and errors for missing engines."""
 
 import dataclasses
 import os
@@ -10,7 +10,7 @@ from rtseg_inference import contract, tensorrt
 MACHINE = {"gpu": "A", "capability": [8, 6], "tensorrt_version": [8, 6, 1], "paddle_version": "2.6.2"}
 
 
-def test_engines_are_kept_under_all_that_they_depend_on(exported, monkeypatch):
+def test_cache_key_contains_all_dependencies(exported, monkeypatch):
     monkeypatch.setenv("RTSEG_CACHE", "somewhere")
     found = contract.read_contract(exported["logits"])
     shape = dataclasses.replace(found.tensorrt.shape, max=(8, 3, 2048, 2048))
@@ -28,19 +28,19 @@ def test_engines_are_kept_under_all_that_they_depend_on(exported, monkeypatch):
     assert all(os.path.dirname(folder) == "somewhere" for folder in folders)
 
 
-def test_subgraphs_are_counted_by_paddles_log():
+def test_subgraphs_are_read_from_paddles_log():
     log = "I1 a.cc:1] ---  detect a sub-graph with 120 nodes\nI1 b.cc:2] ---  detect a sub-graph with 7 nodes\n"
     assert tensorrt.subgraph_sizes(log) == [120, 7]
     assert tensorrt.subgraph_sizes("I1 no subgraphs") == []
 
 
-def test_no_engine_is_an_error_that_names_what_stayed_outside(exported):
+def test_missing_engine_names_the_operators_left_outside(exported):
     found = contract.read_contract(exported["logits"])
     message = str(tensorrt._no_engine(found, ["feed", "conv2d", "relu", "conv2d", "fetch"]))
     assert "all 3 operators stayed outside (conv2d, relu)" in message and "paddle_rtseg.trt_report" in message
 
 
-def test_what_native_code_writes_is_caught_and_shown_on_failure(capfd):
+def test_stderr_of_native_code_is_captured_and_shown_on_failure(capfd):
     with tensorrt.native_stderr() as log:
         os.write(2, b"a line\n")
     assert log() == "a line\n" and capfd.readouterr().err == ""
