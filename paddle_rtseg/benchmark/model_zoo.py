@@ -40,9 +40,7 @@ EXCERPT_START, EXCERPT_END = "<!-- model zoo: generated -->\n", "<!-- end of mod
 FAMILIES = {"rtformer": "RTFormer", "segformerpp": "SegFormer++", "lrformer": "LRFormer"}
 DATASETS = {"CocoStuff": "COCO-Stuff"}
 HEADER = (
-    "| network | data, size | mIoU published | ours | M parameters | GMACs | ms | weights | config |\n"
-    + "|---" * 9
-    + "|"
+    "| network | data, size | mIoU published | ours | M params | GMACs | ms | weights | config |\n" + "|---" * 9 + "|"
 )
 
 FIGURE = r"(\d+(?:\.\d+)?)"
@@ -234,6 +232,7 @@ def excerpt(entries: List[Entry], measurements: Dict[Key, Measurement]) -> str:
     """The lines that the README shows."""
     rows = sorted((e for e in entries if e.name in EXCERPT), key=lambda entry: EXCERPT.index(entry.name))
     sources = _sources(rows, measurements)
+    rows = [replace(entry, weights="bundled" if entry.weights.startswith("`") else entry.weights) for entry in rows]
     return _table(rows, measurements, sources, "") + "\n\n" + _legend(sources) + "\n"
 
 
@@ -309,7 +308,7 @@ def _entries_of(path: str, root: str) -> Iterator[Entry]:
     weights = [f"`{release.name}`" for release in map(released.find, released.SHA256) if _is_of(release, path)]
     trained, backbone = TRAINED_WEIGHTS.search(head), IMAGENET_WEIGHTS.search(text)
     if trained:
-        weights.append(f"[PaddleSeg's]({trained.group(1)})")
+        weights.append(f"[PaddleSeg]({trained.group(1)})")
     elif backbone:
         weights.append(f"[ImageNet]({backbone.group(1)})")
 
@@ -360,10 +359,10 @@ def _table(rows: List[Entry], measurements: Dict[Key, Measurement], sources: Dic
     lines = [HEADER]
     for entry in rows:
         row = measurements[entry.key]
-        milliseconds = f"{row.milliseconds:.0f} {sources[_source(row)].letter}" if row.milliseconds is not None else ""
+        milliseconds = f"{row.milliseconds:.0f}&nbsp;{sources[_source(row)].letter}" if row.milliseconds else ""
         cells = [
             entry.network,
-            f"{entry.dataset}, {entry.key.width} x {entry.key.height}",
+            f"{entry.dataset}, {entry.key.width}&nbsp;x&nbsp;{entry.key.height}",
             entry.published,
             entry.ours,
             f"{row.parameters / 1e6:.2f}",
@@ -393,7 +392,7 @@ def _legend(sources: Dict[tuple, Source]) -> str:
     lines = []
     for (machine, version, note), (letter, first, last) in sources.items():
         days = first if first == last else f"{first} to {last}"
-        lines.append(f"**{letter}**: {machine}, Paddle {version}, {days}{'; ' + note if note else ''}.")
+        lines.append(f"**{letter}**: ms on {machine}, Paddle {version}, {days}{'; ' + note if note else ''}.")
     return "  \n".join(lines)
 
 
