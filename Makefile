@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 VENV26 := .venv-paddle26
+VENV_DOCS := .venv-docs
 DEMO := demo_output
 FRAMES := tests/data/camvid_mini
 DEMO_CONFIG := configs/rtformer/rtformer_slim_camvid_demo.yml
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: $(VENV)/ready
 	rm -rf $(DEMO)
@@ -48,5 +49,14 @@ $(VENV26)/ready: setup.py pyproject.toml $(shell find paddle_rtseg deploy/python
 	$(VENV26)/bin/pip install $(PIP_FLAGS) --upgrade ".[cpu,dev]" "paddlepaddle==2.6.2"
 	touch $@
 
+# The pages of docs/ as a site in site/. Broken links and pages that are missing from the index are errors.
+docs: $(VENV_DOCS)/ready
+	NO_MKDOCS_2_WARNING=1 $(VENV_DOCS)/bin/mkdocs build --strict
+
+$(VENV_DOCS)/ready: docs/requirements.txt
+	$(PYTHON) -m venv $(VENV_DOCS)
+	$(VENV_DOCS)/bin/pip install $(PIP_FLAGS) --requirement docs/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV26) $(DEMO) build *.egg-info
+	rm -rf $(VENV) $(VENV26) $(VENV_DOCS) $(DEMO) build site *.egg-info

@@ -370,7 +370,7 @@ def _table(rows: List[Entry], measurements: Dict[Key, Measurement], sources: Dic
             milliseconds,
             entry.weights,
         ]
-        cells.append(f"[config]({root}{entry.config})")
+        cells.append(f"[yml]({root}{entry.config})")
         lines.append(f"| {' | '.join(cell or '–' for cell in cells)} |")
     return "\n".join(lines)
 
