@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 
-from mkdocs.structure.files import File
+from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ("deploy/README.md", "deploy/python/README.md", "deploy/cpp/README.md")
@@ -26,7 +26,8 @@ def on_files(files, config):
     for file in list(files.documentation_pages()):
         for target in linked_files(file.content_string, folder_of(file.src_uri)):
             if not target.startswith("docs/") and files.get_file_from_path(target) is None:
-                files.append(File.generated(config, target, abs_src_path=os.path.join(ROOT, target)))
+                source = os.path.join(ROOT, target)
+                files.append(File.generated(config, target, abs_src_path=source, inclusion=InclusionLevel.NOT_IN_NAV))
     return files
 
 

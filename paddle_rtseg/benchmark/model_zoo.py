@@ -125,7 +125,7 @@ def read_entries(root: str) -> List[Entry]:
 
 
 def read_measurements(root: str) -> Dict[Key, Measurement]:
-    """The data file, by key; empty where there is none.
+    """The data file, by key; empty if the file does not exist yet.
 
     Raises:
         InputError: its columns are not those of :class:`Measurement`.
@@ -181,20 +181,26 @@ def count(key: Key) -> Tuple[int, int]:
 def measure(
     measurements: Dict[Key, Measurement],
     keys: List[Key],
-    machine: str,
+    machine: Optional[str] = None,
     turns: int = 7,
     note: str = "",
     report: Callable[[str], None] = lambda line: None,
 ) -> Dict[Key, Measurement]:
     """Time the networks of ``keys`` on this machine, those of one size and number of classes in turns.
 
+    Args:
+        machine: its name on the page; None for what Linux calls the processor, and the number of cores.
+
     Returns:
         ``measurements`` with the milliseconds of these keys replaced.
     """
     import paddle
+    from rtseg_inference import environment
 
+    from .machine import processor
     from .timing import benchmark
 
+    machine = machine or f"{processor()}, {environment.usable_cores()} cores"
     groups: Dict[Tuple[int, int, int], List[str]] = {}
     for key in keys:
         groups.setdefault((key.num_classes, key.height, key.width), []).append(key.model)

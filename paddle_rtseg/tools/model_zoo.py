@@ -44,17 +44,8 @@ def main(args: argparse.Namespace) -> None:
         keys = list(dict.fromkeys(entry.key for entry in entries if args.measure in entry.name))
         if not keys:
             raise InputError(f"expected --measure with part of a config's name, got {args.measure!r}, in no name")
-        machine = args.machine or _machine()
-        measurements = model_zoo.measure(measurements, keys, machine, args.turns, args.note, report)
+        measurements = model_zoo.measure(measurements, keys, args.machine, args.turns, args.note, report)
     model_zoo.write(args.root, model_zoo.generate(args.root, entries, measurements))
-
-
-def _machine() -> str:
-    from rtseg_inference import environment
-
-    from paddle_rtseg.tools.env import processor
-
-    return f"{processor()}, {environment.usable_cores()} cores"
 
 
 if __name__ == "__main__":
