@@ -4,6 +4,11 @@
 SLOW = frozenset(
     {
         "benchmark/test_timing.py",
+        "benchmark/test_model_zoo.py::test_change_makes_it_stale",
+        "benchmark/test_model_zoo.py::test_counts_are_those_of_the_network",
+        "benchmark/test_model_zoo.py::test_measures_on_this_machine",
+        "benchmark/test_model_zoo.py::test_new_network_is_counted",
+        "docs/test_notebook.py::test_runs_and_prints_what_is_stored",
         "deploy/cpp/test_cpp.py",
         "deploy/python/test_processor.py",
         "models/test_new_model.py",
