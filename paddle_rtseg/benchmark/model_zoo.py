@@ -12,7 +12,7 @@ import glob
 import os
 import re
 from dataclasses import astuple, dataclass, fields, replace
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 from ..config import load_config
 from ..errors import InputError
@@ -176,6 +176,18 @@ def count(key: Key) -> Tuple[int, int]:
     name, arguments = parse_model(key.model)
     network = create_model(name, num_classes=key.num_classes, **arguments)
     return sum(parameter.size for parameter in network.parameters()), count_macs(network, (key.height, key.width))
+
+
+def keys_of(entries: List[Entry], names: Sequence[str]) -> List[Key]:
+    """The networks of the configs whose name contains one of ``names``.
+
+    Raises:
+        InputError: one of them is part of no config's name.
+    """
+    for name in names:
+        if not any(name in entry.name for entry in entries):
+            raise InputError(f"expected part of a config's name, got {name!r}; {PAGE} lists the configs")
+    return list(dict.fromkeys(entry.key for entry in entries if any(name in entry.name for name in names)))
 
 
 def measure(

@@ -14,7 +14,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--root", default=".", help="checkout of the project (default: the current folder)")
     p.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     p.add_argument("--recount", action="store_true", help="count parameters and MACs of all networks again")
-    p.add_argument("--measure", metavar="NAME", help="time the networks of the configs whose name contains NAME")
+    p.add_argument(
+        "--measure", nargs="+", metavar="NAME", help="time the networks of the configs whose name contains a NAME"
+    )
     p.add_argument("--turns", type=int, default=7, help="measurements of each network (default 7)")
     p.add_argument("--machine", help="its name on the page (default: as /proc/cpuinfo states it)")
     p.add_argument("--note", default="", help="a remark on the measurements, such as what else was running")
@@ -41,9 +43,7 @@ def main(args: argparse.Namespace) -> None:
     entries = model_zoo.read_entries(args.root)
     measurements = model_zoo.complete(entries, model_zoo.read_measurements(args.root), args.recount, report)
     if args.measure:
-        keys = list(dict.fromkeys(entry.key for entry in entries if args.measure in entry.name))
-        if not keys:
-            raise InputError(f"expected --measure with part of a config's name, got {args.measure!r}, in no name")
+        keys = model_zoo.keys_of(entries, args.measure)
         measurements = model_zoo.measure(measurements, keys, args.machine, args.turns, args.note, report)
     model_zoo.write(args.root, model_zoo.generate(args.root, entries, measurements))
 
