@@ -86,7 +86,7 @@ def config(tiny_images, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(config, tmp_path_factory):
-    """Folders of the run that was never stopped, and of the one that was killed ten times."""
+    """Folders of a run that was never stopped, and of the one that was killed ten times."""
     folders = [tmp_path_factory.mktemp(name) for name in ("alone", "killed")]
     one_thread = {"OMP_NUM_THREADS": "1", "FLAGS_paddle_num_threads": "1"}  # several may sum in any order
     for folder, kills in zip_strict(folders, (0, KILLS)):
