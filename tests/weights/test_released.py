@@ -121,7 +121,7 @@ def test_interrupted_first_export(monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             from_release.cached_export(release)
     assert os.listdir(cache_root()) == []
-    assert read_contract(from_release.cached_export(release)).num_classes == 11
+    assert read_contract(from_release.cached_export(release)).output.num_classes == 11
 
 
 def test_infer_by_name(tmp_path, capsys):
