@@ -1,23 +1,13 @@
 """Settings and fixtures that the tests of several rooms share."""
 
 import contextlib
-import pathlib
 import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
 
 import cv2
 import pytest
 from rtseg_inference import environment
-from slow_tests import SLOW
 
 environment.configure()  # before any test imports paddle
-
-
-def pytest_collection_modifyitems(items):
-    """Mark what :mod:`slow_tests` lists, files or single tests, as slow."""
-    for item in items:
-        file = item.path.relative_to(pathlib.Path(__file__).parent).as_posix()
-        if file in SLOW or f"{file}::{getattr(item, 'originalname', item.name)}" in SLOW:
-            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

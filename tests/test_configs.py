@@ -52,6 +52,7 @@ def test_parts_fit_together(path):
     assert len(config.loss_cfg["types"]) == len(config.loss_cfg["coef"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", SMALL)
 def test_has_a_loss_for_each_output(path):
     config = load_config(path)

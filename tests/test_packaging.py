@@ -11,6 +11,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 SOURCES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "licenses", "configs", "paddle_rtseg", "deploy/python")
 # Entries of site-packages that the throw-away environments must not see.

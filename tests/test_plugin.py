@@ -21,6 +21,7 @@ def python(*arguments, folder, **environment):
     )
 
 
+@pytest.mark.slow
 def test_models_register_themselves(tmp_path):
     code = (
         "from paddleseg.cvlibs import manager\n"
@@ -30,6 +31,7 @@ def test_models_register_themselves(tmp_path):
     assert result.stdout.split()[-2:] == ["paddle_rtseg.models.rtformer", "paddleseg.models.rtformer"], result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["paddleseg, paddle_rtseg", "paddle_rtseg, paddleseg"])
 def test_autoload_off_until_imported(tmp_path, order):
     code = (
@@ -59,6 +61,7 @@ def test_paddleseg_imports_if_only_the_pth_file_is_left(tmp_path):
     assert (result.stdout, result.stderr) == ("3\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", PADDLESEG_COMMANDS)
 def test_commands_have_two_names(tmp_path, command):
     ours = python("-m", f"paddle_rtseg.{command}", "--help", folder=tmp_path)

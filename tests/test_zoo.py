@@ -46,6 +46,7 @@ def test_unknown_attribute_of_the_package():
         paddle_rtseg.create_modle  # noqa: B018
 
 
+@pytest.mark.slow
 def test_importing_paddle_next():
     """Paddle 2.6 crashes if zlib is first imported after it."""
     script = "import paddle_rtseg, paddle; print(paddle_rtseg.create_model('RTFormer_Slim', num_classes=2).training)"

@@ -49,6 +49,7 @@ def test_every_config_is_on_the_page():
     assert configs - listed == {"rtformer_slim_camvid_demo"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "file, old, new",
     [
@@ -66,6 +67,7 @@ def test_change_makes_it_stale(checkout, file, old, new):
         run(checkout, "--check")
 
 
+@pytest.mark.slow
 def test_new_weights_make_it_stale(checkout, monkeypatch):
     class Other(released.Release):
         def __init__(self, name):
@@ -77,6 +79,7 @@ def test_new_weights_make_it_stale(checkout, monkeypatch):
     assert model_zoo.stale(str(checkout)) == [model_zoo.PAGE, model_zoo.README]
 
 
+@pytest.mark.slow
 def test_removed_config_leaves_page_and_data(checkout):
     (checkout / "configs/lrformer/lrformer_t_camvid_480x352.yml").unlink()
     run(checkout)
@@ -86,6 +89,7 @@ def test_removed_config_leaves_page_and_data(checkout):
     run(checkout, "--check")
 
 
+@pytest.mark.slow
 def test_new_network_is_counted(checkout):
     """A config of a network that the data file does not know: its counts are computed when the page is written."""
     path = checkout / "configs/rtformer/rtformer_slim_camvid_480x360.yml"
@@ -101,6 +105,7 @@ def test_new_network_is_counted(checkout):
     assert 0 < row.parameters < 5e6 and row.milliseconds is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECOUNTED)
 def test_counts_are_those_of_the_network(name):
     (entry,) = (entry for entry in model_zoo.read_entries(str(ROOT)) if entry.name == name)
@@ -116,6 +121,7 @@ def test_milliseconds_name_their_machine():
         assert row.machine and row.paddle and row.date
 
 
+@pytest.mark.slow
 def test_measures_on_this_machine(checkout):
     path = checkout / "configs/rtformer/rtformer_slim_camvid_480x360.yml"
     replace(path, "  bn_momentum: 0.9", "  bn_momentum: 0.9\n  base_channels: 8\n  head_channels: 8")

@@ -9,6 +9,8 @@ from paddle_rtseg.benchmark.timing import Row
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.macs import count_macs
 
+pytestmark = pytest.mark.slow
+
 SMALL = "base_channels=8,spp_channels=8,head_channels=8,use_aux_head=False"
 
 

@@ -12,6 +12,7 @@ import pytest
 NOTEBOOK = pathlib.Path(__file__).parents[2] / "docs" / "quickstart.ipynb"
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_old_paddle
 def test_runs_and_prints_what_is_stored(tmp_path):
     command = [sys.executable, notebook.__file__, str(NOTEBOOK)]

@@ -103,6 +103,7 @@ def test_paddleseg_reads_the_folder(exported, frame):
     assert os.path.isfile(config.model) and os.path.isfile(config.params)
 
 
+@pytest.mark.slow
 def test_models_of_paddleseg(frame, tmp_path):
     from paddleseg.models import FastSCNN
 
@@ -173,6 +174,7 @@ class ManyFunctions(Tiny):
         return [self.head(c + 0.1 * g + d.astype("float32"))]
 
 
+@pytest.mark.slow
 def test_pdmodel_from_any_paddle(frame, tmp_path):
     paddle.seed(0)
     model = ManyFunctions()
@@ -243,6 +245,7 @@ def test_wrong_backend_is_never_used(frame, tmp_path):
     assert_same_mask(predictor.predict(frame).mask, dygraph_logits(model, [frame])[0])
 
 
+@pytest.mark.slow
 def test_network_without_free_batch(tmp_path):
     network = create_model("RTFormer", num_classes=3, base_channels=8, spp_channels=8, head_channels=8)
     with pytest.raises(InputError, match="RTFormer cannot be exported with a free batch"):

@@ -16,6 +16,8 @@ from tiny_network import FRAMES, assert_same_mask, dygraph_logits
 import paddle_rtseg
 from paddle_rtseg.tools import export
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
 RESIZED = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 

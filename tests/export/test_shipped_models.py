@@ -9,6 +9,8 @@ from tiny_network import PREPROCESSING
 
 from paddle_rtseg.export.exporter import export_model
 
+pytestmark = pytest.mark.slow
+
 OLD_PADDLE = paddle.__version__.startswith("2.")
 
 

@@ -116,6 +116,7 @@ def exported(tmp_path_factory):
 both_forms = pytest.mark.parametrize("free", [False, True], ids=["fixed size", "free size"])
 
 
+@pytest.mark.slow
 @both_forms
 def test_static_graph_equals_the_model(case, free, exported):
     model, prefix, _ = exported(case, free)
@@ -126,6 +127,7 @@ def test_static_graph_equals_the_model(case, free, exported):
         np.testing.assert_allclose(graph(x).numpy(), expected, atol=1e-4 * abs(expected).max())
 
 
+@pytest.mark.slow
 @both_forms
 @pytest.mark.parametrize("onednn", [False, True], ids=["plain", "oneDNN"])
 def test_predictor_equals_the_model(case, free, onednn, exported):
@@ -145,6 +147,7 @@ def test_free_size_is_refused_where_the_network_needs_a_fixed_one(case, tmp_path
         save_static(model, str(tmp_path / "model"), None)
 
 
+@pytest.mark.slow
 def test_fixed_size_graph_has_no_operator_that_tensorrt_rejects(case, exported):
     names = operator_names(exported(case, free=False).prefix)
     assert "conv2d" in names  # these are the names of operators

@@ -87,6 +87,7 @@ def program_of(prefix: str) -> str:
     return next(prefix + e for e in (".json", ".pdmodel") if os.path.exists(prefix + e))
 
 
+@pytest.mark.slow
 def test_exported_graph_equals_the_reference(exported, reference):
     config = inference.Config(program_of(exported), exported + ".pdiparams")
     config.disable_glog_info()
@@ -103,6 +104,7 @@ def test_exported_graph_equals_the_reference(exported, reference):
         np.testing.assert_allclose(result, expected[:batch], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_exported_graph_has_no_pooling_and_no_constants_made_by_operators(exported):
     paddle.enable_static()
     try:
@@ -152,6 +154,7 @@ def test_largest_variant():
     assert normed == ["block3.7", "block3.15"]
 
 
+@pytest.mark.slow
 def test_multiply_accumulates():
     model = create_model("LRFormerSeg", num_classes=150, backbone={"type": "LRFormer_T"})
     backbone = count_macs(model.backbone, (512, 512)) / 1e9

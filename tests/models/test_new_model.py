@@ -15,6 +15,8 @@ from processes import python
 
 from paddle_rtseg.weights import read_state, save_state
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 NUM_CLASSES, CHANNELS = 11, 12
 # Runs several commands in one process, each as `python -m paddle_rtseg.NAME` does, and prints the family names.

@@ -191,6 +191,7 @@ def test_graph_of_free_size_holds_no_operator_that_tensorrt_rejects(tmp_path):
     assert operator_names(str(tmp_path / "paddles")) & REJECTED_BY_TENSORRT == {"max_pool2d_with_index"}
 
 
+@pytest.mark.slow
 def test_training_through_a_graph_gives_the_same_gradients(float64):
     gradients = []
     for convert in (lambda network: network, lambda network: paddle.jit.to_static(network, full_graph=True)):

@@ -71,6 +71,7 @@ def test_model_equals_the_reference(model, reference, mode, name, size):
         assert abs(logits.numpy() - reference[f"y/orig/{size}"]).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("mode, name", MODES, ids=[name for _, name in MODES])
 def test_exported_graph_equals_the_reference(model, reference, mode, name, size, tmp_path, monkeypatch):

@@ -153,6 +153,7 @@ def test_sliding_windows_without_stride(folder):
         call("val", "--config", "config.yml", "--is_slide", "--crop_size", "64", "64")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["paddleseg", "paddle_rtseg"])
 def test_status_and_message(folder, name):
     result = python("-m", f"{name}.train", "--config", "none.yml")

@@ -27,6 +27,7 @@ def save_dir(tmp_path):
     return tmp_path / "out"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FILES, "ema_model.pdparams"])
 def test_killed_run_resumes_from_its_last_checkpoint(tiny_images, tmp_path, name):
     out = str(tmp_path / "out")
@@ -39,6 +40,7 @@ def test_killed_run_resumes_from_its_last_checkpoint(tiny_images, tmp_path, name
     checkpoints.check_complete(os.path.join(out, "iter_4"))
 
 
+@pytest.mark.slow
 def test_killed_run_without_the_patch_leaves_a_broken_checkpoint(tiny_images, tmp_path):
     done = python(tiny_training.__file__, tiny_images, tmp_path, "model.pdopt", "complete checkpoints")
     assert done.returncode == -signal.SIGKILL

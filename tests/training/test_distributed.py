@@ -25,6 +25,8 @@ from paddle_rtseg.config import Builder, load_config
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training import checkpoints, hooks
 
+pytestmark = pytest.mark.slow
+
 
 def command(config, save_dir, iters):
     """``python -m paddleseg.train``."""

@@ -20,6 +20,8 @@ from tiny_configs import tiny_config, write_config
 from paddle_rtseg.tools import train as tool
 from paddle_rtseg.training import checkpoints
 
+pytestmark = pytest.mark.slow
+
 ITERS, KILLS = 40, 10
 
 

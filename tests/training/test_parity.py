@@ -11,6 +11,8 @@ from paddleseg.utils.utils import set_seed
 
 from paddle_rtseg.config import Builder, load_config
 
+pytestmark = pytest.mark.slow
+
 FRAMES = pathlib.Path(__file__).parents[1] / "data" / "camvid_mini"
 ITERS = 100
 

@@ -119,6 +119,7 @@ def test_workers_give_the_same_result(train):
     assert largest_difference(alone, helped) < 1e-5
 
 
+@pytest.mark.slow
 def test_compiled_training(train, capsys):
     once = ["--iters", "1", "--opts", "optimizer.type=SGD"]  # AdamW would blow up rounding where gradients are small
     start = state(train("--learning_rate", "1e-12", *once, save_dir="start") / "iter_1")
@@ -129,6 +130,7 @@ def test_compiled_training(train, capsys):
     assert largest_difference(trained, expected) < 0.01 * largest_difference(start, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, settings",
     [

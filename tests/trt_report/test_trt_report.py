@@ -223,6 +223,7 @@ def test_source_line_from_a_call_stack():
     assert describe(stack[:2]) == ""
 
 
+@pytest.mark.slow
 def test_paddlesegs_rtformer(tmp_path):
     """Known to be rejected: adaptive max pooling, and convolutions with filters computed from the image."""
     pytest.importorskip("paddleseg")
@@ -247,6 +248,7 @@ class First(paddle.nn.Layer):
         return self.network(x)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize("size", [128, None])
 def test_our_models_have_no_rejected_operator(case, size, tmp_path):
@@ -258,6 +260,7 @@ def test_our_models_have_no_rejected_operator(case, size, tmp_path):
     assert len(result.subgraphs) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
 def test_names_of_operators_kept_in_fp32_occur_in_the_graph(case, tmp_path):
     """LayerNorm's sums of squares overflow in fp16; it is excluded by name, so the name must be that in the graph."""

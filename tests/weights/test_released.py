@@ -20,6 +20,8 @@ from paddle_rtseg.export import from_release
 from paddle_rtseg.tools import infer
 from paddle_rtseg.weights import read_state, released, save_state
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 TINY_OPTIONS = [f"model.{name}={value}" for name, value in TINY_RTFORMER.items()]
 FRAMES = ROOT / "tests" / "data" / "camvid_mini"

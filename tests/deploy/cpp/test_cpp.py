@@ -27,6 +27,8 @@ from tiny_network import FRAMES, tiny
 
 from paddle_rtseg.export.exporter import export_model
 
+pytestmark = pytest.mark.slow
+
 SOURCE = pathlib.Path(__file__).parents[3] / "deploy" / "cpp"
 HEADERS = os.environ.get("PADDLE_INFERENCE_HEADERS")
 MEAN_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -41,6 +41,7 @@ def test_intel_needs_no_mkl_setting(monkeypatch):
     assert "MKL_DEBUG_CPU_TYPE" not in environment.settings(environ={})
 
 
+@pytest.mark.slow
 def test_commands_configure_before_importing_paddle():
     result = subprocess.run(
         [sys.executable, "-m", "paddle_rtseg.env"],

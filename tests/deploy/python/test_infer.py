@@ -227,6 +227,7 @@ def test_errors_of_paddle_are_one_sentence(exported, tmp_path):
         Predictor(str(folder), backend="native")
 
 
+@pytest.mark.slow
 def test_predictor_is_independent_of_this_project(exported, frame, tmp_path):
     """Copied to another place, it runs without paddle_rtseg and without PaddleSeg."""
     source = os.path.dirname(os.path.abspath(media.__file__))
@@ -248,6 +249,7 @@ def test_predictor_is_independent_of_this_project(exported, frame, tmp_path):
     assert np.array_equal(mask, Predictor(exported["logits"]).predict(frame).mask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["native", "onednn"])
 def test_memory_does_not_grow_with_new_sizes(backend, exported, frame):
     if not os.path.exists("/proc/self/statm"):

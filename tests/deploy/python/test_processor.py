@@ -11,6 +11,8 @@ import pytest
 from rtseg_inference import processor
 from rtseg_inference.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 AVX512 = frozenset(("avx2", "avx512f", "avx512bw", "avx512dq", "avx512vl"))
 #: Instruction sets to limit oneDNN to, and the processor flag that each needs.
 INSTRUCTION_SETS = {"SSE41": "sse4_1", "AVX2": "avx2", "AVX512_CORE": "avx512bw", "AVX512_CORE_BF16": "avx512_bf16"}
