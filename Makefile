@@ -18,8 +18,8 @@ demo: $(VENV)/ready
 	$(VENV)/bin/python -m paddleseg.val --config $(DEMO_CONFIG) --model_path $(DEMO)/training/iter_120/model.pdparams
 	$(VENV)/bin/python -m paddleseg.export --config $(DEMO_CONFIG) --model_path $(DEMO)/training/iter_120/model.pdparams --save_dir $(DEMO)/model
 	$(VENV)/bin/python -m paddle_rtseg.infer --model $(DEMO)/model --input $(FRAMES)/images --save_dir $(DEMO)/own_result
-	@echo "Look at $(DEMO)/side_by_side.png: image, label and prediction of each frame, by the weights that come with the"
-	@echo "package. The model trained just now, for two minutes, is in $(DEMO)/model, and what it sees in $(DEMO)/own_result."
+	@echo "Look at $(DEMO)/side_by_side.png: image, label and prediction of each frame, by the bundled weights. The model"
+	@echo "trained just now, for two minutes, is in $(DEMO)/model, and its predictions are in $(DEMO)/own_result."
 
 test: lint $(VENV26)/ready
 	$(VENV)/bin/python -m pytest -rs --durations=15
