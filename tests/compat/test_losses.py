@@ -154,10 +154,11 @@ def test_dice_does_not_change_labels(without):
 def test_cross_entropy_and_dice_together():
     logit_np, label_np = example()
     logit, label = tensors(logit_np, label_np)
-    mixed = losses.MixedLoss([losses.CrossEntropyLoss(), losses.DiceLoss(), losses.CrossEntropyLoss()], [1, 1, 1])
-    first, _, last = values = mixed(logit, label)
-    assert float(first) == float(last)
-    assert_trains(sum(values), logit, float(sum(values)))
+    parts = [losses.CrossEntropyLoss(), losses.DiceLoss(), losses.CrossEntropyLoss()]
+    values = losses.MixedLoss(parts, [1, 2, 1])(logit, label)
+    alone = [float(part(*tensors(logit_np, label_np))) for part in parts]
+    np.testing.assert_allclose([float(value) for value in values], [alone[0], 2 * alone[1], alone[2]], rtol=1e-6)
+    assert_trains(sum(values), logit, alone[0] + 2 * alone[1] + alone[2])
 
 
 def test_rmi(fails):
