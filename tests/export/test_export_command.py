@@ -1,24 +1,22 @@
 """``python -m paddleseg.export`` takes PaddleSeg's flags and turns a config and weights into a folder that runs."""
 
 import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import paddle
 import pytest
 import yaml
+from processes import python
 from rtseg_inference import InputError, Predictor
 from rtseg_inference.contract import Preprocessing
+from tiny_configs import TRAINED, run_command, tiny_config, write_config
 from tiny_network import FRAMES, assert_same_mask, dygraph_logits
 
 import paddle_rtseg
-from paddle_rtseg.tools import export
 
 pytestmark = pytest.mark.slow
 
-SIZES = {"base_channels": 8, "head_channels": 8, "spp_channels": 8}
 RESIZED = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
 
@@ -31,32 +29,21 @@ def trained(tmp_path, monkeypatch):
     cv2.imwrite(label, np.zeros((64, 96), np.uint8))
     (tmp_path / "list.txt").write_text(f"{image} {label}\n")
     transforms = [{"type": "Resize", "target_size": [128, 96]}, {"type": "Normalize"}]
-    dataset = {"type": "Dataset", "dataset_root": str(tmp_path), "num_classes": 3, "transforms": transforms}
-    config = {
-        "batch_size": 1,
-        "iters": 1,
-        "train_dataset": {
-            **dataset,
-            "transforms": transforms,
-            "mode": "train",
-            "train_path": str(tmp_path / "list.txt"),
-        },
-        "val_dataset": {**dataset, "mode": "val", "val_path": str(tmp_path / "list.txt")},
-        "model": {"type": "RTFormer_Slim", "num_classes": 3, **SIZES},
-        "optimizer": {"type": "SGD"},
-        "lr_scheduler": {"type": "PolynomialDecay", "learning_rate": 0.01},
-        "loss": {"types": [{"type": "CrossEntropyLoss"}], "coef": [1, 0.4]},
-    }
-    (tmp_path / "config.yml").write_text(yaml.safe_dump(config))
+    write_config("config.yml", tiny_config(tmp_path, num_classes=3, transforms=transforms))
     paddle.seed(7)
-    model = paddle_rtseg.create_model("RTFormer_Slim", num_classes=3, **SIZES)
+    model = create(num_classes=3)
     paddle.save(model.state_dict(), "weights.pdparams")
     model.eval()
     return model
 
 
+def create(num_classes):
+    arguments = {**TRAINED, "num_classes": num_classes}
+    return paddle_rtseg.create_model(arguments.pop("type"), **arguments)
+
+
 def run(*arguments):
-    return export.main(export.parser().parse_args(["--device", "cpu", "--config", "config.yml", *arguments]))
+    return run_command("export", "--device", "cpu", "--config", "config.yml", *arguments)
 
 
 def test_same_mask_as_the_model(trained):
@@ -87,7 +74,7 @@ def test_files_for_fastdeploy(trained):
 def test_weights_are_required_and_must_fit(trained):
     with pytest.raises(InputError, match="--model_path"):
         run("--save_dir", "out")
-    paddle.save(paddle_rtseg.create_model("RTFormer_Slim", num_classes=4, **SIZES).state_dict(), "other.pdparams")
+    paddle.save(create(num_classes=4).state_dict(), "other.pdparams")
     with pytest.raises(InputError):
         run("--model_path", "other.pdparams", "--save_dir", "out")
     assert not os.path.exists("out")
@@ -95,5 +82,5 @@ def test_weights_are_required_and_must_fit(trained):
 
 def test_script_is_the_same_command():
     script = os.path.join(os.path.dirname(__file__), "..", "..", "deploy", "export.py")
-    shown = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
+    shown = python(script, "--help", check=True).stdout
     assert "--output_op" in shown and "--for_fd" in shown
