@@ -24,9 +24,9 @@ def export_config(
 
     Args:
         config: from :func:`paddle_rtseg.config.load_config`.
-        weights: a file of weights, or None where the config's ``model.pretrained`` is the trained model.
-        save_dir: created if need be.
-        device: Paddle's name of it; None for the GPU if Paddle sees one, else the CPU.
+        weights: a file of weights, or None if the config's ``model.pretrained`` is the trained model.
+        save_dir: created if necessary.
+        device: a device name of Paddle; None for the GPU if Paddle finds one, otherwise the CPU.
         for_fd: name the files inference.*, as FastDeploy expects.
         options: further arguments of :func:`.exporter.export_model`.
 
