@@ -2,8 +2,6 @@
 
 import copy
 import os
-import subprocess
-import sys
 
 import numpy as np
 import paddle
@@ -11,6 +9,7 @@ import paddle.nn.functional as F
 import pytest
 from comparing import zip_strict
 from paddle import nn
+from processes import python
 from rtseg_inference import processor
 
 from paddle_rtseg.errors import InputError
@@ -67,11 +66,8 @@ def test_lesser_instruction_sets(instruction_set, needed):
         pytest.skip(f"this processor has no {needed}")
     if "ONEDNN_MAX_CPU_ISA" in os.environ:
         pytest.skip("ONEDNN_MAX_CPU_ISA holds this run to an instruction set already")
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__]
-    command += ["-k", "not lesser_instruction_sets"]
-    env = {**os.environ, "ONEDNN_MAX_CPU_ISA": instruction_set}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout
+    pytest_command = ["-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", "not lesser_instruction_sets"]
+    done = python(*pytest_command, check=True, ONEDNN_MAX_CPU_ISA=instruction_set)
     skipped = f"{len(CASES)} skipped" in done.stdout  # the bf16 ones
     assert skipped == (not instruction_set.startswith("AVX512"))
 

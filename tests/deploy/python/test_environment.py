@@ -1,10 +1,9 @@
 """CPU settings suit the machine, and the user's own take precedence."""
 
 import os
-import subprocess
-import sys
 
 import pytest
+from processes import python
 from rtseg_inference import environment
 
 
@@ -43,15 +42,9 @@ def test_intel_needs_no_mkl_setting(monkeypatch):
 
 @pytest.mark.slow
 def test_commands_configure_before_importing_paddle():
-    result = subprocess.run(
-        [sys.executable, "-m", "paddle_rtseg.env"],
-        env={"PATH": "", "OMP_NUM_THREADS": "3"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    shown = dict(line.split(None, 1) for line in result.stdout.splitlines() if line.startswith("  "))
-    assert result.returncode == 0, result.stderr
+    variables = {**dict.fromkeys(environment.NAMES), "OMP_NUM_THREADS": "3"}
+    printed = python("-m", "paddle_rtseg.env", check=True, **variables).stdout
+    shown = dict(line.split(None, 1) for line in printed.splitlines() if line.startswith("  "))
     assert shown["OMP_NUM_THREADS"] == shown["FLAGS_paddle_num_threads"] == "3"
     assert shown["paddle"] and "RTFormer_Slim" in shown["models"]
 
@@ -66,8 +59,6 @@ def test_freed_memory_is_reused(variable, kept):
         "fill = lambda: b'x' * (2**26 + len(environment.NAMES))\n"  # not a constant that Python would fold
         "fill(); before = faults(); fill(); print(faults() - before)"
     )
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
-    ran = subprocess.run(
-        [sys.executable, "-c", script], env={**environ, variable: "0"}, capture_output=True, text=True, check=True
-    )
-    assert (int(ran.stdout) < 100) == kept
+    unset = dict.fromkeys(name for name in os.environ if name.startswith("MALLOC_"))
+    faults = int(python("-c", script, check=True, **{**unset, variable: "0"}).stdout)
+    assert (faults < 100) == kept

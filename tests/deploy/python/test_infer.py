@@ -2,13 +2,13 @@
 
 import os
 import shutil
-import subprocess
 import sys
 
 import cv2
 import numpy as np
 import paddle
 import pytest
+from processes import python
 from rtseg_inference import InputError, Predictor, cli, contract, fastest, media
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
@@ -241,10 +241,7 @@ def test_predictor_is_independent_of_this_project(exported, frame, tmp_path):
         "sys.exit(cli.run(sys.argv[1:]))\n"
     )
     arguments = ["--model", exported["logits"], "--input", "frame.png", "--save_dir", "out"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    python("-c", program, *arguments, cwd=tmp_path, check=True)
     mask = cv2.imread(str(tmp_path / "out" / "masks" / "frame.png"), cv2.IMREAD_UNCHANGED)
     assert np.array_equal(mask, Predictor(exported["logits"]).predict(frame).mask)
 

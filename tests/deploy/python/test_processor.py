@@ -4,10 +4,9 @@ ONEDNN_MAX_CPU_ISA limits oneDNN to smaller instruction sets, so that one machin
 """
 
 import os
-import subprocess
-import sys
 
 import pytest
+from processes import python
 from rtseg_inference import processor
 from rtseg_inference.errors import InputError
 
@@ -28,7 +27,7 @@ def limited(request):
 
 
 def run(*arguments, env):
-    return subprocess.run([sys.executable, *map(str, arguments)], env=env, capture_output=True, text=True, timeout=300)
+    return python(*arguments, **env)
 
 
 @pytest.mark.parametrize(
