@@ -2,6 +2,7 @@
 
 import pathlib
 
+import pytest
 from processes import python
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -29,6 +30,7 @@ print("tried", len(sys.argv) - 1)
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_first():
     assert len(MODULES) > 10
     printed = python("-c", PROGRAM, *MODULES, check=True).stdout
