@@ -80,7 +80,7 @@ def test_bf16_runs_or_is_refused(exported, limited):
         env=limited,
     )
     allowed = limited["ONEDNN_MAX_CPU_ISA"].startswith("AVX512")
-    assert "expected AVX-512" not in done.stderr if allowed else "got ONEDNN_MAX_CPU_ISA=" in done.stderr
+    assert ("for bf16, got" in done.stderr) != allowed  # one without AVX-512, or ONEDNN_MAX_CPU_ISA
     assert allowed or done.returncode == 2
     assert "Traceback" not in done.stderr
 
