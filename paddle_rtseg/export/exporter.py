@@ -35,12 +35,12 @@ from ..errors import InputError
 from ..files import make_folder, sha256
 from ..models.base import SegmentationModel
 from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
+from . import FORMATS
 from .golden import street_scene
 from .graph import CameraInput, ExportedNetwork
 from .onnx import write_onnx
 from .pdmodel import old_program
 
-FORMATS = ("json", "pdmodel", "onnx")
 INPUT_NAME = "x"  # PaddleSeg's
 DEFAULT_SIZE = (512, 1024)  # the size to tune for if the graph takes any
 DEFAULT_MAX_BATCH = 4

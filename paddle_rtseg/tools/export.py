@@ -7,6 +7,7 @@ import argparse
 
 from rtseg_inference.contract import OUTPUT_OPS
 
+from paddle_rtseg.export import FORMATS
 from paddle_rtseg.tools import arguments
 
 
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--format",
-        choices=["json", "pdmodel", "onnx"],
+        choices=list(FORMATS),
         help="program format (default: that of the installed Paddle); onnx is written in addition to it",
     )
     p.add_argument(
