@@ -13,7 +13,7 @@ import statistics
 from types import SimpleNamespace
 from typing import Sequence
 
-from rtseg_inference import environment
+from rtseg_inference import environment, processor
 
 
 def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turns: int = 21) -> None:
@@ -25,7 +25,12 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
         ours: exported models for this package; FOLDER:bf16 runs in bfloat16.
         image: the image file.
         turns: measurements per predictor.
+
+    Raises:
+        InputError: this processor does not compute in a precision of ``ours``, or a model is damaged.
     """
+    for text in ours:
+        processor.require(text.partition(":")[2])
     cores = str(environment.usable_cores())
     os.environ.update(OMP_NUM_THREADS=cores, FLAGS_paddle_num_threads=cores)
     spawn = multiprocessing.get_context("spawn")

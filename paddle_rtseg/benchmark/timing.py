@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
-from rtseg_inference import Predictor, environment
+from rtseg_inference import Predictor, environment, processor
 from rtseg_inference.configuration import BACKENDS
 from rtseg_inference.selection import first_line
 
@@ -109,12 +109,14 @@ def benchmark(
         report: called with lines about the progress.
 
     Raises:
-        InputError: an unknown model or mode, fewer than two turns, or a negative number of threads.
+        InputError: an unknown model or mode, fewer than two turns, a negative number of threads, or a precision that
+            this processor does not compute in.
     """
     if turns < 2 or threads < 0:
         raise InputError(
             f"expected --turns of at least 2 and --threads of at least 0, got {turns} and {threads}; correct them"
         )
+    processor.require(precision)
     for mode in modes:
         if mode not in MODES:
             raise InputError(f"expected a mode among {', '.join(MODES)}, got {mode!r}; choose one of these")

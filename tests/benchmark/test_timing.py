@@ -3,8 +3,9 @@
 import cv2
 import paddle
 import pytest
+from rtseg_inference import processor
 
-from paddle_rtseg.benchmark import timing
+from paddle_rtseg.benchmark import infer_py, timing
 from paddle_rtseg.benchmark.timing import Row
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.macs import count_macs
@@ -89,6 +90,14 @@ def test_sizes_are_height_and_width(text):
 def test_unknown_mode():
     with pytest.raises(InputError, match="got 'fast'"):
         timing.benchmark(["RTFormer_Slim"], [(64, 64)], ["fast"])
+
+
+def test_bf16_without_avx512(monkeypatch):
+    monkeypatch.setattr(processor, "flags", frozenset)
+    with pytest.raises(InputError, match="expected a processor with AVX-512 for bf16"):
+        timing.benchmark(["RTFormer_Slim"], [(64, 64)], precision="bf16")
+    with pytest.raises(InputError, match="expected a processor with AVX-512 for bf16"):
+        infer_py.compare_infer("infer.py", "theirs", ["ours", "ours:bf16"], "image.png")
 
 
 def test_plot_without_failed_rows(tmp_path):
