@@ -1,15 +1,30 @@
-"""Selecting tokens per image, without a sort, a scatter or a cumulative sum.
+"""Selecting tokens per image, in two forms that give the same tokens.
 
-TensorRT has no converter for some of these operators and runs the others one element after the other. Here are only
-products, comparisons, TopK and gathers.
+TensorRT has no converter for a scatter and runs a sort or a cumulative sum one element after the other, so the form for
+Paddle's own programs has only products, comparisons, TopK and gathers. Other runtimes have fast kernels for a scatter,
+which saves them 25 of 30 operators: :func:`scattering` is the form for their graphs, ONNX.
 """
 
-from typing import Callable, Tuple
+import contextlib
+from typing import Callable, Iterator, Tuple
 
 import numpy as np
 import paddle
 
 from .layers import Constants
+
+_scatters = False
+
+
+@contextlib.contextmanager
+def scattering() -> Iterator[None]:
+    """Select with a scatter in what is computed, or traced, inside."""
+    global _scatters
+    _scatters, before = True, _scatters
+    try:
+        yield
+    finally:
+        _scatters = before
 
 
 class Selection:
@@ -24,6 +39,38 @@ class Selection:
         self.size = height, width = size
         self.total = height * width
         self.constants = constants
+
+    def maximum(self, scores: paddle.Tensor, where: paddle.Tensor) -> paddle.Tensor:
+        """(B, N, D) float32, and the position (B, N) of each row's maximum -> (B, N), the maxima."""
+        if not _scatters:
+            return scores.max(-1)
+        return paddle.take_along_axis(scores, where.unsqueeze(-1), -1, broadcast=False).squeeze(-1)
+
+    def split(self, values: paddle.Tensor, k: int, place: paddle.Tensor) -> Tuple[paddle.Tensor, paddle.Tensor]:
+        """Take out the ``k`` tokens of the smallest values; of equal values the first ones count.
+
+        Args:
+            values: (B, N) float32.
+            k: at least 1.
+            place: (B, N) int64.
+
+        Returns:
+            (B, k) positions of these tokens: in raster order, or in no particular order with :func:`scattering`.
+            (B, N), for each of them where it is in this list, and ``place`` for all others.
+        """
+        if _scatters:
+            taken = paddle.topk(values, k, axis=-1, largest=False, sorted=False)[1]
+            order = self._constant("order", lambda: np.arange(k)[None], k)
+            zeros = self._constant("zeros", lambda: np.zeros((1, k), np.int64), k)
+            return taken, paddle.put_along_axis(place, taken, taken * zeros + order, 1, broadcast=False)
+        is_taken = self.smallest(values, k)
+        order = (self.running_count(is_taken) - 1).astype(place.dtype)
+        return self.positions(is_taken, k), paddle.where(is_taken, order, place)
+
+    def membership(self, place: paddle.Tensor, first: int, count: int) -> paddle.Tensor:
+        """Places (B, N) -> (B, N, count) float32, 1 where a token's place is ``first``, ``first`` + 1, ..., else 0."""
+        places = self._constant("places", lambda: np.arange(first, first + count)[None, None], first, count)
+        return (place.unsqueeze(-1) == places).astype("float32")
 
     def smallest(self, values: paddle.Tensor, k: int) -> paddle.Tensor:
         """(B, N) float32 -> (B, N) booleans, true at the ``k`` smallest; of equal values the first ones count."""

@@ -7,9 +7,9 @@ Tokens are (B, N, C), those of a map of N = H * W tokens in raster order. Each a
 ``merge``, (B, N, C) -> (B, n, C), and ``unmerge``, (B, n, C) -> (B, N, C). A merged token is the plain mean of its
 group; how many tokens it stands for is not tracked, as in the paper. Unmerging gives each token of a group a copy.
 
-Only the form deviates from the papers, so that a graph exports with a free batch and with operators that TensorRT
-has: similarities are computed for destinations as well, which keeps every token at its place in raster order; masks
-take the place of a sort (see :mod:`.selection`); a product with a 0/1 matrix adds up the tokens of each group.
+Only the form deviates from the papers, so that a graph exports with a free batch and with operators that run on a GPU:
+similarities are computed for destinations as well, which keeps every token at its place in raster order; nothing is
+sorted (see :mod:`.selection`); a product with a 0/1 matrix adds up the tokens of each group.
 """
 
 import contextlib
@@ -49,40 +49,40 @@ def bipartite_soft_matching(
         constants: keeps the tables of this size between calls.
 
     Returns:
-        merge: (B, N, C) -> (B, N - r, C), the unmerged sources in raster order, then the destinations.
+        merge: (B, N, C) -> (B, N - r, C), the unmerged sources, then the destinations, these in raster order.
         unmerge: (B, N - r, C) -> (B, N, C).
     """
     if r <= 0:
         return do_nothing, do_nothing
-    (height, width), channels = size, metric.shape[-1]
+    height, width = size
     rows, columns = height // cell[0] * cell[0], width // cell[1] * cell[1]
     num_destinations = (height // cell[0]) * (width // cell[1])
     num_unmerged = height * width - num_destinations - r
     selection = Selection(size, constants)
-    number, is_destination, lift = _destination_tables(size, cell, constants)
+    first_place, is_source, lift = _tables(size, cell, num_unmerged, constants)
+
+    def at_destinations(x: paddle.Tensor) -> paddle.Tensor:
+        """(B, N, c) -> (B, D, c)."""
+        x = x.reshape([-1, height, width, x.shape[-1]])[:, : rows : cell[0], : columns : cell[1]]
+        return x.reshape([-1, num_destinations, x.shape[-1]])
 
     with paddle.no_grad(), _full_precision():
         metric = metric.detach().astype("float32")
-        destinations = metric.reshape([-1, height, width, channels])[:, : rows : cell[0], : columns : cell[1]]
-        destinations = destinations.reshape([-1, num_destinations, channels])  # (B, D, C)
-        destinations = destinations * _inverse_norm(destinations, keepdim=True)
+        inverse_norm = paddle.rsqrt((metric * metric).sum(-1, keepdim=True) + _EPS)  # (B, N, 1)
+        destinations = at_destinations(metric) * at_destinations(inverse_norm)  # (B, D, C)
         scores = paddle.matmul(metric, destinations, transpose_y=True)  # (B, N, D)
+        nearest = scores.argmax(-1)  # (B, N)
         # A source's own norm does not change which destination is nearest, so it is divided out of the maximum only.
-        similarity = scores.max(-1) * _inverse_norm(metric)  # (B, N)
-        group = paddle.where(is_destination, number, scores.argmax(-1))  # (B, N), the destination of each token
-        place = num_unmerged + group  # (B, N), where each token is found after the merge
-
+        similarity = selection.maximum(scores, nearest) * inverse_norm.squeeze(-1)  # (B, N)
+        place = nearest * is_source + first_place  # (B, N), where each token is found after the merge
         if num_unmerged:
             # Lifted above all sources, destinations are not among the unmerged.
-            is_unmerged = selection.smallest(similarity + lift, num_unmerged)  # (B, N)
-            place = paddle.where(is_unmerged, (selection.running_count(is_unmerged) - 1).astype(place.dtype), place)
-            group = paddle.where(is_unmerged, paddle.full_like(group, num_destinations), group)  # of none
-            unmerged = selection.positions(is_unmerged, num_unmerged)  # (B, n - D)
-        membership = F.one_hot(group, num_destinations + 1)  # (B, N, D + 1)
-        group_size = selection.group_sizes(membership)[:, :num_destinations]  # (B, D, 1)
+            unmerged, place = selection.split(similarity + lift, num_unmerged, place)
+        membership = selection.membership(place, num_unmerged, num_destinations)  # (B, N, D)
+        group_size = selection.group_sizes(membership)  # (B, D, 1)
 
     def merge(x: paddle.Tensor) -> paddle.Tensor:
-        sums = paddle.matmul(membership.astype(x.dtype), x, transpose_x=True)[:, :num_destinations]
+        sums = paddle.matmul(membership.astype(x.dtype), x, transpose_x=True)
         means = sums / group_size.astype(x.dtype)  # (B, D, C)
         return paddle.concat([gather_tokens(x, unmerged), means], axis=1) if num_unmerged else means
 
@@ -141,10 +141,14 @@ def _whole_windows(height: int, width: int, stride: Tuple[int, int]) -> Merging:
     return merge, unmerge
 
 
-def _destination_tables(size: Tuple[int, int], cell: Tuple[int, int], constants: Constants) -> List[paddle.Tensor]:
-    """Three (1, N): each destination's number, -1 at sources; whether it is one; what lifts it above any cosine."""
+def _tables(size: Size, cell: Tuple[int, int], num_unmerged: int, constants: Constants) -> List[paddle.Tensor]:
+    """Three (1, N): where a destination is found, and the first of them at sources; 1 at sources; the lift.
+
+    Destinations follow the unmerged sources. The lift puts them above any cosine.
+    """
 
     def numbers() -> np.ndarray:
+        """(1, N), those of the destinations, and -1 at sources."""
         (height, width), (sy, sx) = size, cell
         table = np.full((height, width), -1, np.int64)
         corners = table[: height // sy * sy : sy, : width // sx * sx : sx]
@@ -153,14 +157,10 @@ def _destination_tables(size: Tuple[int, int], cell: Tuple[int, int], constants:
 
     name = "_".join(map(str, (*size, *cell)))
     return [
-        constants.get(f"number_{name}", numbers),
-        constants.get(f"is_destination_{name}", lambda: numbers() >= 0),
+        constants.get(f"place_{num_unmerged}_{name}", lambda: num_unmerged + np.maximum(numbers(), 0)),
+        constants.get(f"is_source_{name}", lambda: (numbers() < 0).astype(np.int64)),
         constants.get(f"lift_{name}", lambda: (4 * (numbers() >= 0)).astype("float32")),
     ]
-
-
-def _inverse_norm(x: paddle.Tensor, keepdim: bool = False) -> paddle.Tensor:
-    return paddle.rsqrt((x * x).sum(-1, keepdim=keepdim) + _EPS)
 
 
 def _full_precision():

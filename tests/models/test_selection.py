@@ -1,11 +1,13 @@
 """Selections of tokens against plain NumPy."""
 
+import contextlib
+
 import numpy as np
 import paddle
 import pytest
 
 from paddle_rtseg.models.layers import Constants
-from paddle_rtseg.models.selection import Selection, gather_tokens
+from paddle_rtseg.models.selection import Selection, gather_tokens, scattering
 
 SIZES = [(4, 6), (1, 7), (5, 1), (16, 13)]
 all_sizes = pytest.mark.parametrize("size", SIZES)
@@ -65,3 +67,32 @@ def test_gather_tokens_is_take_along_axis(batch):
     x, index = rng.standard_normal((batch, 10, 4), "float32"), rng.integers(0, 10, (batch, 7))
     expected = np.take_along_axis(x, index[..., None], axis=1)
     np.testing.assert_array_equal(gather_tokens(paddle.to_tensor(x), paddle.to_tensor(index)).numpy(), expected)
+
+
+@all_sizes
+@pytest.mark.parametrize("form", [contextlib.nullcontext, scattering])
+def test_split_takes_the_smallest_and_tells_where_they_are(size, form):
+    x = np.stack([np.random.default_rng(i).permutation(size[0] * size[1]) for i in range(3)]).astype("float32")
+    for k in {1, x.shape[1] // 2 + 1, x.shape[1]}:
+        before = np.tile(np.arange(x.shape[1]) + 1000, (3, 1))
+        with form():
+            taken, place = Selection(size, Constants()).split(paddle.to_tensor(x), k, paddle.to_tensor(before))
+        expected = before.copy()
+        np.put_along_axis(expected, taken.numpy(), np.tile(np.arange(k), (3, 1)), axis=1)
+        np.testing.assert_array_equal(np.sort(taken.numpy(), axis=1), np.sort(np.argsort(x, axis=1)[:, :k], axis=1))
+        np.testing.assert_array_equal(place.numpy(), expected)
+
+
+@pytest.mark.parametrize("form", [contextlib.nullcontext, scattering])
+def test_maximum(form):
+    x = np.random.default_rng(0).random((2, 5, 7)).astype("float32")
+    with form():
+        found = Selection((1, 5), Constants()).maximum(paddle.to_tensor(x), paddle.to_tensor(x.argmax(-1)))
+    np.testing.assert_array_equal(found.numpy(), x.max(-1))
+
+
+def test_membership_is_one_at_a_tokens_place():
+    place = np.array([[3, 0, 4], [5, 5, 2]])
+    found = Selection((1, 3), Constants()).membership(paddle.to_tensor(place), 3, 3)
+    expected = [[[1, 0, 0], [0, 0, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 1], [0, 0, 0]]]
+    np.testing.assert_array_equal(found.numpy(), expected)

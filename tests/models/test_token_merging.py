@@ -1,5 +1,7 @@
 """Token merging against its definition in plain NumPy, and what holds for every method."""
 
+import contextlib
+
 import numpy as np
 import paddle
 import pytest
@@ -7,6 +9,7 @@ from comparing import zip_strict
 
 from paddle_rtseg.models.layers import Constants
 from paddle_rtseg.models.merging_schedule import Bipartite, NoMerging, Pooling, SequencePooling
+from paddle_rtseg.models.selection import scattering
 from paddle_rtseg.models.token_merging import average_pooling, bipartite_soft_matching
 
 METHODS = [Bipartite(0.6, (2, 2)), Bipartite(0.8, (4, 4)), Bipartite(0.9, (4, 4)), Pooling((2, 2)), SequencePooling(3)]
@@ -43,11 +46,14 @@ def bipartite_by_definition(x: np.ndarray, size, ratio, cell) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 10), (5, 4)])
 @pytest.mark.parametrize("ratio, cell", [(0.6, (2, 2)), (0.8, (4, 4)), (0.9, (4, 2)), (0.25, (1, 3)), (1.0, (2, 2))])
-def test_bipartite_matching_equals_its_definition(size, ratio, cell):
+@pytest.mark.parametrize("form", [contextlib.nullcontext, scattering])
+def test_bipartite_matching_equals_its_definition(size, ratio, cell, form):
     x = tokens(3, size[0] * size[1])
     expected = np.stack([bipartite_by_definition(image, size, ratio, cell) for image in x])
     assert not np.allclose(expected, x)
-    np.testing.assert_allclose(there_and_back(Bipartite(ratio, cell), x, size), expected, atol=1e-5)
+    with form():
+        found = there_and_back(Bipartite(ratio, cell), x, size)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size, stride", [((6, 8), (2, 2)), ((5, 7), (2, 2)), ((7, 7), (3, 2)), ((1, 10), (1, 3))])
