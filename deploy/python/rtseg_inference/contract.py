@@ -19,7 +19,7 @@ FILE_NAME = "deploy.yaml"
 SCHEMA = 1
 FREE = -1  #: a dimension without an upper bound
 
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 Dtype = Literal["float32", "uint8"]
 Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR"]
@@ -134,7 +134,11 @@ class Golden:
     mask: str  #: image file with the class id of each pixel of it
     output: Optional[str]  #: .npy of the network's output; None for argmax, whose output is the mask itself
     step: int  #: every ``step``-th row and column of the output was kept
-    tolerance: Dict[str, Tolerance]  #: by precision
+    tolerance: Dict[str, Tolerance]  #: by precision; "tf32" may be missing
+
+    def tolerance_of(self, precision: str) -> Tolerance:
+        """The tolerance of ``precision``; fp16's for tf32 where the file states none: their mantissas are as long."""
+        return self.tolerance[precision if precision in self.tolerance else "fp16"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,7 @@ class Contract:
     golden: Golden = field(repr=False)
     tensorrt: TensorRT = field(repr=False)
     onnx: Optional[str] = None  #: file name of the ONNX form, where it was written
+    onnx_fp16: Optional[str] = None  #: file name of the ONNX form in half precision, where it was written
 
     def path(self, name: str) -> str:
         """Path of one of the model's files."""
@@ -199,8 +204,9 @@ def to_document(contract: Contract) -> Dict[str, Any]:
     """The ``rtseg`` section as plain lists and dictionaries; what :func:`parse` reads."""
     document: Dict[str, Any] = {"schema": SCHEMA, **_plain(contract)}
     del document["folder"]
-    if contract.onnx is None:
-        del document["onnx"]
+    for name in ("onnx", "onnx_fp16"):
+        if document[name] is None:
+            del document[name]
     resize = contract.preprocess.resize
     if resize is not None:
         document["preprocess"]["resize"] = _resize_document(resize)
@@ -309,6 +315,7 @@ def parse(document: Any, folder: str) -> Contract:
             fp32_ops=tuple(node.text() for node in root["tensorrt"]["fp32_ops"].items_of_list()),
         ),
         onnx=root["onnx"].text() if root.has("onnx") else None,
+        onnx_fp16=root["onnx_fp16"].text() if root.has("onnx_fp16") else None,
     )
     _check(contract, root, file)
     return contract
@@ -332,8 +339,8 @@ def _check(contract: Contract, root: "_Node", file: str) -> None:
             f"{file} has {output.num_classes} classes, {len(contract.classes)} names and {len(contract.palette)} "
             "colours, expected as many of each; export the model again"
         )
-    for name in (contract.model, contract.params):
-        if name not in contract.sha256:
+    for name in (contract.model, contract.params, contract.onnx, contract.onnx_fp16):
+        if name is not None and name not in contract.sha256:
             raise InputError(f"{file} gives no SHA-256 of {name}; export the model again")
 
 
@@ -398,7 +405,11 @@ def _golden(node: "_Node", output: Output) -> Golden:
         mask=node["mask"].text(),
         output=None if stored.value is None else stored.text(),
         step=node["step"].whole(),
-        tolerance={precision: _tolerance(node["tolerance"][precision]) for precision in PRECISIONS},
+        tolerance={
+            precision: _tolerance(node["tolerance"][precision])
+            for precision in PRECISIONS
+            if precision != "tf32" or node["tolerance"].has(precision)
+        },
     )
 
 

@@ -137,7 +137,7 @@ class Predictor:
     def verify(self) -> Verification:
         """Run the golden image and compare with the output that the network gave before its export."""
         golden = self.contract.golden
-        tolerance = golden.tolerance[self.configuration.precision]
+        tolerance = golden.tolerance_of(self.configuration.precision)
         result = self._predict([read_image(self.contract.path(golden.image))])[0]
         mask = read_image(self.contract.path(golden.mask), cv2.IMREAD_UNCHANGED)
         agreement = float((result.mask == mask).mean())

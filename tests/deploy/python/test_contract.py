@@ -41,8 +41,19 @@ def test_what_is_read_is_written_again_unchanged(output_op, exported):
 def test_a_resize_has_the_keys_of_its_rule(resize, exported):
     document = contract.load(exported["logits"])
     document["rtseg"]["preprocess"].update(resize=resize, pad={"height": 64, "width": 96, "value": 127.5})
-    document["rtseg"]["onnx"] = "model.onnx"
+    document["rtseg"].update(onnx="model.onnx", onnx_fp16="model_fp16.onnx")
+    document["rtseg"]["sha256"].update({"model.onnx": "a", "model_fp16.onnx": "b"})
     assert contract.to_document(contract.parse(document, "folder")) == document["rtseg"]
+
+
+def test_tf32_has_the_tolerance_of_fp16_unless_the_file_states_one(exported):
+    document = contract.load(exported["logits"])
+    tolerances = document["rtseg"]["golden"]["tolerance"]
+    tolerances.pop("tf32", None)
+    golden = contract.parse(document, "folder").golden
+    assert golden.tolerance_of("tf32") == golden.tolerance["fp16"] != golden.tolerance_of("fp32")
+    tolerances["tf32"] = {"rms_error": 0.125, "agreement": 0.5}
+    assert contract.parse(document, "folder").golden.tolerance_of("tf32") == contract.Tolerance(0.125, 0.5)
 
 
 def test_keys_of_later_versions_are_ignored(exported):
@@ -83,6 +94,18 @@ def test_binary_contract(folder):
 def test_missing_file(folder):
     (folder / "model.pdiparams").unlink()
     with pytest.raises(InputError, match=r"model\.pdiparams, which does not exist"):
+        contract.read_contract(str(folder))
+
+
+@pytest.mark.parametrize("key", ["onnx", "onnx_fp16"])
+def test_another_onnx_file(key, folder):
+    (folder / "model.onnx").write_bytes(b"written by the export")
+    found = contract.read_contract(str(folder))
+    sums = {**found.sha256, "model.onnx": contract.sha256(str(folder / "model.onnx"))}
+    contract.write_contract(contract.dataclasses.replace(found, sha256=sums, **{key: "model.onnx"}), {})
+    assert contract.read_contract(str(folder)).path("model.onnx") == str(folder / "model.onnx")
+    (folder / "model.onnx").write_bytes(b"from elsewhere")
+    with pytest.raises(InputError, match=r"model\.onnx has SHA-256 .* changed or cut short"):
         contract.read_contract(str(folder))
 
 
