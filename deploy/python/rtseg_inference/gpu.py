@@ -1,0 +1,356 @@
+"""NVIDIA GPUs: which this machine has, what the installed runtimes can run on, and what to install.
+
+A program for a GPU holds machine code for some compute capabilities. On a card without any of it, the first kernel
+fails; so commands ask here before they start. docs/gpu.md has the same facts as a table, and their sources.
+"""
+
+import contextlib
+import functools
+import importlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from .errors import InputError
+
+Capability = Tuple[int, int]
+
+TIMEOUT = 5  #: seconds that a query of the driver may take
+
+
+@dataclass(frozen=True)
+class Card:
+    """One NVIDIA GPU."""
+
+    name: str
+    capability: Capability  #: compute capability, (9, 0) for Hopper
+    memory_mb: Optional[int] = None  #: MiB; None if the driver does not tell
+    driver: str = ""  #: version of the driver, such as "580.65.06"; "" if unknown
+
+    def __str__(self) -> str:
+        return f"{self.name} (compute capability {dotted(self.capability)})"
+
+
+class Code(NamedTuple):
+    """The machine code that a build of a runtime holds."""
+
+    binary: Tuple[Capability, ...]  #: runs on this capability and on later ones with the same major number
+    ptx: Tuple[Capability, ...] = ()  #: the driver compiles it for this capability and all later ones
+
+    def runs_on(self, capability: Capability) -> bool:
+        """Whether a card of this compute capability can run the code."""
+        same = any(major == capability[0] and minor <= capability[1] for major, minor in self.binary)
+        return same or any(oldest <= capability for oldest in self.ptx)
+
+    def __str__(self) -> str:
+        return ", ".join(map(dotted, self.binary)) + "".join(f", PTX {dotted(oldest)}" for oldest in self.ptx)
+
+
+class Generation(NamedTuple):
+    """GPUs that need the same build of Paddle."""
+
+    name: str
+    first: Capability
+    last: Capability
+    paddle: str  #: arguments of pip; "" if no build is known
+
+
+def _code(binary: str, ptx: str = "") -> Code:
+    """Code from capabilities without the dot: "75 80 120"."""
+
+    def capabilities(text: str) -> Tuple[Capability, ...]:
+        return tuple((int(number[:-1]), int(number[-1])) for number in text.split())
+
+    return Code(capabilities(binary), capabilities(ptx))
+
+
+# The fat binaries of PyPI's wheels for Linux were listed: paddlepaddle-gpu 2.6.2, onnxruntime-gpu 1.26.0 and 1.31.1.
+_PADDLE_26 = {"11.8": _code("61 70 75 80 86")}  # later releases say themselves what they hold
+_ONNXRUNTIME = {"12": _code("60 70 75 80 86 90", ptx="90"), "13": _code("75 80 86 89 90 120")}
+_OLDEST_DRIVER = {"11": 450, "12": 525, "13": 580}  # by CUDA's major version; NVIDIA's release notes
+
+#: By CUDA's major version, newest first: 1.26 is the last release on PyPI for CUDA 12.
+_ONNXRUNTIME_FROM_PYPI = {
+    "13": '"onnxruntime-gpu[cuda,cudnn]>=1.28"',
+    "12": '"onnxruntime-gpu[cuda,cudnn]<1.27"',
+}
+_FROM_PYPI = "paddlepaddle-gpu==2.6.2"
+_FROM_PADDLE = "paddlepaddle-gpu==3.3.1 -i https://www.paddlepaddle.org.cn/packages/stable/{}/"
+
+GENERATIONS = (
+    Generation("Pascal", (6, 0), (6, 0), ""),
+    Generation("Pascal", (6, 1), (6, 9), _FROM_PYPI),
+    Generation("Volta", (7, 0), (7, 4), _FROM_PYPI),
+    Generation("Turing", (7, 5), (7, 9), _FROM_PYPI),
+    Generation("Ampere", (8, 0), (8, 8), _FROM_PYPI),
+    Generation("Ada Lovelace", (8, 9), (8, 9), _FROM_PYPI),
+    Generation("Hopper", (9, 0), (9, 9), _FROM_PADDLE.format("cu126")),
+    Generation("Blackwell", (10, 0), (10, 9), _FROM_PADDLE.format("cu129")),
+    Generation("Blackwell", (12, 0), (12, 9), _FROM_PADDLE.format("cu129")),
+)
+
+# TensorRT-RTX 1.7 inside ONNX Runtime's plug-in.
+TENSORRT_RTX = ((7, 5), (8, 6), (8, 9), (12, 0), (12, 1))
+
+
+def cards() -> List[Card]:
+    """The NVIDIA GPUs that this process may use, in the driver's order; empty if there is none.
+
+    ``nvidia-smi`` is asked, and where it has no answer the driver's library, in a process of its own: no CUDA package
+    is needed, and neither can hang or crash the caller. ``CUDA_VISIBLE_DEVICES`` is respected.
+    """
+    return _visible(_installed(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def generation(card: Card) -> Optional[Generation]:
+    """The generation of a card; None for cards older than Pascal and those newer than this table."""
+    return next((g for g in GENERATIONS if g.first <= card.capability <= g.last), None)
+
+
+def advice(card: Card) -> str:
+    """Which command installs what runs on a card: one line, without a full stop."""
+    found, cuda = generation(card), _cuda_for(card)
+    if found is None or not cuda:
+        return f"no package is known that supports compute capability {dotted(card.capability)}; use the CPU"
+    parts = [f"for inference run 'pip install {_ONNXRUNTIME_FROM_PYPI[cuda]}' and use --backend onnxruntime"]
+    if found.paddle:
+        parts.append(f"for training run 'pip install {found.paddle}'")
+    if not _new_enough(card.driver, cuda):
+        parts.append(f"and update the NVIDIA driver from {card.driver} to {_OLDEST_DRIVER[cuda]} or later")
+    return ", ".join(parts)
+
+
+def _cuda_for(card: Card) -> str:
+    """The newest CUDA whose ONNX Runtime has code for a card, and for which its driver is new enough; "" if none."""
+    runs = [cuda for cuda in _ONNXRUNTIME_FROM_PYPI if _ONNXRUNTIME[cuda].runs_on(card.capability)]
+    return next((cuda for cuda in runs if _new_enough(card.driver, cuda)), runs[-1] if runs else "")
+
+
+def obstacle_paddle(card: Card) -> Optional[str]:
+    """Why the installed Paddle cannot run on a card, in one sentence with the fix; None if it can. Imports Paddle."""
+    paddle = _module("paddle")
+    if paddle is None:
+        return f"expected Paddle, to use {card}, got none that can be imported; {advice(card)}"
+    build = _paddle_build(paddle)
+    if not paddle.is_compiled_with_cuda():
+        return f"expected a Paddle with CUDA, to use {card}, got {build} for the CPU; {advice(card)}"
+    code = paddle_code(paddle)
+    if code is not None and not code.runs_on(card.capability):
+        return f"expected a Paddle with code for {card}, got {build}, which has it for {code}; {advice(card)}"
+    return _old_driver(card, str(paddle.version.cuda()), build)
+
+
+def obstacle_onnxruntime(card: Card) -> Optional[str]:
+    """Why the installed ONNX Runtime cannot run on a card, in one sentence with the fix; None if it can.
+
+    Imports ONNX Runtime. Whether its CUDA libraries are installed is not asked here.
+    """
+    runtime = _module("onnxruntime")
+    if runtime is None:
+        return f"expected ONNX Runtime, to use {card}, got none that can be imported; {advice(card)}"
+    cuda = str(getattr(runtime, "cuda_version", "") or "")
+    if "CUDAExecutionProvider" not in runtime.get_available_providers():
+        return (
+            f"expected an ONNX Runtime with CUDA, to use {card}, got {runtime.__version__} for the CPU; run 'pip "
+            f"uninstall onnxruntime', because the two packages overwrite each other, and then {advice(card)}"
+        )
+    build = f"ONNX Runtime {runtime.__version__} for CUDA {cuda or 'of an unknown version'}"
+    code = onnxruntime_code(cuda)
+    if code is not None and not code.runs_on(card.capability):
+        return f"expected an ONNX Runtime with code for {card}, got {build}, which has it for {code}; {advice(card)}"
+    return _old_driver(card, cuda, build)
+
+
+def require_paddle() -> None:
+    """Raise :class:`InputError` unless the installed Paddle can run on this machine's GPU; no kernel is started."""
+    found = cards()
+    paddle = _module("paddle")
+    if paddle is not None and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+        found = [_paddles_card(paddle, found)]  # CUDA's order of the cards may differ from the driver's
+    elif not found:
+        raise InputError("expected an NVIDIA GPU, got a machine without one; check the driver, or use the CPU")
+    reason = obstacle_paddle(found[0])
+    if reason:
+        raise InputError(reason)
+    if not paddle.device.cuda.device_count():
+        raise InputError(
+            f"expected Paddle to find {found[0]}, got no GPU from it; check the driver and CUDA_VISIBLE_DEVICES"
+        )
+
+
+def paddle_code(paddle: Any) -> Optional[Code]:
+    """What a build of Paddle holds: what it says itself, or what was listed; None if neither is known."""
+    numbers: List[str] = []
+    if hasattr(paddle.version, "cuda_archs"):  # since Paddle 3.0
+        numbers = re.findall(r"\d{2,3}", str(paddle.version.cuda_archs()))
+    if numbers:
+        return _code(" ".join(numbers))
+    return _PADDLE_26.get(str(paddle.version.cuda())) if paddle.__version__.startswith("2.6") else None
+
+
+def onnxruntime_code(cuda: str) -> Optional[Code]:
+    """What PyPI's ONNX Runtime for this version of CUDA holds; None if that is not known."""
+    return _ONNXRUNTIME.get(cuda.partition(".")[0])
+
+
+def dotted(capability: Capability) -> str:
+    """A compute capability as NVIDIA writes it: 9.0."""
+    return f"{capability[0]}.{capability[1]}"
+
+
+def _paddle_build(paddle: Any) -> str:
+    cuda = paddle.version.cuda() if paddle.is_compiled_with_cuda() else ""
+    return f"Paddle {paddle.__version__}" + (f" for CUDA {cuda}" if cuda else "")
+
+
+def _paddles_card(paddle: Any, known: Sequence[Card]) -> Card:
+    """The first GPU as Paddle sees it; the driver's version from a card that is known."""
+    found = paddle.device.cuda.get_device_properties(0)
+    driver = known[0].driver if known else ""
+    return Card(_printable(found.name), (found.major, found.minor), found.total_memory >> 20, driver)
+
+
+def _old_driver(card: Card, cuda: str, build: str) -> Optional[str]:
+    """Why not, if the driver is older than a build's CUDA needs."""
+    cuda = cuda.partition(".")[0]
+    if _new_enough(card.driver, cuda):
+        return None
+    return (
+        f"expected an NVIDIA driver {_OLDEST_DRIVER[cuda]} or later for {build}, got {card.driver}; update it, or "
+        f"{advice(card)}"
+    )
+
+
+def _new_enough(driver: str, cuda: str) -> bool:
+    """Whether a driver can run programs for a major version of CUDA; an unknown driver is taken to be."""
+    match = re.match(r"\d+", driver)
+    return match is None or int(match.group()) >= _OLDEST_DRIVER.get(cuda, 0)
+
+
+def _module(name: str) -> Any:
+    """An installed module, or None if it cannot be imported."""
+    try:
+        return importlib.import_module(name)
+    except (ImportError, OSError):  # OSError: a library that it needs is missing
+        return None
+
+
+# --- the driver ------------------------------------------------------------------------------------------------------
+
+_FIELDS = "uuid,compute_cap,memory.total,driver_version,name"
+_NO_UUID = "-"
+
+# Prints what nvidia-smi would, from the driver's library. Attributes 75 and 76 are the compute capability.
+_ASK_LIBRARY = """
+import ctypes
+cuda = ctypes.CDLL("libcuda.so.1")
+def check(status):
+    if status:
+        raise SystemExit(1)
+count, device, major, minor = (ctypes.c_int() for _ in range(4))
+size, name = ctypes.c_size_t(), ctypes.create_string_buffer(256)
+check(cuda.cuInit(0))
+check(cuda.cuDeviceGetCount(ctypes.byref(count)))
+for i in range(count.value):
+    check(cuda.cuDeviceGet(ctypes.byref(device), i))
+    check(cuda.cuDeviceGetName(name, len(name), device))
+    check(cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device))
+    check(cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device))
+    check(cuda.cuDeviceTotalMem_v2(ctypes.byref(size), device))
+    text = name.value.decode(errors="replace")
+    print("-, %d.%d, %d, -, %s" % (major.value, minor.value, size.value >> 20, text))
+"""
+
+
+@functools.lru_cache(maxsize=1)
+def _installed() -> Tuple[Tuple[str, Card], ...]:
+    """The cards that the driver tells of, each with its UUID, or "-" where only visible ones are told."""
+    program = shutil.which("nvidia-smi")
+    answer = _answer([program, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]) if program else ""
+    return _parse(answer) or _parse(_answer([sys.executable or "python3", "-I", "-c", _ASK_LIBRARY]))
+
+
+def _answer(command: Sequence[str]) -> str:
+    """What a command prints; "" if it fails or takes longer than ``TIMEOUT``."""
+    with tempfile.TemporaryFile() as output:  # a pipe would keep waiting for children of a command that was killed
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "LC_ALL": "C"},
+                start_new_session=True,
+            )
+        except OSError:
+            return ""
+        try:
+            failed = process.wait(TIMEOUT)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a process that waits for a broken driver stays
+                process.wait(1)
+            return ""
+        output.seek(0)
+        return "" if failed else output.read(1 << 16).decode(errors="replace")
+
+
+def _parse(text: str) -> Tuple[Tuple[str, Card], ...]:
+    """Cards from lines of ``_FIELDS``; lines that do not look like a card are left out."""
+    found = []
+    for line in text.splitlines():
+        fields = [field.strip() for field in line.split(",", 4)]  # the name is last, because it may have a comma
+        capability = re.fullmatch(r"(\d{1,2})\.(\d)", fields[1]) if len(fields) == 5 else None
+        if capability is None:
+            continue
+        memory = int(fields[2]) if re.fullmatch(r"\d{1,9}", fields[2]) else None
+        driver = fields[3] if re.fullmatch(r"\d[\d.]{0,20}", fields[3]) else ""
+        name = _printable(fields[4]) or "an NVIDIA GPU"
+        found.append((fields[0], Card(name, (int(capability[1]), int(capability[2])), memory, driver)))
+    return tuple(found)
+
+
+def _printable(name: str) -> str:
+    """A name from outside, short and without control characters."""
+    return re.sub(r"[^ -~]+", " ", name).strip()[:80]
+
+
+def _visible(installed: Sequence[Tuple[str, Card]], variable: Optional[str]) -> List[Card]:
+    """The cards that CUDA_VISIBLE_DEVICES leaves, read as CUDA does: up to the first entry that names none."""
+    everything = [card for _, card in installed]
+    if variable is None or any(uuid == _NO_UUID for uuid, _ in installed):
+        return everything
+    chosen = []
+    for entry in (entry.strip() for entry in variable.split(",")):
+        if entry.startswith("MIG-"):  # a part of one of the cards, which the driver does not name
+            return everything
+        match = _named(entry, installed)
+        if match is None:
+            break
+        chosen.append(match)
+    return chosen
+
+
+def _named(entry: str, installed: Sequence[Tuple[str, Card]]) -> Optional[Card]:
+    """The card that an index or the beginning of a UUID names."""
+    if re.fullmatch(r"\d{1,4}", entry):
+        return installed[int(entry)][1] if int(entry) < len(installed) else None
+    return next((card for uuid, card in installed if entry.startswith("GPU-") and uuid.startswith(entry)), None)
+
+
+def summary(card: Card) -> Dict[str, str]:
+    """What the installed runtimes say about a card, by runtime, and the advice: for `env` and bug reports."""
+    paddle, runtime = _module("paddle"), _module("onnxruntime")
+    supported: Mapping[str, Optional[str]] = {
+        "Paddle": obstacle_paddle(card) if paddle else "not installed",
+        "ONNX Runtime": obstacle_onnxruntime(card) if runtime else "not installed",
+    }
+    facts = {name: reason or "can run on it" for name, reason in supported.items()}
+    return {**facts, "what fits": advice(card)}
