@@ -32,7 +32,7 @@ from . import machine, other_runtimes
 
 #: Modes in which a network can be timed: layer by layer, a training step, its token merging alone, or exported, on one
 #: of Paddle Inference's CPU backends or in another runtime.
-MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"], *other_runtimes.RUNTIMES)
+MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"])
 REST = 0.25  # seconds
 NOT_FORWARD = ("training", "matching")
 #: Export format that a mode needs, if it is not the default of the installed Paddle.

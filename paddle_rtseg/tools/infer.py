@@ -1,7 +1,7 @@
 """Segment images, folders, videos and cameras with an exported model: ``python -m paddle_rtseg.infer --model D``.
 
-The same program as ``python -m rtseg_inference``, which needs only Paddle, NumPy, OpenCV and PyYAML. It also accepts
-the names of bundled models, and exports them on first use.
+The same program as ``python -m rtseg_inference``, which needs neither PaddleSeg nor this package. It also accepts the
+names of bundled models, and exports them on first use.
 """
 
 import argparse

@@ -1,4 +1,6 @@
-"""Run segmentation networks exported by paddle_rtseg. Needs only Paddle, NumPy, OpenCV and PyYAML.
+"""Run segmentation networks exported by paddle_rtseg.
+
+Needs NumPy, OpenCV, PyYAML, and Paddle, ONNX Runtime or OpenVINO.
 
 from rtseg_inference import Predictor
 

@@ -8,9 +8,9 @@ from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from .configuration import BACKENDS
+from .configuration import BACKENDS, PROVIDERS
 from .contract import PRECISIONS, read_contract
-from .errors import InputError
+from .errors import InputError, listed
 from .files import Array, make_folder
 from .media import Frame, Writer, open_source, prefetched
 from .predictor import Predictor, Result, Timings
@@ -55,6 +55,16 @@ def parser(
         default=0,
         metavar="N",
         help="processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)",
+    )
+    p.add_argument(
+        "--provider",
+        choices=list(PROVIDERS),
+        help="what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime; without it, cuda",
+    )
+    p.add_argument(
+        "--strict",
+        action="store_true",
+        help="with ONNX Runtime on a GPU, refuse a network with operators that run on the processor",
     )
     p.add_argument("--batch_size", type=int, default=1, metavar="N", help="images of one size per batch (default 1)")
     p.add_argument("--max_frames", type=int, metavar="N", help="stop after N images")
@@ -118,20 +128,30 @@ def takes(preprocess: Preprocessor, image: Array) -> bool:
 def choose(args: argparse.Namespace, sample: Optional[Array]) -> Predictor:
     """The requested predictor, checked against the golden output."""
     if args.backend == AUTO:
-        predictor, trials = fastest(args.model, args.device, args.precision, args.threads, sample)
+        if args.provider is not None:
+            raise InputError(f"expected --backend onnxruntime with --provider {args.provider}, got 'auto'; add it")
+        predictor, trials = fastest(args.model, args.device, args.precision, args.threads, sample, args.strict)
         for trial in trials:
             print(trial)
-        print(f"using {predictor.configuration}")
+        print(f"using {predictor.configuration}{on_processor(predictor)}")
         return predictor
-    predictor = Predictor(args.model, args.device, args.backend, args.precision, args.threads)
+    predictor = Predictor(
+        args.model, args.device, args.backend, args.precision, args.threads, args.provider, args.strict
+    )
     verification = predictor.verify()
     if not verification.passed:
         raise InputError(
             f"{predictor.configuration} does not reproduce the model's golden output ({verification}); use another "
             "--backend or --precision"
         )
-    print(f"using {predictor.configuration} ({verification})")
+    print(f"using {predictor.configuration} ({verification}){on_processor(predictor)}")
     return predictor
+
+
+def on_processor(predictor: Predictor) -> str:
+    """The operators that run on the processor although a GPU was asked for; empty if none is known to."""
+    names = getattr(predictor.runtime, "on_processor", [])
+    return f"; on the processor: {listed(names)}" if names else ""
 
 
 def segment(predictor: Predictor, frames: Iterator[Frame], writer: Writer, batch_size: int, total: int) -> int:

@@ -4,17 +4,29 @@
 """
 
 from dataclasses import dataclass
-from typing import Collection, Dict, Tuple
+from typing import Collection, Dict, Optional, Tuple
 
 from .contract import Precision
 from .errors import InputError
 
 #: device -> backend -> the precisions it computes in
 BACKENDS: Dict[str, Dict[str, Tuple[Precision, ...]]] = {
-    "cpu": {"native": ("fp32",), "onednn": ("fp32", "bf16"), "openvino": ("fp32", "fp16", "bf16")},
-    "gpu": {"native": ("fp32", "fp16", "bf16"), "tensorrt": ("fp32", "fp16")},
+    "cpu": {
+        "native": ("fp32",),
+        "onednn": ("fp32", "bf16"),
+        "openvino": ("fp32", "fp16", "bf16"),
+        "onnxruntime": ("fp32",),
+        "openvino_runtime": ("fp32", "bf16"),
+    },
+    "gpu": {
+        "native": ("fp32", "fp16", "bf16"),
+        "tensorrt": ("fp32", "fp16"),
+        "onnxruntime": ("fp32", "tf32", "fp16"),
+    },
 }
 DEFAULT_BACKEND = {"cpu": "onednn", "gpu": "native"}
+#: what ONNX Runtime may run a network with on a GPU; the first is the default
+PROVIDERS = ("cuda", "tensorrt", "tensorrt_rtx")
 
 
 @dataclass(frozen=True)
@@ -22,21 +34,32 @@ class Configuration:
     """What runs the network.
 
     Raises:
-        InputError: there is no such device or backend, or it does not compute in this precision.
+        InputError: there is no such device, backend or provider, it does not compute in this precision, or a provider
+            is given for another backend than ONNX Runtime on a GPU.
     """
 
     device: str = "cpu"
     backend: str = DEFAULT_BACKEND["cpu"]
     precision: str = "fp32"
     threads: int = 0  #: 0: ``OMP_NUM_THREADS``, or every core that the process may use
+    provider: Optional[str] = None  #: of ONNX Runtime on a GPU, one of :data:`PROVIDERS`; None: "cuda"
+    strict: bool = False  #: ONNX Runtime on a GPU: it is an error if some operators run on the processor
 
     def __post_init__(self) -> None:
         _expect("the device", self.device, BACKENDS)
         _expect(f"the {self.device} backend", self.backend, BACKENDS[self.device])
         _expect(f"the precision of {self.device} {self.backend}", self.precision, BACKENDS[self.device][self.backend])
+        if self.provider is not None:
+            _expect("the provider", self.provider, PROVIDERS)
+            if (self.device, self.backend) != ("gpu", "onnxruntime"):
+                raise InputError(
+                    f"expected a provider only with --device gpu --backend onnxruntime, got '{self.provider}' with "
+                    f"{self.device} {self.backend}; leave it out"
+                )
 
     def __str__(self) -> str:
-        return f"{self.device} {self.backend} {self.precision}"
+        provider = f" {self.provider}" if self.provider else ""
+        return f"{self.device} {self.backend} {self.precision}{provider}"
 
 
 def _expect(what: str, got: str, allowed: Collection[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, TypeVar, 
 
 import yaml
 
-from .errors import InputError
+from .errors import InputError, NotInstalled
 from .files import atomic_path, sha256
 
 FILE_NAME = "deploy.yaml"
@@ -174,6 +174,18 @@ class Contract:
     def path(self, name: str) -> str:
         """Path of one of the model's files."""
         return os.path.join(self.folder, name)
+
+    def onnx_path(self, half: bool = False) -> str:
+        """Path of the ONNX form, or of the one in half precision.
+
+        Raises:
+            NotInstalled: the export did not write it.
+        """
+        name = self.onnx_fp16 if half else self.onnx
+        if name is None:
+            form, flag = ("half-precision ONNX form", "--precision fp16") if half else ("ONNX form", "--format onnx")
+            raise NotInstalled(f"{self.folder} has no {form} of the model; export it with {flag}")
+        return self.path(name)
 
     @property
     def raw_input(self) -> bool:

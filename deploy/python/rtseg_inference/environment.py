@@ -34,6 +34,11 @@ def settings(threads: Optional[int] = None, environ: Mapping[str, str] = os.envi
     return {name: environ.get(name, value) for name, value in chosen.items()}
 
 
+def thread_count() -> int:
+    """Processor threads where none are asked for: ``OMP_NUM_THREADS``, or every core that the process may use."""
+    return int(settings()["OMP_NUM_THREADS"])
+
+
 def configure(threads: Optional[int] = None) -> None:
     """Apply :func:`settings` to the environment, and keep freed memory. Call it before ``import paddle``."""
     os.environ.update(settings(threads))

@@ -1,4 +1,8 @@
-"""The exception for errors that the user can fix."""
+"""The exceptions for errors that the user can fix, and pieces of their messages."""
+
+from typing import Sequence
+
+SHOWN = 5  # names in a message
 
 
 class InputError(ValueError):
@@ -7,3 +11,23 @@ class InputError(ValueError):
     The message is one sentence: what was expected, what was found and how to fix it. The command prints it without a
     traceback and exits with status 2; in Python it is an ordinary ``ValueError``.
     """
+
+
+class NotInstalled(InputError):
+    """A backend's package, or the form of the model that it runs, is not there: nothing was tried."""
+
+
+def first_line(error: Exception) -> str:
+    """The line of a Paddle error that says what happened, out of pages of C++ frames.
+
+    It begins with the kind of error, such as ``(Unimplemented)`` or, for json programs, ``UnimplementedError:``.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if "Error: " in line or line.startswith("(")]
+    return (telling or lines or [type(error).__name__])[0][:200]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The count and the first few of the names."""
+    more = ", ..." if len(names) > SHOWN else ""
+    return f"{len(names)} ({', '.join(names[:SHOWN])}{more})"

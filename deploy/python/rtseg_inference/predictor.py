@@ -14,7 +14,7 @@ from .errors import InputError
 from .files import Array, read_image, write_image
 from .geometry import geometry
 from .preprocess import Preprocessor
-from .runtime import Runtime
+from .runtime import load
 
 Image = Union[str, Array]
 
@@ -77,10 +77,13 @@ class Predictor:
     Args:
         model_dir: folder with deploy.yaml.
         device: "cpu" or "gpu".
-        backend: on the CPU "onednn" (the default), "native" or "openvino"; on the GPU "native" (the default) or
-            "tensorrt".
-        precision: "fp32", "fp16" or "bf16", if the backend computes in it.
+        backend: on the CPU "onednn" (the default), "native", "openvino", "onnxruntime" or "openvino_runtime"; on the
+            GPU "native" (the default), "tensorrt" or "onnxruntime". Neither "onnxruntime" nor "openvino_runtime" needs
+            Paddle.
+        precision: "fp32", "tf32", "fp16" or "bf16", if the backend computes in it.
         threads: processor threads; 0 for ``OMP_NUM_THREADS``, or every core that the process may use.
+        provider: what ONNX Runtime runs the network with on a GPU: "cuda" (the default), "tensorrt" or "tensorrt_rtx".
+        strict: refuse to run a network in ONNX Runtime on a GPU if some of its operators run on the processor.
 
     Raises:
         InputError: the folder is damaged, or this machine cannot run the model in this configuration.
@@ -93,10 +96,14 @@ class Predictor:
         backend: Optional[str] = None,
         precision: str = "fp32",
         threads: int = 0,
+        provider: Optional[str] = None,
+        strict: bool = False,
     ):
-        self.configuration = Configuration(device, backend or DEFAULT_BACKEND.get(device, ""), precision, threads)
+        self.configuration = Configuration(
+            device, backend or DEFAULT_BACKEND.get(device, ""), precision, threads, provider, strict
+        )
         self.contract = read_contract(model_dir)
-        self.runtime = Runtime(self.contract, self.configuration)
+        self.runtime = load(self.contract, self.configuration)
         self.preprocess = Preprocessor(self.contract, self.runtime.shape)
 
     def predict(self, images: Union[Image, Sequence[Image]]) -> Union[Result, List[Result]]:

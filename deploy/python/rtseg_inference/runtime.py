@@ -1,136 +1,45 @@
-"""Paddle Inference, set up for one device, backend and precision, working around the bugs of each Paddle release."""
+"""A network loaded into one of the engines; each has a module of its own, which imports it only when it is chosen."""
 
-from typing import Any
+from typing import Protocol
 
-from . import environment, processor, tensorrt
+from . import processor
 from .configuration import Configuration
-from .contract import Contract
-from .errors import InputError
-from .files import Array, cache_root
-
-# oneDNN keeps compiled kernels for this many input shapes; without a limit, memory grows with each new image size.
-ONEDNN_SHAPES = 10
+from .contract import Contract, ShapeRange
+from .files import Array
 
 
-class Runtime:
-    """A loaded network: ``run(batch)`` returns its output. Not thread-safe.
+class Runtime(Protocol):
+    """A loaded network. Not thread-safe."""
 
-    Raises:
-        InputError: this machine or this Paddle cannot run the model in this configuration.
-    """
-
-    def __init__(self, contract: Contract, configuration: Configuration):
-        if configuration.device == "cpu":
-            processor.require(configuration.precision)
-        self.contract, self.configuration = contract, configuration
-        self.threads = configuration.threads or int(environment.settings()["OMP_NUM_THREADS"])
-        environment.configure(self.threads)
-        import paddle
-        from paddle import inference
-
-        if contract.program_format == "json" and paddle.__version__.startswith("2."):
-            raise InputError(
-                f"{contract.model} needs Paddle 3, this is {paddle.__version__}; export it with --format pdmodel"
-            )
-        self._paddle, self._inference = paddle, inference
-        #: input shapes that may be run
-        self.shape = contract.tensorrt.shape if configuration.backend == "tensorrt" else contract.input.shape
-        self._predictor = self._cpu_predictor() if configuration.device == "cpu" else self._gpu_predictor()
-        self._input = self._predictor.get_input_handle(contract.input.name)
-        self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
+    shape: ShapeRange  #: input shapes that may be run
+    threads: int  #: processor threads
 
     def run(self, batch: Array) -> Array:
         """Run the network on (B, ...) in the layout and dtype of the contract and return its output.
 
         Raises:
-            InputError: Paddle fails; the message holds its reason.
+            InputError: the engine fails; the message holds its reason.
         """
-        self._input.reshape(batch.shape)
-        self._input.copy_from_cpu(batch)
-        try:
-            self._predictor.run()
-        except Exception as e:
-            raise self._failed(f"run {self.contract.model} on {'x'.join(map(str, batch.shape))}", e) from e
-        output: Array = self._output.copy_to_cpu()
-        return output
-
-    def _create(self, config: Any) -> Any:
-        try:
-            return self._inference.create_predictor(config)
-        except Exception as e:
-            raise self._failed(f"load {self.contract.model}", e) from e
-
-    def _failed(self, what: str, error: Exception) -> InputError:
-        return InputError(f"Paddle cannot {what} as {self.configuration}: {first_line(error)}")
-
-    def _base_config(self) -> Any:
-        contract = self.contract
-        config = self._inference.Config(contract.path(contract.model), contract.path(contract.params))
-        config.disable_glog_info()
-        config.enable_memory_optim(True)
-        if contract.program_format == "json":  # Paddle 3.3 refuses memory_optim on json under its older executor
-            config.enable_new_executor()
-        return config
-
-    def _cpu_predictor(self) -> Any:
-        backends = {"native": self._native_cpu, "onednn": self._onednn, "openvino": self._openvino}
-        config = backends[self.configuration.backend]()
-        config.disable_gpu()
-        config.set_cpu_math_library_num_threads(self.threads)
-        return self._create(config)
-
-    def _native_cpu(self) -> Any:
-        config = self._base_config()
-        if hasattr(config, "disable_mkldnn"):  # Paddle 3.3 has oneDNN on unless told otherwise
-            config.disable_mkldnn()
-        return config
-
-    def _onednn(self) -> Any:
-        config = self._base_config()
-        config.enable_mkldnn()
-        config.set_mkldnn_cache_capacity(ONEDNN_SHAPES)
-        if self.contract.program_format == "json":
-            # With this pass Paddle 3.3 fails on every program with an upsampling (Paddle issue 77340); oneDNN's
-            # convolutions are used without it too. Products of 4-D matrices straight after a convolution are wrong
-            # either way; verify() finds those.
-            config.delete_pass("onednn_placement_pass")
-        if self.configuration.precision == "bf16":
-            config.enable_mkldnn_bfloat16()
-        return config
-
-    def _openvino(self) -> Any:
-        config = self._base_config()
-        if self.contract.program_format == "json" or not hasattr(config, "enable_openvino_engine"):
-            # For json the call is accepted and has no effect.
-            raise InputError(
-                "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
-                f"{self.contract.model} with Paddle {self._paddle.__version__}; export it with --format pdmodel"
-            )
-        config.set_optim_cache_dir(cache_root())
-        config.enable_openvino_engine(self._precision_type())
-        return config
-
-    def _gpu_predictor(self) -> Any:
-        if not self._paddle.is_compiled_with_cuda():
-            raise InputError("a GPU was requested, but this Paddle is built without CUDA; install paddlepaddle-gpu")
-        if self._paddle.device.cuda.device_count() == 0:
-            raise InputError("a GPU was requested, but Paddle finds none; check the driver or use --device cpu")
-        if self.configuration.backend == "tensorrt":
-            return tensorrt.create_predictor(self.contract, self.configuration.precision)
-        config = self._base_config()
-        config.enable_use_gpu(tensorrt.GPU_MEMORY_MB, 0, self._precision_type())
-        return self._create(config)
-
-    def _precision_type(self) -> Any:
-        kinds = self._inference.PrecisionType
-        return {"fp32": kinds.Float32, "fp16": kinds.Half, "bf16": kinds.Bfloat16}[self.configuration.precision]
 
 
-def first_line(error: Exception) -> str:
-    """The line of a Paddle error that says what happened, out of pages of C++ frames.
+def load(contract: Contract, configuration: Configuration) -> Runtime:
+    """Load the network into the engine that ``configuration`` names.
 
-    It begins with the kind of error, such as ``(Unimplemented)`` or, for json programs, ``UnimplementedError:``.
+    Raises:
+        NotInstalled: the engine's package, or the form of the model that it runs, is not there.
+        InputError: this machine or the engine cannot run the model in this configuration.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "Error: " in line or line.startswith("(")]
-    return (telling or lines or [type(error).__name__])[0][:200]
+    if configuration.device == "cpu":
+        processor.require(configuration.precision)
+    if configuration.backend == "openvino_runtime":
+        from .openvino_runtime import OpenVINORuntime
+
+        return OpenVINORuntime(contract, configuration)
+    if configuration.backend == "onnxruntime":
+        from .onnx_gpu_runtime import OnnxGpuRuntime
+        from .onnx_runtime import OnnxCpuRuntime
+
+        return (OnnxCpuRuntime if configuration.device == "cpu" else OnnxGpuRuntime)(contract, configuration)
+    from .paddle_runtime import PaddleRuntime
+
+    return PaddleRuntime(contract, configuration)

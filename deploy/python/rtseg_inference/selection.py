@@ -2,15 +2,14 @@
 
 import time
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional, Set, Tuple
 
 from . import processor
 from .configuration import BACKENDS
 from .contract import read_contract
-from .errors import InputError
+from .errors import InputError, NotInstalled, first_line
 from .files import Array, read_image
 from .predictor import Predictor
-from .runtime import first_line
 
 TURNS = 5
 
@@ -21,10 +20,12 @@ class Trial:
 
     name: str
     milliseconds: Optional[float]  #: for one image, preprocessing and postprocessing included; None if it failed
-    note: str  #: how it compared with the golden output, or why it was dropped
+    note: str  #: how it compared with the golden output, or why it was dropped or left out
+    left_out: bool = False  #: its package, or the form of the model that it runs, is not there
 
     def __str__(self) -> str:
-        time_taken = "dropped" if self.milliseconds is None else f"{self.milliseconds:.1f} ms"
+        failed = "left out" if self.left_out else "dropped"
+        time_taken = failed if self.milliseconds is None else f"{self.milliseconds:.1f} ms"
         return f"{self.name}: {time_taken} ({self.note})"
 
 
@@ -34,11 +35,13 @@ def fastest(
     precision: str = "fp32",
     threads: int = 0,
     image: Optional[Array] = None,
+    strict: bool = False,
 ) -> Tuple[Predictor, List[Trial]]:
     """Try each backend of ``device`` that computes in ``precision``.
 
     Args:
         image: (H, W, 3) uint8 BGR to time with; the golden image if None.
+        strict: see :class:`.Predictor`.
 
     Returns:
         The fastest predictor that passes :meth:`Predictor.verify`, and what was tried.
@@ -51,15 +54,18 @@ def fastest(
         processor.require(precision)
     passed: Dict[str, Predictor] = {}
     notes: Dict[str, str] = {}
+    left_out: Set[str] = set()
     for backend in BACKENDS.get(device, ()):
         if precision not in BACKENDS[device][backend]:
             continue
         name = f"{device} {backend} {precision}"
         try:
-            predictor = Predictor(model_dir, device, backend, precision, threads)
+            predictor = Predictor(model_dir, device, backend, precision, threads, strict=strict)
             verification = predictor.verify()
         except InputError as e:
             notes[name] = str(e)
+            if isinstance(e, NotInstalled):
+                left_out.add(name)
             continue
         except Exception as e:  # however a backend fails, the others may work
             notes[name] = first_line(e)
@@ -74,7 +80,7 @@ def fastest(
             + (tried or f"no {device} backend computes in {precision}")
         )
     times = _least_times(passed, image)
-    trials = [Trial(name, times.get(name), note) for name, note in notes.items()]
+    trials = [Trial(name, times.get(name), note, name in left_out) for name, note in notes.items()]
     return passed[min(times, key=lambda name: times[name])], trials
 
 

@@ -165,7 +165,16 @@ def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
         (["--input", "."], "got none"),
         (["--input", "camera:9"], "cannot open the camera"),
         (["--device", "gpu"], "a GPU was requested"),
-        (["--backend", "tensorrt"], "expected the cpu backend to be one of native, onednn, openvino, got 'tensorrt'"),
+        (
+            ["--backend", "tensorrt"],
+            "expected the cpu backend to be one of native, onednn, openvino, onnxruntime, openvino_runtime, got "
+            "'tensorrt'",
+        ),
+        (
+            ["--backend", "native", "--provider", "cuda"],
+            "expected a provider only with --device gpu --backend onnxruntime, got 'cuda' with cpu native; leave it",
+        ),
+        (["--provider", "tensorrt"], "expected --backend onnxruntime with --provider tensorrt, got 'auto'; add it"),
         (
             ["--backend", "native", "--precision", "fp16"],
             "expected the precision of cpu native to be one of fp32, got 'fp16'",
@@ -207,7 +216,7 @@ def test_failing_backend_is_reported_and_dropped(exported, monkeypatch):
     def fail(self):
         raise RuntimeError("some C++ frames\n(Unimplemented) no kernel for it\nmore")
 
-    monkeypatch.setattr("rtseg_inference.runtime.Runtime._onednn", fail)
+    monkeypatch.setattr("rtseg_inference.paddle_runtime.PaddleRuntime._onednn", fail)
     predictor, trials = fastest(exported["argmax"])
     assert predictor.configuration.backend == "native"
     assert "cpu onednn fp32: dropped ((Unimplemented) no kernel for it)" in map(str, trials)
