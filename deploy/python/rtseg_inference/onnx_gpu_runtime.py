@@ -8,6 +8,8 @@ TensorRT for RTX has never been run by this project.
 """
 
 import contextlib
+import glob
+import importlib.util
 import io
 import json
 import os
@@ -218,10 +220,19 @@ def placement(profile: str) -> Dict[str, List[str]]:
 
 
 def preload(onnxruntime: Any) -> None:
-    """Load the CUDA libraries of the pip packages nvidia-*, which the system's loader does not find."""
-    if hasattr(onnxruntime, "preload_dlls"):
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses; the session tells what matters
-            onnxruntime.preload_dlls()
+    """Load the CUDA libraries of the pip packages nvidia-*, which the system's loader does not find.
+
+    ONNX Runtime itself looks for them beside its own package only; PyTorch's, for one, may lie elsewhere on the path.
+    """
+    if not hasattr(onnxruntime, "preload_dlls"):
+        return
+    spec = importlib.util.find_spec("nvidia")
+    roots = list(spec.submodule_search_locations or ()) if spec else []
+    folders = sorted(folder for root in roots for folder in glob.glob(os.path.join(glob.escape(root), "*", "lib")))
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints what it misses; the session tells what matters
+        for folder in folders:
+            onnxruntime.preload_dlls(directory=folder)
+        onnxruntime.preload_dlls()
 
 
 def _only_batch_is_free(shape: ShapeRange) -> bool:

@@ -4,6 +4,7 @@ import dataclasses
 import importlib.util
 import os
 import shutil
+import sys
 import types
 
 import numpy as np
@@ -165,6 +166,23 @@ def test_tf32_needs_ampere(capability, refused, folder, no_gpu, monkeypatch):
     message = "compute capability 8.0 or later for tf32, got Some card" if refused else "an ONNX Runtime with CUDA"
     with pytest.raises(InputError, match=message):
         Predictor(folder, "gpu", "onnxruntime", "tf32")
+
+
+def test_libraries_of_pip_packages_are_loaded_wherever_they_lie(tmp_path, monkeypatch, capsys):
+    folders = [tmp_path / "nvidia" / name / "lib" for name in ("cu13", "cudnn")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "nvidia", raising=False)
+    asked = []
+
+    def preload_dlls(directory=None):
+        asked.append(directory)
+        print("Failed to load libcudart.so")
+
+    onnx_gpu_runtime.preload(types.SimpleNamespace(preload_dlls=preload_dlls))
+    assert asked == [*map(str, folders), None] and capsys.readouterr().out == ""
+    onnx_gpu_runtime.preload(types.SimpleNamespace())  # a release without it
 
 
 class FakeCuda:
