@@ -10,6 +10,7 @@ from typing import Any, Dict, Iterator, Optional, Sequence
 import paddle
 import yaml
 from paddleseg.cvlibs import Config, SegBuilder
+from rtseg_inference import gpu
 
 from .errors import InputError
 from .weights import load_weights
@@ -143,12 +144,17 @@ def use_device(name: Optional[str]) -> str:
     """Make ``name`` Paddle's device and return it; None means the GPU if Paddle sees one, else the CPU.
 
     Raises:
-        InputError: the running Paddle or this machine does not have the device.
+        InputError: this machine does not have the device, or the running Paddle no code for it.
     """
     if name is None:
         name = "gpu" if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() else "cpu"
+    kind, _, index = name.partition(":")
     try:
+        if kind == "gpu":
+            gpu.require_paddle(int(index or 0))
         paddle.set_device(name)
+    except InputError as e:
+        raise InputError(f"device {name!r} is not available: {e}") from e
     except (ValueError, RuntimeError, OSError) as e:
         raise InputError(
             f"device {name!r} is not available: Paddle {paddle.__version__} cannot use it on this machine; choose "

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import types
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import paddle
 import pytest
 import yaml
 from processes import python
-from rtseg_inference import processor
+from rtseg_inference import gpu, processor
 from tiny_configs import TRAINED, run_command, tiny_config, write_config
 
 import paddle_rtseg
@@ -134,11 +135,39 @@ def test_unwritable_folder(folder):
         call("train", "--config", "config.yml", "--save_dir", "file/output")
 
 
-def test_missing_gpu(folder):
-    if paddle.is_compiled_with_cuda():
+def test_missing_gpu(folder, monkeypatch):
+    monkeypatch.setattr(gpu, "cards", list)
+    if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
         pytest.skip("this Paddle can use a GPU")
-    with pytest.raises(InputError, match=r"device 'gpu' is not available: .*--device cpu"):
+    with pytest.raises(
+        InputError, match=r"device 'gpu' is not available: .*, got a machine without one; .*--device cpu"
+    ):
         run_command("train", "--config", "config.yml", "--device", "gpu")
+
+
+@pytest.mark.parametrize("command", ["train", "val", "predict", "export"])
+def test_gpu_without_code_in_paddle(command, folder, monkeypatch):
+    """Nothing starts on the card: the error comes before the device is chosen."""
+    monkeypatch.setattr(gpu, "cards", lambda: [gpu.Card("NVIDIA H200", (9, 0), 143771, "580.65.06")])
+    monkeypatch.setattr(gpu, "paddle_code", lambda paddle: gpu.Code(((8, 0), (8, 6))))
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    found = types.SimpleNamespace(name="NVIDIA H200", major=9, minor=0, total_memory=1 << 37)
+    monkeypatch.setattr(paddle.device.cuda, "get_device_properties", lambda index: found)
+    monkeypatch.setattr(paddle, "set_device", lambda name: pytest.fail("the device was chosen"))
+    save_weights("weights.pdparams")
+    arguments = {
+        "train": [],
+        "val": ["--model_path", "weights.pdparams"],
+        "predict": ["--model_path", "weights.pdparams", "--image_path", "image.png"],
+        "export": ["--model_path", "weights.pdparams"],
+    }
+    with pytest.raises(InputError) as raised:
+        run_command(command, "--config", "config.yml", *arguments[command], "--device", "gpu")
+    message = str(raised.value)
+    assert message.startswith("device 'gpu' is not available: expected a Paddle with code for NVIDIA H200 (compute ")
+    assert "which has it for 8.0, 8.6; for inference run 'pip install" in message
+    assert message.endswith(", or use --device cpu")
 
 
 def test_bf16_without_avx512(folder, monkeypatch):

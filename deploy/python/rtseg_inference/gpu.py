@@ -22,6 +22,7 @@ from .errors import InputError
 Capability = Tuple[int, int]
 
 TIMEOUT = 5  #: seconds that a query of the driver may take
+_ON_THE_CPU = "use --device cpu"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def advice(card: Card) -> str:
     """Which command installs what runs on a card: one line, without a full stop."""
     found, cuda = generation(card), _cuda_for(card)
     if found is None or not cuda:
-        return f"no package is known that supports compute capability {dotted(card.capability)}; use the CPU"
+        return f"no package is known that supports compute capability {dotted(card.capability)}, so {_ON_THE_CPU}"
     parts = [f"for inference run 'pip install {_ONNXRUNTIME_FROM_PYPI[cuda]}' and use --backend onnxruntime"]
     if found.paddle:
         parts.append(f"for training run 'pip install {found.paddle}'")
@@ -167,21 +168,22 @@ def obstacle_onnxruntime(card: Card) -> Optional[str]:
     return _old_driver(card, cuda, build)
 
 
-def require_paddle() -> None:
-    """Raise :class:`InputError` unless the installed Paddle can run on this machine's GPU; no kernel is started."""
-    found = cards()
-    paddle = _module("paddle")
-    if paddle is not None and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
-        found = [_paddles_card(paddle, found)]  # CUDA's order of the cards may differ from the driver's
-    elif not found:
-        raise InputError("expected an NVIDIA GPU, got a machine without one; check the driver, or use the CPU")
-    reason = obstacle_paddle(found[0])
+def require_paddle(index: int = 0) -> None:
+    """Raise :class:`InputError` unless the installed Paddle can run on a GPU of this machine; no kernel is started.
+
+    Args:
+        index: the GPU's number in Paddle.
+    """
+    found, paddle = cards(), _module("paddle")
+    if paddle is not None and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count() > index:
+        reason = obstacle_paddle(_paddles_card(paddle, index, found))  # CUDA's order may differ from the driver's
+    elif found:
+        reason = obstacle_paddle(found[0])
+        reason = reason or f"expected Paddle to find GPU {index}, got none; check the driver and CUDA_VISIBLE_DEVICES"
+    else:
+        reason = "expected an NVIDIA GPU, got a machine without one; check the driver"
     if reason:
-        raise InputError(reason)
-    if not paddle.device.cuda.device_count():
-        raise InputError(
-            f"expected Paddle to find {found[0]}, got no GPU from it; check the driver and CUDA_VISIBLE_DEVICES"
-        )
+        raise InputError(reason if reason.endswith(_ON_THE_CPU) else f"{reason}, or {_ON_THE_CPU}")
 
 
 def paddle_code(paddle: Any) -> Optional[Code]:
@@ -209,9 +211,9 @@ def _paddle_build(paddle: Any) -> str:
     return f"Paddle {paddle.__version__}" + (f" for CUDA {cuda}" if cuda else "")
 
 
-def _paddles_card(paddle: Any, known: Sequence[Card]) -> Card:
-    """The first GPU as Paddle sees it; the driver's version from a card that is known."""
-    found = paddle.device.cuda.get_device_properties(0)
+def _paddles_card(paddle: Any, index: int, known: Sequence[Card]) -> Card:
+    """A GPU as Paddle sees it; the driver's version from a card that is known."""
+    found = paddle.device.cuda.get_device_properties(index)
     driver = known[0].driver if known else ""
     return Card(_printable(found.name), (found.major, found.minor), found.total_memory >> 20, driver)
 

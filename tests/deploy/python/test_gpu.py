@@ -117,8 +117,8 @@ def test_cuda_visible_devices(variable, names, smi, monkeypatch):
             "470.1",
             ["cudnn]<1.27", "paddlepaddle-gpu==2.6.2", "driver from 470.1 to 525 or later"],
         ),
-        ((5, 2), "470.1", ["no package is known that supports compute capability 5.2; use the CPU"]),
-        ((13, 0), "900.1", ["no package is known that supports compute capability 13.0; use the CPU"]),
+        ((5, 2), "470.1", ["no package is known that supports compute capability 5.2, so use --device cpu"]),
+        ((13, 0), "900.1", ["no package is known that supports compute capability 13.0, so use --device cpu"]),
     ],
 )
 def test_advice(capability, driver, told):
@@ -202,7 +202,7 @@ def test_obstacles_of_onnxruntime(installed, card, message, monkeypatch):
         (paddle("3.3.1", "", devices=0), "", "expected an NVIDIA GPU, got a machine without one"),
         (paddle("3.3.1", "", devices=0), H200, "expected a Paddle with CUDA, to use NVIDIA H200"),
         (paddle("2.6.2", "11.8"), H200, "expected a Paddle with code for NVIDIA H200 (compute capability 9.0), got "),
-        (paddle("3.3.1", "12.6", [90], devices=0), H200, "expected Paddle to find NVIDIA H200"),
+        (paddle("3.3.1", "12.6", [90], devices=0), H200, "expected Paddle to find GPU 0, got none; check the driver"),
         (paddle("3.3.1", "12.6", [90]), T4 + H200, None),  # Paddle's order of the cards counts
         (paddle("2.6.2", "11.8"), T4 + H200, "expected a Paddle with code for NVIDIA H200"),
     ],
@@ -216,3 +216,4 @@ def test_require_paddle(installed, answer, message, smi, monkeypatch):
         with pytest.raises(InputError) as raised:
             gpu.require_paddle()
         assert message in str(raised.value)
+        assert str(raised.value).endswith(", or use --device cpu")
