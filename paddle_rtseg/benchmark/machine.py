@@ -1,11 +1,13 @@
 """Facts about the machine, for bug reports and tables of timings."""
 
+import contextlib
 import importlib
 import os
 import platform
+from importlib import metadata
 from typing import Callable, Dict
 
-from rtseg_inference import environment
+from rtseg_inference import environment, gpu
 from rtseg_inference.processor import obstacle
 
 import paddle_rtseg
@@ -19,6 +21,7 @@ def facts() -> Dict[str, Dict[str, object]]:
             "Python": platform.python_version(),
             "platform": platform.platform(),
             **{name: version(name) for name in ("numpy", "cv2", "paddle", "paddleseg", "safetensors")},
+            **{name: optional_version(name) for name in ("onnxruntime", "openvino", "paddle2onnx", "tensorrt")},
             **paddle_note(),
         },
         "CPU": {
@@ -27,6 +30,7 @@ def facts() -> Dict[str, Dict[str, object]]:
             "bf16": obstacle("bf16") or "yes",
             **environment.current(),
         },
+        **gpus(),
         "Paddle": features(),
         "Plug-in": plugin(),
     }
@@ -38,6 +42,31 @@ def version(name: str) -> str:
         return importlib.import_module(name).__version__
     except ImportError as e:
         return f"does not import: {e}"
+
+
+def optional_version(name: str) -> str:
+    """The version of a package that this one can do without; it is not imported."""
+    for package in (f"{name}-gpu", name):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            return f"{metadata.version(package)} ({package})"
+    return "not installed"
+
+
+def gpus() -> Dict[str, Dict[str, object]]:
+    """For each NVIDIA GPU its compute capability, what the installed packages support, and what to install."""
+    found = gpu.cards()
+    if not found:
+        return {"GPU": {"NVIDIA": "none found"}}
+    return {
+        "GPU" if len(found) == 1 else f"GPU {i}": {
+            "card": card,
+            "memory": f"{card.memory_mb} MiB" if card.memory_mb else "unknown",
+            "driver": card.driver or "unknown",
+            **gpu.support(card),
+            "what to install": gpu.advice(card),
+        }
+        for i, card in enumerate(found)
+    }
 
 
 def paddle_note() -> Dict[str, str]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from .errors import InputError
 
@@ -96,8 +96,15 @@ GENERATIONS = (
     Generation("Blackwell", (12, 0), (12, 9), _FROM_PADDLE.format("cu129")),
 )
 
-# TensorRT-RTX 1.7 inside ONNX Runtime's plug-in.
+#: Compute capabilities that TensorRT-RTX 1.7, in ONNX Runtime's plug-in, supports; NVIDIA's support matrix.
 TENSORRT_RTX = ((7, 5), (8, 6), (8, 9), (12, 0), (12, 1))
+#: The oldest and the newest compute capability by the first release, newest first; NVIDIA's release notes.
+_TENSORRT = {
+    (10, 8): ((7, 5), (12, 1)),
+    (10, 5): ((7, 5), (9, 0)),
+    (10, 0): ((7, 0), (9, 0)),
+    (8, 5): ((6, 0), (9, 0)),
+}
 
 
 def cards() -> List[Card]:
@@ -166,6 +173,32 @@ def obstacle_onnxruntime(card: Card) -> Optional[str]:
     if code is not None and not code.runs_on(card.capability):
         return f"expected an ONNX Runtime with code for {card}, got {build}, which has it for {code}; {advice(card)}"
     return _old_driver(card, cuda, build)
+
+
+def support(card: Card) -> Dict[str, str]:
+    """Whether the installed runtimes can run on a card, by their names; why not, and what to install, where not."""
+    answers = {
+        "Paddle": obstacle_paddle(card) if _module("paddle") else "not installed",
+        "ONNX Runtime": obstacle_onnxruntime(card) if _module("onnxruntime") else "not installed",
+        "TensorRT": _tensorrt(card),
+        "TensorRT-RTX": "runs on it" if card.capability in TENSORRT_RTX else "does not run on it",
+    }
+    return {name: answer or "can run on it" for name, answer in answers.items()}
+
+
+def _tensorrt(card: Card) -> str:
+    """What is known of the installed TensorRT and a card."""
+    runtime = _module("tensorrt")
+    if runtime is None:
+        return "not installed"
+    version = str(runtime.__version__)
+    number = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    known = next((cards for since, cards in _TENSORRT.items() if number >= since), None)
+    if known is None:
+        return f"{version}, of which it is not known"
+    oldest, newest = known
+    runs = oldest <= card.capability < (newest[0] + 1, 0)
+    return f"{version} {'runs' if runs else 'does not run'} on it: it supports {dotted(oldest)} to {dotted(newest)}"
 
 
 def require_paddle(index: int = 0) -> None:
@@ -345,14 +378,3 @@ def _named(entry: str, installed: Sequence[Tuple[str, Card]]) -> Optional[Card]:
     if re.fullmatch(r"\d{1,4}", entry):
         return installed[int(entry)][1] if int(entry) < len(installed) else None
     return next((card for uuid, card in installed if entry.startswith("GPU-") and uuid.startswith(entry)), None)
-
-
-def summary(card: Card) -> Dict[str, str]:
-    """What the installed runtimes say about a card, by runtime, and the advice: for `env` and bug reports."""
-    paddle, runtime = _module("paddle"), _module("onnxruntime")
-    supported: Mapping[str, Optional[str]] = {
-        "Paddle": obstacle_paddle(card) if paddle else "not installed",
-        "ONNX Runtime": obstacle_onnxruntime(card) if runtime else "not installed",
-    }
-    facts = {name: reason or "can run on it" for name, reason in supported.items()}
-    return {**facts, "what fits": advice(card)}
