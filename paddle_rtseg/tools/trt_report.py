@@ -19,7 +19,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--paddle", choices=["2.6", "3.x"], help="release whose rules apply (default: 2.6 for pdmodel, 3.x for json)"
     )
-    p.add_argument("--tensorrt", choices=["8.5", "8.6", "10.5"], help="default: 8.5 for Paddle 2.6, 8.6 for 3.x")
+    p.add_argument(
+        "--tensorrt",
+        choices=["8.5", "8.6", "10.5", "10.8"],
+        help="10.8 is for later releases too (default: 8.5 for Paddle 2.6, 8.6 for 3.x)",
+    )
     p.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     return p
 

@@ -8,6 +8,8 @@ import collections
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Set, Tuple
 
+from rtseg_inference.tensorrt import UNRELIABLE
+
 from ..errors import InputError
 from . import rules_3x, rules_26
 from .program import ExportedProgram, Operator, read_program
@@ -45,7 +47,7 @@ def report(path: str, paddle: Optional[str] = None, tensorrt: Optional[str] = No
     Args:
         path: the folder of an exported model, or its .pdmodel or .json.
         paddle: "2.6" or "3.x"; default: the version whose TensorRT path reads this format.
-        tensorrt: "8.5", "8.6" or "10.5"; default: 8.5 for Paddle 2.6, 8.6 for 3.x.
+        tensorrt: "8.5", "8.6", "10.5" or "10.8"; default: 8.5 for Paddle 2.6, 8.6 for 3.x. 10.8 is for later ones too.
 
     Raises:
         InputError: the file cannot be read, or the versions are incompatible.
@@ -149,6 +151,7 @@ def as_text(report: Report) -> str:
         f"{report.program.path}: {len(operators)} operators, by the rules of Paddle {report.paddle} and TensorRT "
         f"{report.tensorrt} with dynamic shapes.",
         "Experimental. No engine was built: TensorRT may still reject operators that Paddle would give to it.",
+        *([f"Note: {UNRELIABLE}."] if report.paddle == "3.x" else []),
         "",
     ]
     lines += [f"{n:6d}  {kind:9s} {op}" for (kind, op), n in sorted(counts.items())]
@@ -179,6 +182,7 @@ def as_dict(report: Report) -> Dict[str, Any]:
         "experimental": True,
         "engine_built": False,
         "subgraphs_are_estimates": True,
+        "note": UNRELIABLE if report.paddle == "3.x" else "",
         "subgraphs": report.subgraphs,
         "outside": _outside(report),
         "operators": [

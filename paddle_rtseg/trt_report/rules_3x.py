@@ -3,6 +3,9 @@
 An operator goes into TensorRT if Paddle's marker pass marks it and a converter is registered for it and for the
 TensorRT version. Both were read in Paddle's source (``trt_op_marker_pass.cc`` and ``python/paddle/tensorrt/impls`` of
 2025) and never run, because the CPU wheels have neither. Operators missing here may have been added since.
+
+TensorRT "10.8" stands for 10.8 and later under Paddle 3.3, whose converters all take TensorRT 10 (Paddle pull request
+75826); what fails there was read in Paddle issue 79319.
 """
 
 from typing import Callable, Dict, List, Optional, Tuple
@@ -10,7 +13,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 from .program import Operator, Tensor
 from .verdict import ACCEPTED, PLUGIN, REJECTED, TOPK_LIMIT, Verdict, names
 
-TENSORRT = ((8, 5), (8, 6), (10, 5))  #: versions that Paddle 3 was released with or accepts
+TENSORRT = ((8, 5), (8, 6), (10, 5), (10, 8))  #: versions that Paddle 3 was released with or accepts
 NEVER_FOLDED = {"pd_op.if", "pd_op.while"}
 
 # Operators that are marked and have a converter, by the TensorRT versions that it is registered for.
@@ -33,6 +36,8 @@ _FOR_8_ONLY = names(
     split_with_num stack stanh strided_slice sum swish tanh_shrink temporal_shift thresholded_relu tile topk where"""
 )
 
+_ALL_FOR_10 = (10, 8)  # from here on the converters of _FOR_8_ONLY are registered too
+
 # Paddle marks some operators that its converters then reject.
 _STOPS = "the conversion stops unless disable_ops names it"
 
@@ -48,7 +53,8 @@ def judge(op: Operator, tensorrt: Tuple[int, int]) -> Verdict:
         tensorrt: version, one of ``TENSORRT``.
     """
     name = op.type.partition("pd_op.")[2]
-    reason = _range(name, tensorrt) or (_CONDITIONS[name](op) if name in _CONDITIONS else None)
+    reason = _range(name, tensorrt) or _mixed_integers(name, op, tensorrt)
+    reason = reason or (_CONDITIONS[name](op) if name in _CONDITIONS else None)
     if reason:
         return Verdict(REJECTED, reason)
     if name == "pool2d" and op.attrs["adaptive"]:
@@ -59,11 +65,19 @@ def judge(op: Operator, tensorrt: Tuple[int, int]) -> Verdict:
 def _range(name: str, tensorrt: Tuple[int, int]) -> Optional[str]:
     """Why not, if no converter is registered for this TensorRT."""
     if name in _FOR_8_ONLY:
-        return None if tensorrt[0] == 8 else f"its converter supports TensorRT 8 only; {_STOPS}"
+        registered = tensorrt[0] == 8 or tensorrt >= _ALL_FOR_10
+        return None if registered else f"its converter supports TensorRT 8 only; {_STOPS}"
     if name in _FROM:
         least = _FROM[name]
         return None if tensorrt >= least else f"its converter needs TensorRT {least[0]}.{least[1]}"
     return None if name in _FOR_8_AND_LATER else "it has no converter"
+
+
+def _mixed_integers(name: str, op: Operator, tensorrt: Tuple[int, int]) -> Optional[str]:
+    """Why not, if the converter joins int32 with a shape, which is int64 in later TensorRT."""
+    if tensorrt < (10, 8) or not (name == "stack" or (name == "arange" and op.input("0").dtype.startswith("int"))):
+        return None
+    return f"its converter mixes int32 with int64, which TensorRT 10.8 and later refuse (Paddle issue 79319); {_STOPS}"
 
 
 def _adaptive_pooling(op: Operator) -> Verdict:

@@ -19,7 +19,7 @@ from paddle_rtseg.tools import trt_report
 from paddle_rtseg.tools.command import run
 from paddle_rtseg.trt_report import rules_26
 from paddle_rtseg.trt_report.program import Operator, Tensor, TensorAttribute
-from paddle_rtseg.trt_report.rules import cut, report
+from paddle_rtseg.trt_report.rules import as_dict, as_text, cut, report
 from paddle_rtseg.trt_report.source_lines import describe, keep_source_lines
 
 FIXTURES = os.path.join(os.path.dirname(__file__), "..", "fixtures")
@@ -287,6 +287,36 @@ def test_tensorrt_10(tmp_path):
     path = export(Case(CASES["bmm"]), tmp_path / "model", (None, 8, 12, 16))
     assert counted(report(path, tensorrt="8.6")) == {}
     assert "rejected pd_op.bmm" in counted(report(path, tensorrt="10.5"))
+    assert counted(report(path, tensorrt="10.8")) == {}
+
+
+@pytest.mark.skipif(OLD_PADDLE, reason="Paddle 2.6 does not write json")
+@pytest.mark.parametrize(
+    ("name", "rejected"),
+    [
+        ("stack", {"rejected pd_op.stack": 1}),
+        ("arange to a tensor", {"rejected pd_op.arange": 1}),
+        ("arange", {}),  # of constants: computed in advance
+        ("layer_norm without weight", {"rejected pd_op.layer_norm": 1}),
+    ],
+)
+def test_tensorrt_10_8_refuses_mixed_integers(name, rejected, tmp_path):
+    path = export(Case(CASES[name]), tmp_path / "model", (None, 8, 12, 16))
+    result = report(path, tensorrt="10.8")
+    assert counted(result) == rejected
+    if "arange" in name or name == "stack":
+        assert all("Paddle issue 79319" in verdict.reason for _, verdict in result.rejected)
+        assert counted(report(path)) == {}
+
+
+def test_paddle_3_is_marked_as_unreliable(tmp_path):
+    """In the text and in the JSON; Paddle 2.6, which cuts a pdmodel into engines by itself, is not."""
+    old = report(os.path.join(FIXTURES, "put_along_axis.pdmodel"))
+    assert "unreliable" not in as_text(old) and as_dict(old)["note"] == ""
+    if not OLD_PADDLE:
+        new = report(export(Case(CASES["bmm"]), tmp_path / "model", (None, 8, 12, 16)))
+        for told in (as_text(new), as_dict(new)["note"]):
+            assert "unreliable" in told and "79449" in told and "79319" in told
 
 
 def graph(*sources):

@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from typing import IO, Any, Callable, Dict, Iterator, List
 
 import numpy as np
@@ -25,6 +26,10 @@ from .contract import Contract
 from .errors import InputError
 from .files import Array, cache_root, make_folder
 
+UNRELIABLE = (
+    "TensorRT in Paddle 3 (paddle.tensorrt) is unreliable: engines that are built and give nothing (Paddle issue "
+    "79449), and no engine with stack or arange from TensorRT 10.8 on (issue 79319)"
+)
 GPU_MEMORY_MB = 256  # initial pool; Paddle grows it as needed
 
 
@@ -135,9 +140,16 @@ def _converted(contract: Contract, precision: str, folder: str, paddle: Any, inf
             ops_run_float=["pd_op." + op for op in contract.tensorrt.fp32_ops] if precision == "fp16" else None,
             workspace_size=contract.tensorrt.workspace_mb << 20,
         )
+        warnings.warn(UNRELIABLE, stacklevel=2)
         paddle.enable_static()
         try:
             program = convert(contract.path(contract.model), config)
+        except Exception as e:  # of whatever kind TensorRT or the converter raises
+            reason = " ".join(str(e).split())[:200]
+            raise InputError(
+                f"Paddle {paddle.__version__} cannot convert {contract.model} for TensorRT ({reason}): {UNRELIABLE}; "
+                "use another --backend, or export the model as pdmodel with Paddle 2.6"
+            ) from e
         finally:
             paddle.disable_static()
         operators = [op.name() for op in program.global_block().ops]

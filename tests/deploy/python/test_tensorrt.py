@@ -2,10 +2,14 @@
 
 import dataclasses
 import os
+import sys
+import types
 
 import numpy as np
+import paddle
 import pytest
 from rtseg_inference import contract, tensorrt
+from rtseg_inference.errors import InputError
 
 MACHINE = {"gpu": "A", "capability": [8, 6], "tensorrt_version": [8, 6, 1], "paddle_version": "2.6.2"}
 
@@ -38,6 +42,24 @@ def test_missing_engine_names_the_operators_left_outside(exported):
     found = contract.read_contract(exported["logits"])
     message = str(tensorrt._no_engine(found, ["feed", "conv2d", "relu", "conv2d", "fetch"]))
     assert "all 3 operators stayed outside (conv2d, relu)" in message and "paddle_rtseg.trt_report" in message
+
+
+def test_a_conversion_that_fails_names_the_upstream_issues(exported, tmp_path, monkeypatch):
+    """Paddle 3's converter is a stand-in that fails as it does on a stack from TensorRT 10.8 on."""
+
+    def convert(path, config):
+        raise RuntimeError("Failed to build\nthe engine")
+
+    kinds = types.SimpleNamespace(FP16=16, FP32=32)
+    converter = types.SimpleNamespace(Input=dict, PrecisionMode=kinds, TensorRTConfig=dict, convert=convert)
+    monkeypatch.setitem(sys.modules, "paddle.tensorrt", converter)
+    found = contract.read_contract(exported["logits"])
+    with pytest.warns(UserWarning, match="79449.*79319"), pytest.raises(InputError) as raised:
+        tensorrt._converted(found, "fp16", str(tmp_path), paddle, None)
+    assert "for TensorRT (Failed to build the engine): TensorRT in Paddle 3 (paddle.tensorrt) is unreli" in str(
+        raised.value
+    )
+    assert paddle.in_dynamic_mode() and not os.listdir(tmp_path)
 
 
 def test_stderr_of_native_code_is_captured_and_shown_on_failure(capfd):
