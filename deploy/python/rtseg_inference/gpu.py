@@ -42,15 +42,17 @@ class Code(NamedTuple):
     """The machine code that a build of a runtime holds."""
 
     binary: Tuple[Capability, ...]  #: runs on this capability and on later ones with the same major number
+    exact: Tuple[Capability, ...] = ()  #: runs on this capability only; NVIDIA writes it with an "a", as in sm_100a
     ptx: Tuple[Capability, ...] = ()  #: the driver compiles it for this capability and all later ones
 
     def runs_on(self, capability: Capability) -> bool:
         """Whether a card of this compute capability can run the code."""
         same = any(major == capability[0] and minor <= capability[1] for major, minor in self.binary)
-        return same or any(oldest <= capability for oldest in self.ptx)
+        return same or capability in self.exact or any(oldest <= capability for oldest in self.ptx)
 
     def __str__(self) -> str:
-        return ", ".join(map(dotted, self.binary)) + "".join(f", PTX {dotted(oldest)}" for oldest in self.ptx)
+        listed = [dotted(capability) for capability in sorted(self.binary + self.exact)]
+        return ", ".join([*listed, *(f"PTX {dotted(oldest)}" for oldest in self.ptx)])
 
 
 class Generation(NamedTuple):
@@ -62,25 +64,41 @@ class Generation(NamedTuple):
     paddle: str  #: arguments of pip; "" if no build is known
 
 
+class Wheel(NamedTuple):
+    """ONNX Runtime's wheels on PyPI that hold the same code."""
+
+    first: Tuple[int, int]  #: release
+    end: Tuple[int, int]  #: the first release after them
+    requirement: str  #: for pip
+    cuda: str  #: major version
+    code: Code
+    python: Tuple[int, int]  #: the oldest that the newest of them takes
+
+
 def _code(binary: str, ptx: str = "") -> Code:
-    """Code from capabilities without the dot: "75 80 120"."""
+    """Code from capabilities as NVIDIA's compilers write them: "75 80 100a"."""
 
-    def capabilities(text: str) -> Tuple[Capability, ...]:
-        return tuple((int(number[:-1]), int(number[-1])) for number in text.split())
+    def capabilities(words: Sequence[str]) -> Tuple[Capability, ...]:
+        return tuple((int(word[:-1]), int(word[-1])) for word in words)
 
-    return Code(capabilities(binary), capabilities(ptx))
+    words = binary.split()
+    plain, exact = [w for w in words if w[-1] != "a"], [w[:-1] for w in words if w[-1] == "a"]
+    return Code(capabilities(plain), capabilities(exact), capabilities(ptx.split()))
 
 
-# The fat binaries of PyPI's wheels for Linux were listed: paddlepaddle-gpu 2.6.2, onnxruntime-gpu 1.26.0 and 1.31.1.
+# The fat binaries of PyPI's wheels for Linux were listed: paddlepaddle-gpu 2.6.2, onnxruntime-gpu 1.23.2, 1.26.0,
+# 1.28.0, 1.29.0, 1.30.0 and 1.31.1. That 100 is 100a was read in ONNX Runtime's pull request 26516.
 _PADDLE_26 = {"11.8": _code("61 70 75 80 86")}  # later releases say themselves what they hold
-_ONNXRUNTIME = {"12": _code("60 70 75 80 86 90", ptx="90"), "13": _code("75 80 86 89 90 120")}
+_CUDA_13 = _code("75 80 86 89 90 120")
+_CUDA_13_WITH_100 = _code("75 80 86 89 90 100a 120", ptx="120")
+_CUDA_12 = _code("60 70 75 80 86 90", ptx="90")
+_ONNXRUNTIME = (  # the first that fits is offered
+    Wheel((1, 29), (1, 32), '"onnxruntime-gpu[cuda,cudnn]>=1.29"', "13", _CUDA_13, (3, 11)),
+    Wheel((1, 28), (1, 29), '"onnxruntime-gpu[cuda,cudnn]==1.28.0"', "13", _CUDA_13_WITH_100, (3, 11)),
+    Wheel((1, 23), (1, 27), '"onnxruntime-gpu[cuda,cudnn]<1.27"', "12", _CUDA_12, (3, 9)),
+)
 _OLDEST_DRIVER = {"11": 450, "12": 525, "13": 580}  # by CUDA's major version; NVIDIA's release notes
 
-#: By CUDA's major version, newest first: 1.26 is the last release on PyPI for CUDA 12.
-_ONNXRUNTIME_FROM_PYPI = {
-    "13": '"onnxruntime-gpu[cuda,cudnn]>=1.28"',
-    "12": '"onnxruntime-gpu[cuda,cudnn]<1.27"',
-}
 _FROM_PYPI = "paddlepaddle-gpu==2.6.2"
 _FROM_PADDLE = "paddlepaddle-gpu==3.3.1 -i https://www.paddlepaddle.org.cn/packages/stable/{}/"
 
@@ -123,21 +141,22 @@ def generation(card: Card) -> Optional[Generation]:
 
 def advice(card: Card) -> str:
     """Which command installs what runs on a card: one line, without a full stop."""
-    found, cuda = generation(card), _cuda_for(card)
-    if found is None or not cuda:
+    found, wheel = generation(card), _wheel(card)
+    if found is None or wheel is None:
         return f"no package is known that supports compute capability {dotted(card.capability)}, so {_ON_THE_CPU}"
-    parts = [f"for inference run 'pip install {_ONNXRUNTIME_FROM_PYPI[cuda]}' and use --backend onnxruntime"]
+    parts = [f"for inference run 'pip install {wheel.requirement}' and use --backend onnxruntime"]
     if found.paddle:
         parts.append(f"for training run 'pip install {found.paddle}'")
-    if not _new_enough(card.driver, cuda):
-        parts.append(f"and update the NVIDIA driver from {card.driver} to {_OLDEST_DRIVER[cuda]} or later")
+    if not _new_enough(card.driver, wheel.cuda):
+        parts.append(f"and update the NVIDIA driver from {card.driver} to {_OLDEST_DRIVER[wheel.cuda]} or later")
     return ", ".join(parts)
 
 
-def _cuda_for(card: Card) -> str:
-    """The newest CUDA whose ONNX Runtime has code for a card, and for which its driver is new enough; "" if none."""
-    runs = [cuda for cuda in _ONNXRUNTIME_FROM_PYPI if _ONNXRUNTIME[cuda].runs_on(card.capability)]
-    return next((cuda for cuda in runs if _new_enough(card.driver, cuda)), runs[-1] if runs else "")
+def _wheel(card: Card) -> Optional[Wheel]:
+    """The ONNX Runtime to offer for a card; one that needs a newer driver if there is no other."""
+    runs = [w for w in _ONNXRUNTIME if w.code.runs_on(card.capability) and w.python <= sys.version_info[:2]]
+    now = [wheel for wheel in runs if _new_enough(card.driver, wheel.cuda)]
+    return next(iter(now + runs[-1:]), None)
 
 
 def obstacle_paddle(card: Card) -> Optional[str]:
@@ -169,7 +188,7 @@ def obstacle_onnxruntime(card: Card) -> Optional[str]:
             f"uninstall onnxruntime', because the two packages overwrite each other, and then {advice(card)}"
         )
     build = f"ONNX Runtime {runtime.__version__} for CUDA {cuda or 'of an unknown version'}"
-    code = onnxruntime_code(cuda)
+    code = onnxruntime_code(runtime.__version__, cuda)
     if code is not None and not code.runs_on(card.capability):
         return f"expected an ONNX Runtime with code for {card}, got {build}, which has it for {code}; {advice(card)}"
     return _old_driver(card, cuda, build)
@@ -192,8 +211,7 @@ def _tensorrt(card: Card) -> str:
     if runtime is None:
         return "not installed"
     version = str(runtime.__version__)
-    number = tuple(map(int, re.findall(r"\d+", version)[:2]))
-    known = next((cards for since, cards in _TENSORRT.items() if number >= since), None)
+    known = next((cards for since, cards in _TENSORRT.items() if _release(version) >= since), None)
     if known is None:
         return f"{version}, of which it is not known"
     oldest, newest = known
@@ -229,9 +247,15 @@ def paddle_code(paddle: Any) -> Optional[Code]:
     return _PADDLE_26.get(str(paddle.version.cuda())) if paddle.__version__.startswith("2.6") else None
 
 
-def onnxruntime_code(cuda: str) -> Optional[Code]:
-    """What PyPI's ONNX Runtime for this version of CUDA holds; None if that is not known."""
-    return _ONNXRUNTIME.get(cuda.partition(".")[0])
+def onnxruntime_code(version: str, cuda: str) -> Optional[Code]:
+    """What PyPI's wheel of this release of ONNX Runtime, for this version of CUDA, holds; None if that is not known."""
+    release, major = _release(version), cuda.partition(".")[0]
+    return next((w.code for w in _ONNXRUNTIME if w.first <= release < w.end and w.cuda == major), None)
+
+
+def _release(version: str) -> Tuple[int, ...]:
+    """The first two numbers of a version."""
+    return tuple(map(int, re.findall(r"\d+", version)[:2]))
 
 
 def dotted(capability: Capability) -> str:

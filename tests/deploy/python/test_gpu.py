@@ -106,12 +106,13 @@ def test_cuda_visible_devices(variable, names, smi, monkeypatch):
     [
         ((6, 0), "580.1", ["cudnn]<1.27"]),
         ((7, 0), "580.1", ["cudnn]<1.27", "paddlepaddle-gpu==2.6.2"]),
-        ((7, 5), "580.1", ["cudnn]>=1.28", "paddlepaddle-gpu==2.6.2"]),
-        ((8, 9), "", ["cudnn]>=1.28", "paddlepaddle-gpu==2.6.2"]),
+        ((7, 5), "580.1", ["cudnn]>=1.29", "paddlepaddle-gpu==2.6.2"]),
+        ((8, 9), "", ["cudnn]>=1.29", "paddlepaddle-gpu==2.6.2"]),
         ((8, 9), "550.54", ["cudnn]<1.27", "paddlepaddle-gpu==2.6.2"]),
-        ((9, 0), "580.1", ["cudnn]>=1.28", "stable/cu126/"]),
-        ((10, 0), "580.1", ["cudnn]<1.27", "stable/cu129/"]),
-        ((12, 0), "580.1", ["cudnn]>=1.28", "stable/cu129/"]),
+        ((9, 0), "580.1", ["cudnn]>=1.29", "stable/cu126/"]),
+        ((10, 0), "580.1", ["cudnn]==1.28.0", "stable/cu129/"]),
+        ((10, 3), "580.1", ["cudnn]<1.27", "stable/cu129/"]),
+        ((12, 0), "580.1", ["cudnn]>=1.29", "stable/cu129/"]),
         (
             (8, 0),
             "470.1",
@@ -121,11 +122,17 @@ def test_cuda_visible_devices(variable, names, smi, monkeypatch):
         ((13, 0), "900.1", ["no package is known that supports compute capability 13.0, so use --device cpu"]),
     ],
 )
-def test_advice(capability, driver, told):
+def test_advice(capability, driver, told, monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 12))
     advice = gpu.advice(Card("card", capability, None, driver))
     assert all(part in advice for part in told), advice
     assert "\n" not in advice
     assert advice.count("pip install") == len([part for part in told if part.startswith(("cudnn", "paddle", "stable"))])
+
+
+def test_advice_for_an_older_python(monkeypatch):
+    monkeypatch.setattr(sys, "version_info", (3, 10))  # no wheel of ONNX Runtime for CUDA 13
+    assert "cudnn]<1.27" in gpu.advice(HOPPER)
 
 
 def paddle(version, cuda, archs=None, devices=1, capability=(9, 0)):
@@ -182,7 +189,12 @@ def onnxruntime(version, cuda):
     [
         (onnxruntime("1.31.1", "13.0"), HOPPER, None),
         (onnxruntime("1.31.1", "13.0"), Card("card", (7, 0), None, "580.1"), "for CUDA 13.0, which has it for 7.5, "),
-        (onnxruntime("1.31.1", "13.0"), Card("card", (10, 0), None, "580.1"), "cudnn]<1.27"),
+        (onnxruntime("1.31.1", "13.0"), Card("card", (10, 0), None, "580.1"), "for 7.5, 8.0, 8.6, 8.9, 9.0, 12.0; "),
+        (onnxruntime("1.28.0", "13.0"), Card("card", (10, 0), None, "580.1"), None),
+        (onnxruntime("1.28.0", "13.0"), Card("card", (10, 3), None, "580.1"), "9.0, 10.0, 12.0, PTX 12.0; "),
+        (onnxruntime("1.27.0", "13.0"), Card("card", (10, 3), None, "580.1"), None),  # not listed
+        (onnxruntime("1.32.0", "13.0"), Card("card", (10, 3), None, "580.1"), None),
+        (onnxruntime("1.19.2", "12.6"), Card("card", (7, 0), None, "580.1"), None),
         (onnxruntime("1.31.1", "13.0"), Card("card", (9, 0), None, "550.54"), "NVIDIA driver 580 or later for ONNX"),
         (onnxruntime("1.26.0", "12.8"), Card("card", (9, 0), None, "550.54"), None),
         (onnxruntime("1.26.0", "12.8"), Card("card", (10, 3), None, "580.1"), None),
