@@ -219,6 +219,7 @@ def to_document(contract: Contract) -> Dict[str, Any]:
     for name in ("onnx", "onnx_fp16"):
         if document[name] is None:
             del document[name]
+    document["tensorrt"] = document.pop("tensorrt")  # a required key at the end, where a file cut short lacks it
     resize = contract.preprocess.resize
     if resize is not None:
         document["preprocess"]["resize"] = _resize_document(resize)

@@ -99,8 +99,8 @@ def test_missing_file(folder):
 
 @pytest.mark.parametrize("key", ["onnx", "onnx_fp16"])
 def test_another_onnx_file(key, folder):
-    (folder / "model.onnx").write_bytes(b"written by the export")
     found = contract.read_contract(str(folder))
+    (folder / "model.onnx").write_bytes(b"written by the export")
     sums = {**found.sha256, "model.onnx": contract.sha256(str(folder / "model.onnx"))}
     contract.write_contract(contract.dataclasses.replace(found, sha256=sums, **{key: "model.onnx"}), {})
     assert contract.read_contract(str(folder)).path("model.onnx") == str(folder / "model.onnx")
