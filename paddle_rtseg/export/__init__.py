@@ -2,3 +2,8 @@
 
 #: Forms of an exported program; "onnx" is written in addition to Paddle's.
 FORMATS = ("json", "pdmodel", "onnx")
+
+#: Precisions that an export can add: half precision, of the ONNX form.
+PRECISIONS = ("fp32", "fp16")
+#: Whether the ONNX form is written.
+ONNX = ("required", "if possible", "no")

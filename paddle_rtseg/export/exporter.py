@@ -35,10 +35,10 @@ from ..errors import InputError
 from ..files import make_folder, sha256
 from ..models.base import SegmentationModel
 from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
-from . import FORMATS
+from . import FORMATS, ONNX, PRECISIONS
 from .golden import street_scene
 from .graph import CameraInput, ExportedNetwork
-from .onnx import write_onnx
+from .onnx import obstacle, write_onnx
 from .pdmodel import old_program
 
 INPUT_NAME = "x"  # PaddleSeg's
@@ -50,6 +50,7 @@ GOLDEN_VALUES = 1 << 17  # at most this many values of the output are stored: ha
 # tie.
 TOLERANCE = {
     "fp32": Tolerance(rms_error=1e-3, agreement=0.999),
+    "tf32": Tolerance(rms_error=1e-2, agreement=0.99),
     "fp16": Tolerance(rms_error=1e-2, agreement=0.99),
     "bf16": Tolerance(rms_error=5e-2, agreement=0.97),
 }
@@ -64,6 +65,8 @@ def export_model(
     output_op: str = "argmax",
     raw_input: bool = False,
     format: Optional[str] = None,
+    precision: str = "fp32",
+    onnx: Optional[str] = None,
     dataset: Optional[str] = None,
     transforms: Sequence[Dict[str, Any]] = (),
     name: str = "model",
@@ -82,7 +85,10 @@ def export_model(
         output_op: one of ``OUTPUT_OPS``; see :class:`.graph.ExportedNetwork`.
         raw_input: the graph takes (N, H, W, 3) uint8 BGR images and normalises them itself.
         format: "json" (Paddle 3), "pdmodel" (Paddle 2 and 3; OpenVINO and TensorRT subgraphs need it), "onnx"
-            (in addition to Paddle's form), or None for the default form of the running Paddle.
+            (in addition to Paddle's form), or None for the default form of the running Paddle and, if possible, ONNX.
+        precision: "fp16" writes the ONNX form in half precision too.
+        onnx: whether the ONNX form is written: "required", "if possible" (a line says why not) or "no"; None for what
+            ``format`` and ``precision`` ask for.
         dataset: PaddleSeg's name of the dataset, which gives the classes their names and colours.
         transforms: ``preprocessing`` as PaddleSeg's transforms, for its scripts.
         name: file name of the program, without extension.
@@ -101,6 +107,7 @@ def export_model(
             f"{type(model).__name__} does not provide its logits before the last upsampling; export it with argmax"
         )
     program = f"{name}.{_program_format(format)}"
+    onnx = _checked_onnx(onnx, format, precision)
     shape = _checked_shape(model, input_shape)
     if raw_input:
         _check_raw_input(preprocessing, shape)
@@ -127,8 +134,8 @@ def export_model(
         _write_program(network, raw_input, shape, os.path.join(partial, program))
         write_contract(_with_checksums(contract), paddleseg)
         _check(contract)
-        if format == "onnx":
-            contract = dataclasses.replace(contract, onnx=write_onnx(partial))
+        if onnx != "no":
+            contract = _with_onnx(contract, onnx == "required", precision == "fp16")
             write_contract(_with_checksums(contract), paddleseg)
         # deploy.yaml comes last: until then the folder has none, or one whose checksums do not match.
         for file in sorted(os.listdir(partial), key=lambda file: file == FILE_NAME):
@@ -151,6 +158,46 @@ def _program_format(format: Optional[str]) -> str:
             "FLAGS_enable_pir_api=0, or --format pdmodel"
         )
     return "json" if writes_json and format != "pdmodel" else "pdmodel"
+
+
+def _checked_onnx(onnx: Optional[str], format: Optional[str], precision: str) -> str:
+    """Whether the ONNX form is written, one of ``ONNX``; what is missing for it is known before anything is traced."""
+    if precision not in PRECISIONS:
+        raise InputError(f"expected the precision to be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if onnx not in (*ONNX, None):
+        raise InputError(f"expected onnx to be one of {', '.join(ONNX)}, got {onnx!r}")
+    half = precision == "fp16"
+    if onnx is None:
+        onnx = "required" if half or format == "onnx" else "if possible" if format is None else "no"
+    if half and (onnx == "no" or format not in (None, "onnx")):
+        raise InputError(
+            f"expected --format onnx with --precision fp16, which is a form of the ONNX graph, got {format}; leave "
+            "--format out"
+        )
+    reason = obstacle() if onnx == "required" else None
+    if reason:
+        raise InputError(reason)
+    return onnx
+
+
+def _with_onnx(contract: Contract, required: bool, half: bool) -> Contract:
+    """Write the ONNX form; unless it is required, say in a line why it cannot be written."""
+    try:
+        files = write_onnx(contract.folder, half)
+    except InputError as e:
+        if required:
+            raise
+        print(f"without an ONNX form: {e}")
+        _remove_onnx(contract)
+        return contract
+    return dataclasses.replace(contract, onnx=files.onnx, onnx_fp16=files.onnx_fp16)
+
+
+def _remove_onnx(contract: Contract) -> None:
+    """Remove what was not kept."""
+    for file in os.listdir(contract.folder):
+        if file.endswith(".onnx"):
+            os.unlink(contract.path(file))
 
 
 def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]]]) -> List[int]:

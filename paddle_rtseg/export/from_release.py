@@ -12,12 +12,14 @@ from ..errors import InputError
 from ..weights.released import Release
 from ..zoo import create_model
 from .exporter import export_model
+from .onnx import obstacle
 from .preprocessing import from_transforms
 
 
 def cached_export(release: Release) -> str:
     """The folder of the exported model; the first call makes it."""
-    folder = os.path.join(cache_root(), f"{release.name}-{release.sha256[:16]}-paddle{paddle.__version__}")
+    forms = "" if obstacle() else "-onnx"
+    folder = os.path.join(cache_root(), f"{release.name}-{release.sha256[:16]}-paddle{paddle.__version__}{forms}")
     if os.path.isdir(folder):  # renamed into place, so it is complete
         return folder
     print(f"exporting {release.name}, once")
@@ -43,6 +45,6 @@ def _export(release: Release, folder: str) -> str:
         transforms=transforms,
     )
     try:
-        return export(format="pdmodel")  # for OpenVINO inside Paddle, the fastest on a CPU
+        return export(format="pdmodel", onnx="if possible")  # for OpenVINO inside Paddle, the fastest on a CPU
     except InputError:  # not every Paddle 3 can write it
         return export()

@@ -1,65 +1,116 @@
 """The exported network in ONNX, for other runtimes; kept only if it computes the same as Paddle's own form.
 
 paddle2onnx silently gets some operators wrong (adaptive pooling with bins of different sizes, in 2.1.0), so its result
-is compared with Paddle's, at several sizes if the graph takes any.
+is compared with Paddle's, at several sizes if the graph takes any, after :mod:`.onnx_graph` has simplified it.
 """
 
+import importlib.util
 import os
-from typing import Iterator
+import re
+import subprocess
+import sys
+import tempfile
+from typing import Any, Iterator, List, NamedTuple, Optional
 
 import numpy as np
+import paddle
 from rtseg_inference import Predictor
-from rtseg_inference.contract import Contract
+from rtseg_inference.contract import Contract, Precision
 from rtseg_inference.files import read_image
 
 from ..errors import InputError
 
 OPSET = 17
 SIZES = ((160, 288), (97, 131))  # in addition to the golden image's; one is odd
+PACKAGES = ("paddle2onnx", "onnxruntime", "onnx")
+INSTALL = 'pip install "paddle_rtseg[onnx]"'
+CONVERT = """
+import sys
+import paddle2onnx
+program, weights, path, opset = sys.argv[1:]
+# With any other optimize_tool it installs packages itself.
+paddle2onnx.export(program, weights, path, opset_version=int(opset), optimize_tool="None")
+"""
+USE_PADDLE = "export it in Paddle's form"
 
 
-def write_onnx(folder: str) -> str:
-    """Convert the model in ``folder`` and compare the result with Paddle's.
+class Files(NamedTuple):
+    """Names of the ONNX files in an exported folder, as deploy.yaml lists them."""
 
-    Returns:
-        The name of the ONNX file.
+    onnx: str
+    onnx_fp16: Optional[str]
+
+
+def obstacle() -> Optional[str]:
+    """The sentence that says what ONNX needs that is not there; None if nothing is missing."""
+    if paddle.__version__.startswith("2."):
+        return f"ONNX needs Paddle 3, from which paddle2onnx converts, and this is Paddle {paddle.__version__}"
+    for name in PACKAGES:
+        if importlib.util.find_spec(name) is None:
+            return f"ONNX needs {' and '.join(PACKAGES[:2])}, but {name} is not installed; {INSTALL}"
+    return None
+
+
+def write_onnx(folder: str, half: bool = False) -> Files:
+    """Convert the model in ``folder``, simplify it and compare the result with Paddle's.
+
+    Args:
+        folder: of an exported model in Paddle's form.
+        half: write it in half precision too.
 
     Raises:
         InputError: the converter or onnxruntime is missing, cannot handle the network, or gets it wrong.
     """
-    try:
-        import onnxruntime
-        import paddle2onnx
-    except ImportError as e:
-        raise InputError(
-            f'ONNX needs paddle2onnx and onnxruntime, but {e.name} is not installed; pip install "paddle_rtseg[onnx]"'
-        ) from e
+    reason = obstacle()
+    if reason:
+        raise InputError(reason)
+    import onnx
+
+    from .onnx_graph import Graph, simplify
+    from .onnx_half import to_half
+
     predictor = Predictor(folder, backend="native")
     contract = predictor.contract
-    name = os.path.splitext(contract.model)[0] + ".onnx"
-    path = os.path.join(folder, name)
-    paddle2onnx.export(
-        contract.path(contract.model),
-        contract.path(contract.params),
-        path,
-        opset_version=OPSET,
-        optimize_tool="None",  # with any other it installs packages itself
-    )
-    if not os.path.isfile(path):
-        raise InputError(f"paddle2onnx cannot convert {contract.network}; export it in Paddle's form")
-    try:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors only: it warns about each unused constant
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        for batch in _batches(predictor):
-            expected = predictor.runtime.run(batch)
-            found = session.run(None, {contract.input.name: batch})[0]
-            _compare(found, expected, contract, batch.shape)
-    except InputError:
-        raise
-    except Exception as e:  # however onnxruntime fails
-        raise InputError(f"onnxruntime cannot run the graph that paddle2onnx wrote: {e}") from e
-    return name
+    stem = os.path.splitext(contract.model)[0]
+    files = Files(f"{stem}.onnx", f"{stem}_fp16.onnx" if half else None)
+    batches = list(_batches(predictor))
+    expected = [predictor.runtime.run(batch) for batch in batches]
+
+    def save(name: str, precision: Precision) -> None:
+        onnx.save(graph.model(), contract.path(name))
+        _compare(contract, name, precision, batches, expected)
+
+    graph = Graph(_converted(contract))
+    simplify(graph, ("batch", "height", "width", None) if contract.raw_input else ("batch", None, "height", "width"))
+    save(files.onnx, "fp32")
+    if files.onnx_fp16:
+        to_half(graph)
+        save(files.onnx_fp16, "fp16")
+    return files
+
+
+def _converted(contract: Contract) -> Any:
+    """What paddle2onnx makes of Paddle's form, as an ``onnx.ModelProto``.
+
+    It runs in a process of its own, because it aborts its process on what it does not support.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "converted.onnx")
+        program, weights = (os.path.abspath(contract.path(name)) for name in (contract.model, contract.params))
+        command = [sys.executable, "-c", CONVERT, program, weights, path, str(OPSET)]
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if done.returncode or not os.path.isfile(path):
+            reasons = re.findall(r"\[ERROR\]\s*(?:\[Paddle2ONNX\])?\s*(.+)", done.stdout.decode(errors="replace"))
+            reason = reasons[0].strip() if reasons else f"exit status {done.returncode}"
+            raise InputError(f"paddle2onnx cannot convert {contract.network} ({reason}); {USE_PADDLE}")
+        return onnx.load(path)
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _batches(predictor: Predictor) -> Iterator[np.ndarray]:
@@ -77,18 +128,40 @@ def _batches(predictor: Predictor) -> Iterator[np.ndarray]:
             yield predictor.preprocess([pixels] * contract.input.shape.min[0])
 
 
-def _compare(found: np.ndarray, expected: np.ndarray, contract: Contract, shape: tuple) -> None:
-    tolerance = contract.golden.tolerance["fp32"]
+def _compare(
+    contract: Contract, name: str, precision: Precision, batches: List[np.ndarray], expected: List[np.ndarray]
+) -> None:
+    """Run the ONNX file ``name`` on the processor and hold its outputs to Paddle's.
+
+    Raises:
+        InputError: onnxruntime cannot run it, or they differ by more than the golden pair's tolerance.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    try:
+        session = onnxruntime.InferenceSession(contract.path(name), options, providers=["CPUExecutionProvider"])
+        found = [session.run(None, {contract.input.name: batch})[0] for batch in batches]
+    except Exception as e:  # however onnxruntime fails
+        raise InputError(f"onnxruntime cannot run the graph that paddle2onnx wrote ({_line(e)}); {USE_PADDLE}") from e
+    for batch, output, wanted in zip(batches, found, expected):
+        figure = _difference(output, wanted, contract, precision)
+        if figure:
+            what = "its ONNX graph" if precision == "fp32" else "its ONNX graph in half precision"
+            raise InputError(
+                f"paddle2onnx converted the network wrongly ({figure} at input {'x'.join(map(str, batch.shape))}), so "
+                f"{what} is not kept; {USE_PADDLE}, or at a fixed --input_shape"
+            )
+
+
+def _difference(found: np.ndarray, expected: np.ndarray, contract: Contract, precision: Precision) -> Optional[str]:
+    """How the output differs, in words; None if it is within the tolerance."""
+    tolerance = contract.golden.tolerance_of(precision)
     if found.shape != expected.shape:
-        raise InputError(f"the ONNX graph gives {found.shape} where Paddle gives {expected.shape}; use Paddle's form")
+        return f"shape {found.shape} where Paddle gives {expected.shape}"
     if contract.output.op == "argmax":
         agreement = float((found == expected).mean())
-        wrong, figure = agreement < tolerance.agreement, f"{100 * agreement:.1f}% of the pixels agree"
-    else:
-        error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
-        wrong, figure = not error <= tolerance.rms_error, f"relative error {error:.1e}"
-    if wrong:
-        raise InputError(
-            f"paddle2onnx converted the network wrongly ({figure} at input {'x'.join(map(str, shape))}), so its ONNX "
-            "graph is not kept; export it in Paddle's form, or at a fixed --input_shape"
-        )
+        return None if agreement >= tolerance.agreement else f"{100 * agreement:.1f}% of the pixels agree"
+    error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+    return None if error <= tolerance.rms_error else f"relative error {error:.1e}"

@@ -5,8 +5,10 @@ computed while the network runs, which ONNX Runtime does on the processor even i
 :func:`simplify` computes everything that depends on constants and fixed sizes alone, once and for all.
 """
 
+import copy
 from collections import Counter, defaultdict
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple, Union
+from dataclasses import dataclass
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple, Union
 
 import numpy as np
 import onnx
@@ -18,7 +20,8 @@ ROUNDS = 8  # at most; sizes that one round finds let the next round find more
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")
 
 
-class Size(NamedTuple):
+@dataclass(frozen=True)
+class Size:
     """A free dimension, or a multiple of it."""
 
     symbol: str
@@ -45,16 +48,21 @@ class Graph:
     """
 
     def __init__(self, model: onnx.ModelProto):
-        self._model = model
+        self._header = onnx.ModelProto(
+            ir_version=model.ir_version,
+            opset_import=model.opset_import,
+            producer_name=model.producer_name,
+            producer_version=model.producer_version,
+        )
         graph = model.graph
-        self.inputs, self.outputs = list(graph.input), list(graph.output)
+        self.inputs, self.outputs = copy.deepcopy(list(graph.input)), list(graph.output)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.nodes: List[NodeProto] = []
         for node in graph.node:
             if node.op_type == "Constant":
                 self.constants[node.output[0]] = _constant_value(node)
             else:
-                self.nodes.append(node)
+                self.nodes.append(copy.deepcopy(node))
         self.inputs = [value for value in self.inputs if value.name not in self.constants]
         self.types: Dict[str, int] = {}
         self.shapes: Dict[str, Tuple[Dim, ...]] = {}
@@ -72,7 +80,7 @@ class Graph:
                 small.append(numpy_helper.from_array(value, name))
         outputs = [helper.make_tensor_value_info(v.name, v.type.tensor_type.elem_type, None) for v in self.outputs]
         graph = helper.make_graph(self.nodes, "graph", inputs, outputs, small)
-        model = helper.make_model(graph, opset_imports=self._model.opset_import, ir_version=self._model.ir_version)
+        model = self._with_header(graph)
         inferred = shape_inference.infer_shapes(model, data_prop=True).graph
         self.types, self.shapes = {}, {}
         for value in (*inferred.input, *inferred.output, *inferred.value_info):
@@ -91,10 +99,22 @@ class Graph:
         """The graph as a model, with the opset and the producer of the original."""
         used = {name for node in self.nodes for name in node.input} | {value.name for value in self.outputs}
         tensors = [numpy_helper.from_array(value, name) for name, value in self.constants.items() if name in used]
+        outputs = [self._output(value) for value in self.outputs]
+        return self._with_header(helper.make_graph(self.nodes, "network", self.inputs, outputs, tensors))
+
+    def _with_header(self, graph: onnx.GraphProto) -> onnx.ModelProto:
         model = onnx.ModelProto()
-        model.CopyFrom(self._model)
-        model.graph.CopyFrom(helper.make_graph(self.nodes, "network", self.inputs, self.outputs, tensors))
+        model.CopyFrom(self._header)
+        model.graph.CopyFrom(graph)
         return model
+
+    def _output(self, value: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+        """An output with the shape that was inferred; free sizes of the input keep their names."""
+        shape = self.shapes.get(value.name)
+        if shape is None:
+            return value
+        sizes = [(n.symbol if n.factor == 1 else None) if isinstance(n, Size) else n for n in shape]
+        return helper.make_tensor_value_info(value.name, value.type.tensor_type.elem_type, sizes)
 
     def is_constant(self, name: str) -> bool:
         """Whether the value of ``name`` is known; an input that is left out is."""
@@ -139,11 +159,6 @@ class Graph:
         """Remove these nodes, whatever reads them."""
         gone = {id(node) for node in nodes}
         self.nodes = [node for node in self.nodes if id(node) not in gone]
-
-    def replace(self, node: NodeProto, *others: NodeProto) -> None:
-        """Put ``others`` in the place of ``node``."""
-        at = next(k for k, other in enumerate(self.nodes) if other is node)
-        self.nodes[at : at + 1] = others
 
     def count(self) -> Counter:
         """How many nodes of each operator there are."""
@@ -263,7 +278,9 @@ def _reshape(_: Dict[str, Any], data: np.ndarray, shape: np.ndarray) -> np.ndarr
 
 SIZE_OPS: Dict[str, Callable[..., np.ndarray]] = {
     "Slice": _slice,
-    "Gather": lambda _, data, indices: data[indices.astype(int)] if indices.ndim else np.asarray(data[int(indices)]),
+    "Gather": lambda _, data, indices: (
+        data[indices.astype(int)] if indices.ndim else np.asarray(data[int(indices)], object)
+    ),
     "Concat": lambda _, *parts: np.concatenate([part.reshape(-1) for part in parts]),
     "Squeeze": lambda _, data, *axes: data.reshape(()) if data.size == 1 else data,
     "Unsqueeze": lambda _, data, axes: data.reshape(-1),
@@ -369,8 +386,7 @@ def remove_identities(graph: Graph) -> None:
         else:  # the source takes the output's name
             renamed[source] = target
     graph.nodes = kept
-    graph.rename(names)
-    graph.rename(renamed)
+    graph.rename({**names, **renamed})
     for node in graph.nodes:
         for k, name in enumerate(node.output):
             node.output[k] = renamed.get(name, name)
@@ -383,13 +399,14 @@ def _is_identity(graph: Graph, node: NodeProto) -> bool:
         return True
     if node.op_type == "Cast":
         return graph.types.get(source) == attributes(node)["to"]
-    if node.op_type in ("Reshape", "Expand", "Slice"):
-        known = shape is not None and not any(isinstance(n, Size) and "." in n.symbol for n in shape)
-        return known and shape == graph.shapes.get(node.output[0]) and node.op_type != "Slice"
+    if node.op_type in ("Reshape", "Expand"):
+        return shape is not None and shape == graph.shapes.get(node.output[0])
     if node.op_type == "Transpose":
         perm = attributes(node).get("perm")
         return perm is not None and list(perm) == sorted(perm)
-    return False
+    neutral = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}.get(node.op_type)
+    value = graph.constants.get(node.input[1]) if neutral is not None else None
+    return value is not None and value.size == 1 and value.flat[0] == neutral and value.ndim <= len(shape or ())
 
 
 def remove_dead(graph: Graph) -> None:
@@ -476,6 +493,34 @@ def fuse_batch_norms(graph: Graph) -> None:
         producers[node.output[0]] = conv
 
 
+def fuse_scales(graph: Graph) -> None:
+    """Multiply a constant factor into the linear layer before it: weights, and the bias if there is one."""
+    consumers, outputs, producers = graph.consumers(), graph.output_names(), graph.producers()
+    for node in list(graph.nodes):
+        factor = graph.constants.get(node.input[1]) if node.op_type == "Mul" else None
+        if factor is None or factor.size != 1 or not _only_reader(node.input[0], consumers, outputs):
+            continue
+        add = producers.get(node.input[0])
+        product = producers.get(add.input[0]) if add is not None and add.op_type == "Add" else add
+        if product is None or product.op_type != "MatMul" or product.input[1] not in graph.constants:
+            continue
+        if factor.ndim > len(graph.shapes.get(node.input[0], ())):
+            continue
+        if product is not add:
+            if add.input[1] not in graph.constants or not _only_reader(add.input[0], consumers, outputs):
+                continue
+            add.input[1] = _scaled(graph, add.input[1], factor)
+        product.input[1] = _scaled(graph, product.input[1], factor)
+        graph.remove([node])
+        add.output[0] = node.output[0]
+        producers[node.output[0]] = add
+
+
+def _scaled(graph: Graph, name: str, factor: np.ndarray) -> str:
+    value = graph.constants[name]
+    return graph.constant((value * factor.reshape(())).astype(value.dtype), name)
+
+
 def batch_norm_line(graph: Graph, node: NodeProto) -> Tuple[np.ndarray, np.ndarray]:
     """Batch normalisation as ``x * factor + shift``: both in float64, one value a channel."""
     scale, bias, mean, variance = (graph.constants[name].astype(np.float64) for name in node.input[1:])
@@ -521,6 +566,7 @@ STEPS: Sequence[Callable[[Graph], None]] = (
     remove_identities,
     fuse_biases,
     fuse_batch_norms,
+    fuse_scales,
     fuse_reshapes,
     merge_duplicates,
     remove_dead,

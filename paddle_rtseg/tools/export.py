@@ -7,7 +7,7 @@ import argparse
 
 from rtseg_inference.contract import OUTPUT_OPS
 
-from paddle_rtseg.export import FORMATS
+from paddle_rtseg.export import FORMATS, PRECISIONS
 from paddle_rtseg.tools import arguments
 
 
@@ -42,7 +42,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--format",
         choices=list(FORMATS),
-        help="program format (default: that of the installed Paddle); onnx is written in addition to it",
+        help="program format; onnx is written in addition to Paddle's (default: that of the installed Paddle and, if "
+        "possible, onnx)",
+    )
+    p.add_argument(
+        "--precision",
+        choices=list(PRECISIONS),
+        default="fp32",
+        help="fp16 writes the ONNX form in half precision too, for GPUs (default fp32)",
     )
     p.add_argument(
         "--golden_image", metavar="FILE", help="image to check runtimes with (default: a drawn street scene)"

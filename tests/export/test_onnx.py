@@ -1,34 +1,79 @@
 """ONNX is kept only if it computes the same as Paddle."""
 
+import importlib.util
 import os
+import sys
 
 import numpy as np
+import paddle
 import paddle.nn.functional as F
 import pytest
 from rtseg_inference import Predictor
 from tiny_network import PREPROCESSING, Tiny, tiny
 
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.export import from_release
 from paddle_rtseg.export.exporter import export_model
+from paddle_rtseg.export.onnx import obstacle
+from paddle_rtseg.weights import released
 
-try:
+needs_converter = pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
+
+
+def run(folder, name, batch):
     import onnxruntime
-    import paddle2onnx  # noqa: F401
-except ImportError:
-    onnxruntime = None
 
-needs_converter = pytest.mark.skipif(onnxruntime is None, reason="paddle2onnx and onnxruntime are not installed")
+    return onnxruntime.InferenceSession(os.path.join(folder, name)).run(None, {"x": batch})[0]
 
 
 @needs_converter
 @pytest.mark.parametrize("output_op", ["argmax", "logits"])
-def test_same_output_as_paddle(output_op, model, tmp_path):
-    folder = export_model(model, str(tmp_path), PREPROCESSING, output_op=output_op, format="onnx")
-    predictor = Predictor(folder)
-    assert "model.onnx" in predictor.contract.sha256
+def test_written_by_default_with_the_output_of_paddle(output_op, exported):
+    predictor = Predictor(exported[output_op])
+    assert predictor.contract.onnx == "model.onnx" and "model.onnx" in predictor.contract.sha256
     batch = np.random.RandomState(0).rand(2, 3, 64, 80).astype(np.float32)
-    found = onnxruntime.InferenceSession(os.path.join(folder, "model.onnx")).run(None, {"x": batch})[0]
+    found = run(exported[output_op], "model.onnx", batch)
     np.testing.assert_allclose(found, predictor.runtime.run(batch), atol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["pdmodel"] if paddle.__version__.startswith("2.") else ["json", "pdmodel"])
+def test_not_written_with_another_format(form, model, tmp_path):
+    folder = export_model(model, str(tmp_path), PREPROCESSING, format=form)
+    assert Predictor(folder).contract.onnx is None
+    assert not [name for name in os.listdir(folder) if name.endswith(".onnx")]
+
+
+@needs_converter
+@pytest.mark.parametrize("raw", [False, True])
+def test_half_precision(raw, model, tmp_path):
+    folder = export_model(model, str(tmp_path), PREPROCESSING, output_op="logits", raw_input=raw, precision="fp16")
+    predictor = Predictor(folder, backend="native")
+    assert predictor.contract.onnx_fp16 == "model_fp16.onnx" and "model_fp16.onnx" in predictor.contract.sha256
+    pixels = np.random.RandomState(0).randint(0, 256, (2, 64, 80, 3)).astype(np.uint8)
+    batch = predictor.preprocess(list(pixels))
+    found, expected = run(folder, "model_fp16.onnx", batch), predictor.runtime.run(batch)
+    assert found.dtype == np.float32
+    error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+    assert 1e-6 < error < 5e-3  # not float32 under another name
+    sizes = {name: os.path.getsize(os.path.join(folder, name)) for name in ("model.onnx", "model_fp16.onnx")}
+    assert sizes["model_fp16.onnx"] < 0.8 * sizes["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "fp16", "format": "json"}, "--format onnx with --precision fp16"),
+        ({"precision": "fp16", "onnx": "no"}, "--format onnx with --precision fp16"),
+        ({"precision": "int8"}, "int8"),
+        ({"onnx": "maybe"}, "maybe"),
+    ],
+)
+def test_bad_arguments(arguments, message, model, tmp_path):
+    if paddle.__version__.startswith("2.") and arguments.get("format") == "json":
+        arguments = {**arguments, "format": "pdmodel"}
+    with pytest.raises(InputError, match=message):
+        export_model(model, str(tmp_path / "model"), PREPROCESSING, **arguments)
+    assert not (tmp_path / "model").exists()
 
 
 class UnevenPooling(Tiny):
@@ -39,17 +84,60 @@ class UnevenPooling(Tiny):
         return [self.head(F.interpolate(F.adaptive_avg_pool2d(x, [5, 7]), [32, 48], mode="bilinear"))]
 
 
-@needs_converter
-def test_wrong_conversion_is_not_kept(tmp_path):
+def uneven():
     model = UnevenPooling()
     model.eval()
-    with pytest.raises(InputError, match="got the network wrong"):
-        export_model(model, str(tmp_path), PREPROCESSING, [1, 3, 128, 192], "logits", format="onnx")
+    return model
+
+
+@needs_converter
+def test_wrong_conversion_is_not_kept(tmp_path):
+    with pytest.raises(InputError, match="converted the network wrongly"):
+        export_model(uneven(), str(tmp_path), PREPROCESSING, [1, 3, 128, 192], "logits", format="onnx")
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.skipif(onnxruntime is not None, reason="the converter is installed")
-def test_missing_package_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"pip install \"paddle_rtseg\[onnx\]\""):
-        export_model(tiny(), str(tmp_path), PREPROCESSING, format="onnx")
+@needs_converter
+def test_wrong_conversion_is_left_out_by_default(tmp_path, capfd):
+    folder = export_model(uneven(), str(tmp_path), PREPROCESSING, [1, 3, 128, 192], "logits")
+    printed = capfd.readouterr().out
+    assert printed.startswith("without an ONNX form: ") and "converted the network wrongly" in printed
+    assert printed.count("\n") == 1
+    assert Predictor(folder).contract.onnx is None and "model.onnx" not in os.listdir(folder)
+
+
+@needs_converter
+def test_what_the_converter_aborts_on_is_named(tmp_path):
+    """paddle2onnx ends its process where it finds an operator that it does not support."""
+    with pytest.raises(InputError, match=r"paddle2onnx cannot convert UnevenPooling .*static input shape"):
+        export_model(uneven(), str(tmp_path), PREPROCESSING, output_op="logits", format="onnx")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(paddle.__version__.startswith("2."), reason="Paddle 2 is named first")
+@pytest.mark.parametrize("name", ["paddle2onnx", "onnxruntime", "onnx"])
+def test_missing_package_is_named(name, model, tmp_path, monkeypatch, capfd):
+    if importlib.util.find_spec("paddle2onnx") is None:
+        name = "paddle2onnx"  # the first that is missing
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(InputError, match=rf"{name} is not installed; pip install \"paddle_rtseg\[onnx\]\""):
+        export_model(model, str(tmp_path / "required"), PREPROCESSING, format="onnx")
+    assert not (tmp_path / "required").exists()
+    folder = export_model(model, str(tmp_path / "usual"), PREPROCESSING)
+    assert f"without an ONNX form: ONNX needs paddle2onnx and onnxruntime, but {name}" in capfd.readouterr().out
+    assert Predictor(folder).contract.onnx is None
+
+
+@pytest.mark.skipif(not paddle.__version__.startswith("2."), reason="Paddle 3")
+def test_paddle_2_is_named(model, tmp_path):
+    with pytest.raises(InputError, match=r"ONNX needs Paddle 3, .* and this is Paddle 2\."):
+        export_model(model, str(tmp_path / "model"), PREPROCESSING, format="onnx")
+
+
+@needs_converter
+def test_released_weights_have_both_forms(tmp_path, monkeypatch):
+    """Paddle's old form for OpenVINO inside Paddle, ONNX for the other runtimes."""
+    monkeypatch.setattr(from_release, "create_model", lambda *_, **__: tiny(num_classes=11))
+    release = released.find("rtformer_slim_camvid")
+    contract = Predictor(from_release._export(release, str(tmp_path / "model"))).contract
+    assert (contract.model, contract.onnx) == ("model.pdmodel", "model.onnx")
