@@ -9,6 +9,7 @@ from typing import Callable, Dict
 
 from rtseg_inference import environment, gpu
 from rtseg_inference.processor import obstacle
+from rtseg_inference.timing import processor_name as processor
 
 import paddle_rtseg
 
@@ -75,14 +76,6 @@ def paddle_note() -> Dict[str, str]:
 
     problem = paddle_problem(version("paddle"))
     return {"note": problem} if problem else {}
-
-
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as f:
-            return next(line.partition(":")[2].strip() for line in f if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def features() -> Dict[str, str]:
