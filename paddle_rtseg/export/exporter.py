@@ -5,7 +5,7 @@ import dataclasses
 import os
 import shutil
 import tempfile
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
@@ -34,6 +34,8 @@ from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder, sha256
 from ..models.base import SegmentationModel
+from ..models.merging_schedule import merges_by_matching
+from ..models.selection import scattering
 from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
 from . import FORMATS, ONNX, PRECISIONS
 from .golden import street_scene
@@ -117,8 +119,7 @@ def export_model(
     model.eval()
     partial = tempfile.mkdtemp(prefix=".partial-", dir=save_dir)
     try:
-        network = ExportedNetwork(model, output_op, CameraInput(preprocessing) if raw_input else None)
-        network.eval()
+        network = _exported_network(model, output_op, preprocessing, raw_input)
         contract = Contract(
             folder=partial,
             model=program,
@@ -135,7 +136,8 @@ def export_model(
         write_contract(_with_checksums(contract), paddleseg)
         _check(contract)
         if onnx != "no":
-            contract = _with_onnx(contract, onnx == "required", precision == "fp16")
+            program = _program_for_onnx(model, output_op, preprocessing, raw_input, shape)
+            contract = _with_onnx(contract, onnx == "required", precision == "fp16", program)
             write_contract(_with_checksums(contract), paddleseg)
         # deploy.yaml comes last: until then the folder has none, or one whose checksums do not match.
         for file in sorted(os.listdir(partial), key=lambda file: file == FILE_NAME):
@@ -180,10 +182,35 @@ def _checked_onnx(onnx: Optional[str], format: Optional[str], precision: str) ->
     return onnx
 
 
-def _with_onnx(contract: Contract, required: bool, half: bool) -> Contract:
+def _exported_network(
+    model: nn.Layer, output_op: str, preprocessing: Preprocessing, raw_input: bool
+) -> ExportedNetwork:
+    network = ExportedNetwork(model, output_op, CameraInput(preprocessing) if raw_input else None)
+    network.eval()
+    return network
+
+
+def _program_for_onnx(
+    model: nn.Layer, output_op: str, preprocessing: Preprocessing, raw_input: bool, shape: Sequence[int]
+) -> Optional[Callable[[str], None]]:
+    """What writes the program to convert to ONNX, where that is not Paddle's own: in token merging by matching."""
+    if not merges_by_matching(model):
+        return None
+    network = _exported_network(model, output_op, preprocessing, raw_input)  # that has not been traced yet
+
+    def write(path: str) -> None:
+        with scattering():
+            _write_program(network, raw_input, shape, path)
+
+    return write
+
+
+def _with_onnx(
+    contract: Contract, required: bool, half: bool, write_program: Optional[Callable[[str], None]]
+) -> Contract:
     """Write the ONNX form; unless it is required, say in a line why it cannot be written."""
     try:
-        files = write_onnx(contract.folder, half)
+        files = write_onnx(contract.folder, half, write_program)
     except InputError as e:
         if required:
             raise

@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from typing import Any, Iterator, List, NamedTuple, Optional
+from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import paddle
@@ -51,12 +51,14 @@ def obstacle() -> Optional[str]:
     return None
 
 
-def write_onnx(folder: str, half: bool = False) -> Files:
+def write_onnx(folder: str, half: bool = False, write_program: Optional[Callable[[str], None]] = None) -> Files:
     """Convert the model in ``folder``, simplify it and compare the result with Paddle's.
 
     Args:
         folder: of an exported model in Paddle's form.
         half: write it in half precision too.
+        write_program: writes the program that is converted, and its weights, to the path that it is given; None for a
+            network whose program in ``folder`` suits ONNX as well.
 
     Raises:
         InputError: the converter or onnxruntime is missing, cannot handle the network, or gets it wrong.
@@ -66,6 +68,7 @@ def write_onnx(folder: str, half: bool = False) -> Files:
         raise InputError(reason)
     import onnx
 
+    from .onnx_gather import gather_per_image
     from .onnx_graph import Graph, simplify
     from .onnx_half import to_half
 
@@ -80,8 +83,10 @@ def write_onnx(folder: str, half: bool = False) -> Files:
         onnx.save(graph.model(), contract.path(name))
         _compare(contract, name, precision, batches, expected)
 
-    graph = Graph(_converted(contract))
+    graph = Graph(_converted(contract, write_program))
     simplify(graph, ("batch", "height", "width", None) if contract.raw_input else ("batch", None, "height", "width"))
+    if gather_per_image(graph):
+        simplify(graph)
     save(files.onnx, "fp32")
     if files.onnx_fp16:
         to_half(graph)
@@ -89,8 +94,8 @@ def write_onnx(folder: str, half: bool = False) -> Files:
     return files
 
 
-def _converted(contract: Contract) -> Any:
-    """What paddle2onnx makes of Paddle's form, as an ``onnx.ModelProto``.
+def _converted(contract: Contract, write_program: Optional[Callable[[str], None]]) -> Any:
+    """What paddle2onnx makes of Paddle's form, or of what ``write_program`` writes, as an ``onnx.ModelProto``.
 
     It runs in a process of its own, because it aborts its process on what it does not support.
     """
@@ -99,6 +104,9 @@ def _converted(contract: Contract) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "converted.onnx")
         program, weights = (os.path.abspath(contract.path(name)) for name in (contract.model, contract.params))
+        if write_program is not None:
+            program, weights = (os.path.join(folder, os.path.basename(path)) for path in (program, weights))
+            write_program(program)
         command = [sys.executable, "-c", CONVERT, program, weights, path, str(OPSET)]
         done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         if done.returncode or not os.path.isfile(path):
@@ -114,7 +122,7 @@ def _line(error: Exception) -> str:
 
 
 def _batches(predictor: Predictor) -> Iterator[np.ndarray]:
-    """The golden image, and the same resized to those ``SIZES`` that the graph takes."""
+    """The golden image, the same with its mirror image, and resized to those ``SIZES`` that the graph takes."""
     import cv2
 
     contract = predictor.contract
@@ -126,6 +134,8 @@ def _batches(predictor: Predictor) -> Iterator[np.ndarray]:
         shape = (1, *pixels.shape[:2], 3) if contract.raw_input else (1, 3, *pixels.shape[:2])
         if pixels is image or contract.input.shape.contains(shape):
             yield predictor.preprocess([pixels] * contract.input.shape.min[0])
+    if contract.input.shape.max[0] != contract.input.shape.min[0]:
+        yield predictor.preprocess([image, np.ascontiguousarray(image[:, ::-1])])
 
 
 def _compare(

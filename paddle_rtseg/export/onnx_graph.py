@@ -122,8 +122,9 @@ class Graph:
 
     def constant(self, value: Any, hint: str) -> str:
         """Name of a new constant of this value."""
-        name = self.name(hint)
-        self.constants[name] = np.asarray(value)
+        name, value = self.name(hint), np.asarray(value)
+        self.constants[name], self.shapes[name] = value, value.shape
+        self.types[name] = helper.np_dtype_to_tensor_dtype(value.dtype)
         return name
 
     def name(self, hint: str) -> str:

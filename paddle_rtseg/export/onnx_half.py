@@ -44,7 +44,7 @@ def to_half(graph: Graph, fp32_ops: Sequence[str] = (), keep_matching: bool = Tr
     in_half: Set[str] = set()
 
     def read(name: str, half: bool) -> str:
-        """The tensor in the precision that its reader takes, with a cast where there is none yet."""
+        """The tensor in the precision that its reader takes, with a cast where none exists yet."""
         if types.get(name) != FLOAT or (name in in_half) == half:
             return name
         known = half_names if half else float_names

@@ -186,6 +186,12 @@ class StageMerging(nn.Layer):
         return self.key_value(tokens, size, self.constants)
 
 
+def merges_by_matching(network: nn.Layer) -> bool:
+    """Whether any stage of ``network`` merges tokens by :class:`Bipartite` matching."""
+    stages = [layer for layer in network.sublayers() if isinstance(layer, StageMerging)]
+    return any(isinstance(method, Bipartite) for stage in stages for method in (stage.query, stage.key_value))
+
+
 def parse_schedule(schedule: Union[str, Sequence[Optional[dict]], None]) -> List[StageMerging]:
     """The merging of four stages.
 

@@ -36,7 +36,7 @@ from .layers import (
     spatial_size,
     tokens_to_map,
 )
-from .merging_schedule import Bipartite, NoMerging, StageMerging, parse_schedule
+from .merging_schedule import NoMerging, StageMerging, merges_by_matching, parse_schedule
 
 # Channels and blocks of the four stages.
 # fmt: off
@@ -264,7 +264,7 @@ class MixTransformer(nn.Layer):
     @property
     def fixed_size_reason(self) -> Optional[str]:
         """Why an exported graph must have a fixed height and width; None where both may stay free."""
-        if any(isinstance(method, Bipartite) for stage in self.merging for method in (stage.query, stage.key_value)):
+        if merges_by_matching(self):
             return "bsm token merging counts tokens and keeps index tables when the graph is made"
         return None
 

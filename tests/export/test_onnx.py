@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from collections import Counter
 
 import numpy as np
 import paddle
@@ -11,6 +12,7 @@ import pytest
 from rtseg_inference import Predictor
 from tiny_network import PREPROCESSING, Tiny, tiny
 
+from paddle_rtseg import create_model
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.export import from_release
 from paddle_rtseg.export.exporter import export_model
@@ -141,3 +143,40 @@ def test_released_weights_have_both_forms(tmp_path, monkeypatch):
     release = released.find("rtformer_slim_camvid")
     contract = Predictor(from_release._export(release, str(tmp_path / "model"))).contract
     assert (contract.model, contract.onnx) == ("model.pdmodel", "model.onnx")
+
+
+@needs_converter
+def test_matching_leaves_nothing_for_the_processor_to_compute(tmp_path):
+    """Neither sizes nor offsets: a GPU runs such a graph without waiting, and can capture it."""
+    import onnx
+
+    backbone = {"type": "MixTransformer", "embed_dims": [8, 16, 40, 64], "depths": [1, 1, 1, 1], "token_merging": "hq"}
+    model = create_model("SegFormerPP", num_classes=5, head_channels=16, backbone=backbone)
+    folder = export_model(
+        model, str(tmp_path), PREPROCESSING, [-1, 3, 128, 192], "logits", format="onnx", precision="fp16"
+    )
+    predictor = Predictor(folder, backend="native")
+    batch = np.random.RandomState(0).rand(2, 3, 128, 192).astype(np.float32)
+    expected = predictor.runtime.run(batch)
+    for name, tolerance in (("model.onnx", 1e-5), ("model_fp16.onnx", 1e-2)):
+        operators = Counter(node.op_type for node in onnx.load(os.path.join(folder, name)).graph.node)
+        assert not {"Shape", "Range", "OneHot", "Where"} & set(operators)
+        assert (operators["ScatterElements"], operators["TopK"]) == (4, 4)  # once in each block
+        assert operators["GatherND"] == 6  # also to unmerge, in stages 3 and 4
+        error = np.linalg.norm(run(folder, name, batch) - expected) / np.linalg.norm(expected)
+        assert error < tolerance
+
+
+@needs_converter
+def test_batch_norm_in_half_precision_has_one_type(tmp_path):
+    """CUDA has no kernel for statistics in another precision than the map."""
+    import onnx
+    from onnx import TensorProto
+
+    model = create_model("RTFormer_Slim", num_classes=5)
+    folder = export_model(model, str(tmp_path), PREPROCESSING, [1, 3, 64, 96], format="onnx", precision="fp16")
+    graph = onnx.load(os.path.join(folder, "model_fp16.onnx")).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    norms = [node for node in graph.node if node.op_type == "BatchNormalization"]
+    assert norms
+    assert {types[name] for node in norms for name in node.input[1:]} == {TensorProto.FLOAT16}
