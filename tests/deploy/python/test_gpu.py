@@ -1,7 +1,9 @@
 """What is known of a GPU, and what its user is told; nvidia-smi and the runtimes are stand-ins."""
 
 import os
+import shutil
 import stat
+import subprocess
 import sys
 import time
 import types
@@ -16,6 +18,13 @@ T4 = "GPU-bbbb2222, 7.5, 15360, 535.183.01, Tesla T4\n"
 HOPPER = Card("NVIDIA H200", (9, 0), 143771, "580.65.06")
 
 
+@pytest.fixture(autouse=True)
+def nothing_known():
+    gpu._installed.cache_clear()
+    yield
+    gpu._installed.cache_clear()
+
+
 @pytest.fixture
 def smi(tmp_path, monkeypatch):
     """``smi(script)`` puts an nvidia-smi with this shell script first on PATH; no library of a driver answers."""
@@ -27,10 +36,8 @@ def smi(tmp_path, monkeypatch):
         program = tmp_path / "nvidia-smi"
         program.write_text(f"#!/bin/sh\n{script}")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        gpu._installed.cache_clear()
 
-    yield install
-    gpu._installed.cache_clear()
+    return install
 
 
 def printing(text):
@@ -78,9 +85,36 @@ def test_the_library_is_asked_where_nvidia_smi_is_missing(monkeypatch, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # which the library respects itself
     monkeypatch.setattr(gpu, "_ASK_LIBRARY", "print('-, 12.0, 32607, -, NVIDIA GeForce RTX 5090')")
-    gpu._installed.cache_clear()
     assert gpu.cards() == [Card("NVIDIA GeForce RTX 5090", (12, 0), 32607, "")]
-    gpu._installed.cache_clear()
+
+
+#: A driver's library with one RTX 5090 in it.
+LIBRARY = """
+#include <stddef.h>
+#include <string.h>
+int cuInit(unsigned flags) { return flags; }
+int cuDeviceGetCount(int* count) { *count = 1; return 0; }
+int cuDeviceGet(int* device, int index) { *device = 7; return index; }
+int cuDeviceGetName(char* name, int size, int device) {
+  strncpy(name, "NVIDIA GeForce RTX 5090", size);
+  return device != 7;
+}
+int cuDeviceGetAttribute(int* value, int attribute, int device) {
+  *value = attribute == 75 ? 12 : 0;
+  return device != 7;
+}
+int cuDeviceTotalMem_v2(size_t* size, int device) { *size = 32607ull << 20; return device != 7; }
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_the_drivers_library_is_asked_in_its_own_language(monkeypatch, tmp_path):
+    source = tmp_path / "cuda.c"
+    source.write_text(LIBRARY)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "libcuda.so.1", source], check=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    assert gpu.cards() == [Card("NVIDIA GeForce RTX 5090", (12, 0), 32607, "")]
 
 
 @pytest.mark.parametrize(
