@@ -161,16 +161,7 @@ def _wheel(card: Card) -> Optional[Wheel]:
 
 def obstacle_paddle(card: Card) -> Optional[str]:
     """Why the installed Paddle cannot run on a card, in one sentence with the fix; None if it can. Imports Paddle."""
-    paddle = _module("paddle")
-    if paddle is None:
-        return f"expected Paddle, to use {card}, got none that can be imported; {advice(card)}"
-    build = _paddle_build(paddle)
-    if not paddle.is_compiled_with_cuda():
-        return f"expected a Paddle with CUDA, to use {card}, got {build} for the CPU; {advice(card)}"
-    code = paddle_code(paddle)
-    if code is not None and not code.runs_on(card.capability):
-        return f"expected a Paddle with code for {card}, got {build}, which has it for {code}; {advice(card)}"
-    return _old_driver(card, str(paddle.version.cuda()), build)
+    return _with_advice(_what_paddle_lacks(card), card)
 
 
 def obstacle_onnxruntime(card: Card) -> Optional[str]:
@@ -178,31 +169,52 @@ def obstacle_onnxruntime(card: Card) -> Optional[str]:
 
     Imports ONNX Runtime. Whether its CUDA libraries are installed is not asked here.
     """
-    runtime = _module("onnxruntime")
-    if runtime is None:
-        return f"expected ONNX Runtime, to use {card}, got none that can be imported; {advice(card)}"
-    cuda = str(getattr(runtime, "cuda_version", "") or "")
-    if "CUDAExecutionProvider" not in runtime.get_available_providers():
-        return (
-            f"expected an ONNX Runtime with CUDA, to use {card}, got {runtime.__version__} for the CPU; run 'pip "
-            f"uninstall onnxruntime', because the two packages overwrite each other, and then {advice(card)}"
-        )
-    build = f"ONNX Runtime {runtime.__version__} for CUDA {cuda or 'of an unknown version'}"
-    code = onnxruntime_code(runtime.__version__, cuda)
-    if code is not None and not code.runs_on(card.capability):
-        return f"expected an ONNX Runtime with code for {card}, got {build}, which has it for {code}; {advice(card)}"
-    return _old_driver(card, cuda, build)
+    return _with_advice(_what_onnxruntime_lacks(card), card)
 
 
 def support(card: Card) -> Dict[str, str]:
-    """Whether the installed runtimes can run on a card, by their names; why not, and what to install, where not."""
+    """Whether the installed runtimes can run on a card, by their names, and why not."""
     answers = {
-        "Paddle": obstacle_paddle(card) if _module("paddle") else "not installed",
-        "ONNX Runtime": obstacle_onnxruntime(card) if _module("onnxruntime") else "not installed",
+        "Paddle": _what_paddle_lacks(card) if _module("paddle") else "not installed",
+        "ONNX Runtime": _what_onnxruntime_lacks(card) if _module("onnxruntime") else "not installed",
         "TensorRT": _tensorrt(card),
         "TensorRT-RTX": "runs on it" if card.capability in TENSORRT_RTX else "does not run on it",
     }
     return {name: answer or "can run on it" for name, answer in answers.items()}
+
+
+def _with_advice(lack: Optional[str], card: Card) -> Optional[str]:
+    return lack and f"{lack}; {advice(card)}"
+
+
+def _what_paddle_lacks(card: Card) -> Optional[str]:
+    """What was expected of the installed Paddle for a card, and what it is; None if nothing is missing."""
+    paddle = _module("paddle")
+    if paddle is None:
+        return f"expected Paddle, to use {card}, got none that can be imported"
+    build = _paddle_build(paddle)
+    if not paddle.is_compiled_with_cuda():
+        return f"expected a Paddle with CUDA, to use {card}, got {build} for the CPU"
+    code = paddle_code(paddle)
+    if code is not None and not code.runs_on(card.capability):
+        return f"expected a Paddle with code for {card}, got {build}, which has it for {code}"
+    return _old_driver(card, str(paddle.version.cuda()), build)
+
+
+def _what_onnxruntime_lacks(card: Card) -> Optional[str]:
+    """What was expected of the installed ONNX Runtime for a card, and what it is; None if nothing is missing."""
+    runtime = _module("onnxruntime")
+    if runtime is None:
+        return f"expected ONNX Runtime, to use {card}, got none that can be imported"
+    if "CUDAExecutionProvider" not in runtime.get_available_providers():
+        version = f"ONNX Runtime {runtime.__version__}"
+        return f"expected an ONNX Runtime with CUDA, to use {card}, got {version} for the CPU, to be uninstalled first"
+    cuda = str(getattr(runtime, "cuda_version", "") or "")
+    build = f"ONNX Runtime {runtime.__version__} for CUDA {cuda or 'of an unknown version'}"
+    code = onnxruntime_code(runtime.__version__, cuda)
+    if code is not None and not code.runs_on(card.capability):
+        return f"expected an ONNX Runtime with code for {card}, got {build}, which has it for {code}"
+    return _old_driver(card, cuda, build)
 
 
 def _tensorrt(card: Card) -> str:
@@ -280,10 +292,7 @@ def _old_driver(card: Card, cuda: str, build: str) -> Optional[str]:
     cuda = cuda.partition(".")[0]
     if _new_enough(card.driver, cuda):
         return None
-    return (
-        f"expected an NVIDIA driver {_OLDEST_DRIVER[cuda]} or later for {build}, got {card.driver}; update it, or "
-        f"{advice(card)}"
-    )
+    return f"expected an NVIDIA driver {_OLDEST_DRIVER[cuda]} or later for {build}, got {card.driver}, too old"
 
 
 def _new_enough(driver: str, cuda: str) -> bool:

@@ -233,7 +233,7 @@ def onnxruntime(version, cuda):
         (onnxruntime("1.26.0", "12.8"), Card("card", (9, 0), None, "550.54"), None),
         (onnxruntime("1.26.0", "12.8"), Card("card", (10, 3), None, "580.1"), None),
         (onnxruntime("1.26.0", "12.8"), Card("card", (5, 2), None, "580.1"), "8.6, 9.0, PTX 9.0; no package is known"),
-        (onnxruntime("1.32.0", ""), HOPPER, "got 1.32.0 for the CPU; run 'pip uninstall onnxruntime'"),
+        (onnxruntime("1.32.0", ""), HOPPER, "got ONNX Runtime 1.32.0 for the CPU, to be uninstalled first; for inf"),
     ],
 )
 def test_obstacles_of_onnxruntime(installed, card, message, monkeypatch):
