@@ -24,20 +24,28 @@ struct Device {
 /// All devices, in the order in which messages name them.
 const std::vector<Device>& devices();
 
-/// "fp32", "fp16", "bf16"
+/// "fp32", "tf32", "fp16", "bf16"
 const std::vector<std::string>& precisions();
+
+/// What ONNX Runtime may run a network with on a GPU; the first is the default.
+const std::vector<std::string>& providers();
 
 /// What runs the network.
 struct Configuration {
   std::string device = "cpu";
   std::string backend = "onednn";
   std::string precision = "fp32";
-  int threads = 0;  ///< 0: OMP_NUM_THREADS, or every core that the process may use
+  int threads = 0;       ///< 0: OMP_NUM_THREADS, or every core that the process may use
+  std::string provider;  ///< of ONNX Runtime on a GPU, one of providers(); empty: "cuda"
+  bool strict = false;   ///< ONNX Runtime on a GPU: it is an error if some operators run on the processor
 
-  std::string text() const { return device + " " + backend + " " + precision; }
+  std::string text() const {
+    return device + " " + backend + " " + precision + (provider.empty() ? "" : " " + provider);
+  }
 };
 
-/// Throws InputError if there is no such device or backend, or it does not compute in this precision.
+/// Throws InputError if there is no such device, backend or provider, it does not compute in this precision, or a
+/// provider is given for another backend than ONNX Runtime on a GPU.
 void check(const Configuration& configuration);
 
 }  // namespace rtseg

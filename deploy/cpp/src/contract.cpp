@@ -128,6 +128,7 @@ Golden read_golden(const Node& node, const Output& output) {
   if (!stored.is_null()) golden.output = stored.text();
   golden.step = node["step"].whole();
   for (const std::string& precision : precisions()) {
+    if (precision == "tf32" && !node["tolerance"].has(precision)) continue;
     const Node tolerance = node["tolerance"][precision];
     golden.tolerance[precision] = {tolerance["rms_error"].number({0.0, std::nullopt, std::nullopt}),
                                    tolerance["agreement"].number({0.0, 1.0, std::nullopt})};
@@ -162,9 +163,10 @@ void check(const Contract& contract, const Node& root, const std::string& path) 
     throw InputError(path + " has " + std::to_string(classes) + " classes, " + std::to_string(names) + " names and " +
                      std::to_string(contract.palette.size()) +
                      " colours, expected as many of each; export the model again");
-  for (const std::string& name : {contract.model, contract.params})
-    if (contract.sha256.count(name) == 0)
-      throw InputError(path + " gives no SHA-256 of " + name + "; export the model again");
+  for (const std::optional<std::string>& name :
+       {std::optional(contract.model), std::optional(contract.params), contract.onnx, contract.onnx_fp16})
+    if (name && contract.sha256.count(*name) == 0)
+      throw InputError(path + " gives no SHA-256 of " + *name + "; export the model again");
 }
 
 void check_files(const Contract& contract, const std::string& path) {
@@ -195,8 +197,20 @@ std::string ShapeRange::text() const {
   return shape_text(min) + " to " + largest;
 }
 
+const Tolerance& Golden::tolerance_of(const std::string& precision) const {
+  return tolerance.at(tolerance.count(precision) > 0 ? precision : "fp16");
+}
+
 std::string Contract::path(const std::string& name) const {
   return (fs::path(folder) / name).string();
+}
+
+const std::string& Contract::onnx_name(bool half) const {
+  const std::optional<std::string>& name = half ? onnx_fp16 : onnx;
+  if (!name)
+    throw NotInstalled(folder + " has no " + (half ? "half-precision ONNX form" : "ONNX form") +
+                       " of the model; export it with " + (half ? "--precision fp16" : "--format onnx"));
+  return *name;
 }
 
 bool Contract::is_json() const {
@@ -227,7 +241,8 @@ Contract read_contract(const std::string& folder) {
   contract.palette = read_palette(root["palette"]);
   contract.golden = read_golden(root["golden"], contract.output);
   contract.tensorrt = read_tensorrt(root["tensorrt"], contract.input.layout);
-  if (root.has("onnx")) root["onnx"].text();
+  if (root.has("onnx")) contract.onnx = root["onnx"].text();
+  if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].text();
   check(contract, root, path);
   check_files(contract, path);
   return contract;

@@ -74,7 +74,10 @@ struct Golden {
   std::string mask;                            ///< image file with the class id of each pixel of it
   std::optional<std::string> output;           ///< .npy of the network's output; none for argmax
   int step = 1;                                ///< every step-th row and column of the output was kept
-  std::map<std::string, Tolerance> tolerance;  ///< by precision
+  std::map<std::string, Tolerance> tolerance;  ///< by precision; "tf32" may be missing
+
+  /// The tolerance of `precision`; fp16's for tf32 where the file states none: their mantissas are as long.
+  const Tolerance& tolerance_of(const std::string& precision) const;
 };
 
 /// How TensorRT engines are built.
@@ -97,9 +100,13 @@ struct Contract {
   std::vector<std::array<unsigned char, 3>> palette;  ///< RGB of each class
   Golden golden;
   TensorRT tensorrt;
+  std::optional<std::string> onnx;       ///< file name of the ONNX form, where it was written
+  std::optional<std::string> onnx_fp16;  ///< file name of the ONNX form in half precision, where it was written
 
   /// Path of one of the model's files.
   std::string path(const std::string& name) const;
+  /// File name of the ONNX form, or of the one in half precision. Throws NotInstalled if the export did not write it.
+  const std::string& onnx_name(bool half) const;
   /// Whether the graph takes camera images, 8-bit BGR, and normalises them itself.
   bool raw_input() const { return input.dtype == "uint8"; }
   /// Whether the program is in Paddle 3's form; otherwise it is .pdmodel, which TensorRT subgraphs need.

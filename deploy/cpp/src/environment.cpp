@@ -8,11 +8,15 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 namespace rtseg {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// The number in the variable, or 0.
 int number_in(const char* variable) {
@@ -54,6 +58,20 @@ int thread_count(int threads) {
   if (threads > 0) return threads;
   const int from_user = number_in("OMP_NUM_THREADS");
   return from_user > 0 ? from_user : usable_cores();
+}
+
+std::string gpu_models() {
+  std::ostringstream text;
+  const fs::path driver("/proc/driver/nvidia/gpus");
+  if (fs::is_directory(driver))
+    for (const auto& gpu : fs::directory_iterator(driver)) {
+      std::ifstream information(gpu.path() / "information");
+      for (std::string line; std::getline(information, line);)
+        if (line.rfind("Model:", 0) == 0) text << line << '\n';
+    }
+  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
+  text << (visible == nullptr ? "all" : visible);
+  return text.str();
 }
 
 void prepare_environment(int threads) {

@@ -1,4 +1,4 @@
-// The exception for errors that the user can fix.
+// The exceptions for errors that the user can fix.
 #pragma once
 
 #include <stdexcept>
@@ -12,5 +12,15 @@ class InputError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
+
+/// A backend's engine, or the form of the model that it runs, is not there: nothing was tried.
+class NotInstalled : public InputError {
+ public:
+  using InputError::InputError;
+};
+
+/// The line of an engine's error that says what happened, out of pages of C++ frames. It begins with the kind of error,
+/// such as "(Unimplemented)" or, for json programs, "UnimplementedError:".
+std::string first_line(const std::string& text);
 
 }  // namespace rtseg

@@ -155,12 +155,14 @@ cv::Mat sample(const std::vector<rtseg::ImageFile>& files, const rtseg::Contract
 std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
                                          const std::vector<rtseg::ImageFile>& files) {
   if (configuration.backend == rtseg::kAuto) {
+    if (!configuration.provider.empty())
+      throw rtseg::InputError("expected --backend onnxruntime with --provider " + configuration.provider +
+                              ", got 'auto'; add it");
     for (const rtseg::Device& device : rtseg::devices())
       if (device.name == configuration.device) configuration.backend = device.default_backend;
     if (configuration.backend == rtseg::kAuto) rtseg::check(configuration);  // no such device
     std::vector<rtseg::Trial> trials;
-    auto predictor = rtseg::fastest(contract, configuration.device, configuration.precision, configuration.threads,
-                                    sample(files, contract), trials);
+    auto predictor = rtseg::fastest(contract, configuration, sample(files, contract), trials);
     for (const rtseg::Trial& trial : trials) std::printf("%s\n", trial.text().c_str());
     std::printf("using %s\n", predictor->configuration().text().c_str());
     return predictor;

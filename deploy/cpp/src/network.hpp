@@ -1,10 +1,8 @@
-// Paddle Inference, set up for one device, backend and precision, working around the bugs of each Paddle release.
-// Only network.cpp and tensorrt.hpp with tensorrt.cpp include Paddle's headers.
+// A network loaded into one of the engines, whose headers only the files of that engine include.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string>
 #include <variant>
 #include <vector>
 
@@ -23,18 +21,18 @@ struct NetworkOutput {
 /// A loaded network. Not thread-safe.
 class Network {
  public:
-  /// Throws InputError if this machine or this Paddle cannot run the model in this configuration.
-  Network(const Contract& contract, const Configuration& configuration);
-  ~Network();
-  Network(Network&&) noexcept;
-  Network& operator=(Network&&) noexcept;
+  Network() = default;
+  virtual ~Network() = default;
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
 
-  /// Run the network on a batch in the layout and type of the contract.
-  NetworkOutput run(const Batch& batch);
-
- private:
-  struct Implementation;
-  std::unique_ptr<Implementation> implementation_;
+  /// Run the network on a batch in the layout and type of the contract. Throws InputError if the engine fails.
+  virtual NetworkOutput run(const Batch& batch) = 0;
 };
+
+/// Load the network into the engine that `configuration` names. Throws NotInstalled if the program is built without
+/// that engine, or the folder lacks the form of the model that it runs; InputError if this machine or the engine cannot
+/// run the model in this configuration.
+std::unique_ptr<Network> load_network(const Contract& contract, const Configuration& configuration);
 
 }  // namespace rtseg

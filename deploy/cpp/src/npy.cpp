@@ -36,13 +36,11 @@ Array read_npy(const std::string& path) {
   std::smatch match;
   if (!std::regex_search(text, match, pattern)) throw damaged("its header is " + text);
   Array array;
-  std::size_t count = 1;
   const std::string sizes = match[1];
   static const std::regex number("[0-9]+");
-  for (std::sregex_iterator i(sizes.begin(), sizes.end(), number), end; i != end; ++i) {
+  for (std::sregex_iterator i(sizes.begin(), sizes.end(), number), end; i != end; ++i)
     array.shape.push_back(std::stoi(i->str()));
-    count *= static_cast<std::size_t>(array.shape.back());
-  }
+  const std::size_t count = volume(array.shape);
   if (bytes.size() - header - length != count * sizeof(float)) throw damaged("cut short");
   const char* data = bytes.data() + header + length;
   array.values.resize(count);
@@ -63,6 +61,12 @@ void write_npy(const std::string& path, const Array& array) {
   file.write(reinterpret_cast<const char*>(array.values.data()),
              static_cast<std::streamsize>(array.values.size() * sizeof(float)));
   if (!file.flush()) throw InputError("cannot write " + path + "; check the folder");
+}
+
+std::size_t volume(const std::vector<int>& shape) {
+  std::size_t count = 1;
+  for (int n : shape) count *= static_cast<std::size_t>(n);
+  return count;
 }
 
 std::string shape_text(const std::vector<int>& shape) {

@@ -48,10 +48,13 @@ against its golden output.
   --save_dir FOLDER   folder to write (default ./output/inference)
   --write KIND ...    masks, overlays or both (default masks,overlays)
   --device NAME       cpu or gpu (default cpu)
-  --backend NAME      cpu: native, onednn, openvino; gpu: native, tensorrt; auto is the fastest that reproduces the
-                      model's golden output (default auto)
-  --precision NAME    fp32, fp16 or bf16, if the backend computes in it (default fp32)
+  --backend NAME      cpu: native, onednn, openvino, onnxruntime; gpu: native, tensorrt, onnxruntime; auto is the
+                      fastest that reproduces the model's golden output (default auto)
+  --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it (default fp32)
   --threads N         processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)
+  --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt;
+                      without it, cuda
+  --strict            with ONNX Runtime on a GPU, refuse a network with operators that run on the processor
   --batch_size N      images of one size per batch (default 1)
   --max_frames N      stop after N images
   --verify            only check the model against its golden output
@@ -72,6 +75,8 @@ Options parse_options(const std::vector<std::string>& args) {
       options.help = true;
     } else if (flag == "--verify") {
       options.verify = true;
+    } else if (flag == "--strict") {
+      options.configuration.strict = true;
     } else if (flag == "--model") {
       options.model = value();
     } else if (flag == "--input") {
@@ -88,6 +93,8 @@ Options parse_options(const std::vector<std::string>& args) {
       options.configuration.backend = value();
     } else if (flag == "--precision") {
       options.configuration.precision = value();
+    } else if (flag == "--provider") {
+      options.configuration.provider = value();
     } else if (flag == "--threads") {
       options.configuration.threads = parse_count(flag, value(), 0);
     } else if (flag == "--batch_size") {

@@ -17,7 +17,7 @@ constexpr char kAuto[] = "auto";
 struct Options {
   std::string model, input, save_dir = "./output/inference";
   bool masks = true, overlays = true;
-  Configuration configuration{"cpu", kAuto, "fp32", 0};
+  Configuration configuration{"cpu", kAuto, "fp32", 0, "", false};
   int batch_size = 1;
   int max_frames = 0;  ///< 0: all
   bool verify = false, help = false;

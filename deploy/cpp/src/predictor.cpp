@@ -45,9 +45,10 @@ double relative_error(const float* found, const std::vector<int>& shape, const A
   return std::sqrt(error / total);
 }
 
-/// TensorRT engines accept fewer shapes than the contract allows.
+/// TensorRT engines, in Paddle and in ONNX Runtime, accept fewer shapes than the contract allows.
 Contract bounded(Contract contract, const Configuration& configuration) {
-  if (configuration.backend == "tensorrt") contract.input.shape = contract.tensorrt.shape;
+  const bool other_provider = !configuration.provider.empty() && configuration.provider != "cuda";
+  if (configuration.backend == "tensorrt" || other_provider) contract.input.shape = contract.tensorrt.shape;
   return contract;
 }
 
@@ -65,7 +66,7 @@ Predictor::Predictor(Contract contract, const Configuration& configuration)
     : contract_(bounded(std::move(contract), configuration)),
       configuration_(configuration),
       preprocess_(contract_),
-      network_(contract_, configuration) {}
+      network_(load_network(contract_, configuration)) {}
 
 std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images) {
   Timings timings;
@@ -83,7 +84,7 @@ Verification Predictor::verify() {
   const Golden& golden = contract_.golden;
   const cv::Mat image = read_image(contract_.path(golden.image));
   const cv::Mat expected = read_image(contract_.path(golden.mask), cv::IMREAD_UNCHANGED);
-  const Tolerance& tolerance = golden.tolerance.at(configuration_.precision);
+  const Tolerance& tolerance = golden.tolerance_of(configuration_.precision);
 
   Timings timings;
   const NetworkOutput output = run({image}, timings);
@@ -110,7 +111,7 @@ NetworkOutput Predictor::run(const std::vector<cv::Mat>& images, Timings& timing
   filled.resize(std::max(images.size(), batch_size), images.back());
   const Batch batch = preprocess_(filled);
   timings.pre = lap(start);
-  NetworkOutput output = network_.run(batch);
+  NetworkOutput output = network_->run(batch);
   timings.run = lap(start);
   const std::size_t axes = contract_.output.op == OutputOp::kArgmax ? 3 : 4;
   if (output.shape.size() != axes || output.shape[0] != batch.shape[0])

@@ -56,7 +56,7 @@ class Predictor {
   Contract contract_;
   Configuration configuration_;
   Preprocessor preprocess_;
-  Network network_;
+  std::unique_ptr<Network> network_;
 };
 
 /// The image blended with the colours of its classes, half and half.

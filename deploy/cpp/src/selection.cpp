@@ -24,13 +24,15 @@ double milliseconds_for(Predictor& predictor, const cv::Mat& image) {
 }  // namespace
 
 std::string Trial::text() const {
-  char time_taken[40] = "dropped";
+  char time_taken[40] = "";
   if (milliseconds) std::snprintf(time_taken, sizeof time_taken, "%.1f ms", *milliseconds);
-  return name + ": " + time_taken + " (" + note + ")";
+  return name + ": " + (milliseconds ? time_taken : left_out ? "left out" : "dropped") + " (" + note + ")";
 }
 
-std::unique_ptr<Predictor> fastest(const Contract& contract, const std::string& device, const std::string& precision,
-                                   int threads, const cv::Mat& image, std::vector<Trial>& trials) {
+std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration& wanted, const cv::Mat& image,
+                                   std::vector<Trial>& trials) {
+  const std::string& device = wanted.device;
+  const std::string& precision = wanted.precision;
   const std::string obstacle = device == "cpu" ? processor_obstacle(precision) : "";
   if (!obstacle.empty()) throw InputError(obstacle);
   std::vector<std::pair<std::size_t, std::unique_ptr<Predictor>>> passed;  // with the index of its trial
@@ -38,13 +40,16 @@ std::unique_ptr<Predictor> fastest(const Contract& contract, const std::string& 
     if (known.name != device) continue;
     for (const auto& [backend, precisions] : known.backends) {
       if (std::find(precisions.begin(), precisions.end(), precision) == precisions.end()) continue;
-      const Configuration configuration{device, backend, precision, threads};
-      trials.push_back({configuration.text(), std::nullopt, ""});
+      const Configuration configuration{device, backend, precision, wanted.threads, "", wanted.strict};
+      trials.push_back({configuration.text(), std::nullopt, "", false});
       try {
         auto predictor = std::make_unique<Predictor>(contract, configuration);
         const Verification verification = predictor->verify();
         trials.back().note = verification.text();
         if (verification.passed) passed.emplace_back(trials.size() - 1, std::move(predictor));
+      } catch (const NotInstalled& e) {
+        trials.back().note = e.what();
+        trials.back().left_out = true;
       } catch (const std::exception& e) {  // however a backend fails, the others may work
         trials.back().note = e.what();
       }

@@ -16,14 +16,16 @@ namespace rtseg {
 struct Trial {
   std::string name;
   std::optional<double> milliseconds;  ///< for one image, from pixels to mask; none if it failed
-  std::string note;                    ///< how it compared with the golden output, or why it was dropped
+  std::string note;                    ///< how it compared with the golden output, or why it was dropped or left out
+  bool left_out = false;               ///< its engine, or the form of the model that it runs, is not there
 
   std::string text() const;
 };
 
-/// Try each backend of `device` that computes in `precision`. Times are taken on `image`, or on the golden image if it
-/// is empty; `trials` gets what was tried. Throws InputError if none reproduces the golden output.
-std::unique_ptr<Predictor> fastest(const Contract& contract, const std::string& device, const std::string& precision,
-                                   int threads, const cv::Mat& image, std::vector<Trial>& trials);
+/// Try each backend of the device that computes in the precision; those two, the threads and `strict` of `wanted`
+/// count, not its backend. Times are taken on `image`, or on the golden image if it is empty; `trials` gets what was
+/// tried. Throws InputError if none reproduces the golden output.
+std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration& wanted, const cv::Mat& image,
+                                   std::vector<Trial>& trials);
 
 }  // namespace rtseg

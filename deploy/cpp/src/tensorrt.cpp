@@ -4,14 +4,14 @@
 
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <vector>
 
+#include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
+#include "npy.hpp"
 #include "program.hpp"
 #include "sha256.hpp"
 
@@ -65,21 +65,6 @@ std::string version_text(const std::tuple<int, int, int>& version) {
          std::to_string(std::get<2>(version));
 }
 
-/// The models of the GPUs according to the driver, and which of them are visible.
-std::string gpus() {
-  std::ostringstream text;
-  const fs::path driver("/proc/driver/nvidia/gpus");
-  if (fs::is_directory(driver))
-    for (const auto& gpu : fs::directory_iterator(driver)) {
-      std::ifstream information(gpu.path() / "information");
-      for (std::string line; std::getline(information, line);)
-        if (line.rfind("Model:", 0) == 0) text << line << '\n';
-    }
-  const char* const visible = std::getenv("CUDA_VISIBLE_DEVICES");
-  text << (visible == nullptr ? "all" : visible);
-  return text.str();
-}
-
 /// The folder for the engines of this model, machine, precision and range of shapes.
 fs::path cache_folder(const Contract& contract, const std::string& precision) {
   const TensorRT& tensorrt = contract.tensorrt;
@@ -93,7 +78,9 @@ fs::path cache_folder(const Contract& contract, const std::string& precision) {
       << tensorrt.min_subgraph_size << '\n';
   for (int n : tensorrt.shape.opt) key << n << ' ';
   for (const std::string& op : tensorrt.fp32_ops) key << op << ' ';
-  key << '\n' << gpus() << '\n' << version_text(paddle_infer::GetTrtRuntimeVersion()) << paddle_infer::GetVersion();
+  key << '\n'
+      << gpu_models() << '\n'
+      << version_text(paddle_infer::GetTrtRuntimeVersion()) << paddle_infer::GetVersion();
   return fs::path(cache_root()) / sha256(key).substr(0, 32);
 }
 
@@ -112,8 +99,7 @@ void collect_shapes(const Contract& contract, const fs::path& file) {
     const auto predictor = paddle_infer::CreatePredictor(config);
     const auto input = predictor->GetInputHandle(contract.input.name);
     for (const auto& shape : {contract.tensorrt.shape.min, contract.tensorrt.shape.opt, contract.tensorrt.shape.max}) {
-      std::size_t count = 1;
-      for (int n : shape) count *= static_cast<std::size_t>(n);
+      const std::size_t count = volume(shape);
       input->Reshape(shape);
       if (contract.raw_input()) {
         input->CopyFromCpu(std::vector<std::uint8_t>(count).data());

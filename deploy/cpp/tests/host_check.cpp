@@ -1,6 +1,7 @@
-// Checks of what runs around the network. Needs no Paddle.
+// Checks of what runs around the network. Needs no engine.
 //   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
 //   host_check contract MODEL_DIR                    read deploy.yaml and check the files that it names
+//   host_check tolerance MODEL_DIR PRECISION         largest error and smallest agreement that it allows
 //   host_check configurations                        devices, backends and precisions
 //   host_check options ARGUMENTS                     what rtseg_infer makes of its command line
 //   host_check cores CGROUP_FILE                     cores that the process may use under that quota
@@ -127,10 +128,11 @@ int show_options(const rtseg::Options& options) {
     std::fputs(rtseg::kUsage, stdout);
     return 0;
   }
-  std::printf("%s %s%s%s %s %s batch %d frames %d threads %d%s\n", options.model.c_str(), options.masks ? "masks" : "",
-              options.masks && options.overlays ? "," : "", options.overlays ? "overlays" : "",
-              options.save_dir.c_str(), options.configuration.text().c_str(), options.batch_size, options.max_frames,
-              options.configuration.threads, options.verify ? " verify" : "");
+  std::printf("%s %s%s%s %s %s batch %d frames %d threads %d%s%s\n", options.model.c_str(),
+              options.masks ? "masks" : "", options.masks && options.overlays ? "," : "",
+              options.overlays ? "overlays" : "", options.save_dir.c_str(), options.configuration.text().c_str(),
+              options.batch_size, options.max_frames, options.configuration.threads, options.verify ? " verify" : "",
+              options.configuration.strict ? " strict" : "");
   return 0;
 }
 
@@ -139,6 +141,12 @@ int run(const std::vector<std::string>& args) {
   if (command == "selftest" && args.size() == 1) return selftest();
   if (command == "contract" && args.size() == 2) {
     rtseg::read_contract(args[1]);
+    return 0;
+  }
+  if (command == "tolerance" && args.size() == 3) {
+    const rtseg::Contract contract = rtseg::read_contract(args[1]);
+    const rtseg::Tolerance& tolerance = contract.golden.tolerance_of(args[2]);
+    std::printf("%g %g\n", tolerance.rms_error, tolerance.agreement);
     return 0;
   }
   if (command == "configurations" && args.size() == 1) {

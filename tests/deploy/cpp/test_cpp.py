@@ -1,9 +1,12 @@
 """The C++ program writes the same masks and files as the Python package and refuses the same bad input.
 
 Everything except the network itself is built wherever CMake, OpenCV and yaml-cpp are installed. rtseg_infer also needs
-Paddle's headers, of the installed version, in the folder that PADDLE_INFERENCE_HEADERS names.
+Paddle's headers, of the installed version, in the folder that PADDLE_INFERENCE_HEADERS names, or ONNX Runtime's, not
+newer than the installed package, in the folder that ONNXRUNTIME_HEADERS names. It is built with each engine that has
+its headers, and a second time with ONNX Runtime alone.
 """
 
+import importlib.util
 import itertools
 import os
 import pathlib
@@ -31,6 +34,7 @@ pytestmark = pytest.mark.slow
 
 SOURCE = pathlib.Path(__file__).parents[3] / "deploy" / "cpp"
 HEADERS = os.environ.get("PADDLE_INFERENCE_HEADERS")
+ONNXRUNTIME_HEADERS = os.environ.get("ONNXRUNTIME_HEADERS")
 MEAN_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 
 
@@ -43,12 +47,25 @@ def run(*command):
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory):
     """The folder of the programs that can be built here."""
-    if not shutil.which("cmake"):
-        pytest.skip("CMake is not installed")
     folder = tmp_path_factory.mktemp("build")
-    configure = [SOURCE / "build_with_wheel.sh", HEADERS, folder, sys.executable]
+    configure = [SOURCE / "build_with_wheel.sh", HEADERS, folder, sys.executable, *onnxruntime_options()]
     if not HEADERS or paddle.__version__.startswith("2."):
         configure = ["cmake", "-S", SOURCE, "-B", folder]
+    return build(configure, folder)
+
+
+def onnxruntime_options():
+    """What CMake is told of the installed ONNX Runtime; nothing if it or its headers are missing."""
+    package = importlib.util.find_spec("onnxruntime")
+    if not ONNXRUNTIME_HEADERS or package is None:
+        return []
+    return [f"-DONNXRUNTIME={os.path.dirname(package.origin)}", f"-DONNXRUNTIME_HEADERS={ONNXRUNTIME_HEADERS}"]
+
+
+def build(configure, folder):
+    """Configure and build, without warnings, and return the folder."""
+    if not shutil.which("cmake"):
+        pytest.skip("CMake is not installed")
     for command in (configure, ["cmake", "--build", folder, "--parallel", 2]):
         status, out, err = run(*command)
         if status and "Could not find a package configuration file" in err:
@@ -72,6 +89,24 @@ def rtseg_infer(programs):
     if paddle.__version__.startswith("2."):
         pytest.skip("PADDLE_INFERENCE_HEADERS belongs to the default Paddle, not to this one")
     return programs / "rtseg_infer"
+
+
+@pytest.fixture(scope="module")
+def onnx_infer(tmp_path_factory):
+    """The program, linked with ONNX Runtime alone."""
+    if not ONNXRUNTIME_HEADERS:
+        pytest.skip("ONNXRUNTIME_HEADERS does not name a folder of ONNX Runtime's headers")
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path_factory.mktemp("onnx_build")
+    return build(["cmake", "-S", SOURCE, "-B", folder, *onnxruntime_options()], folder) / "rtseg_infer"
+
+
+@pytest.fixture(scope="module")
+def onnx_model(tmp_path_factory):
+    """The folder of the tiny network with its ONNX form; tests must not change it."""
+    pytest.importorskip("paddle2onnx")
+    folder = str(tmp_path_factory.mktemp("onnx") / "model")
+    return export_model(tiny(), folder, Preprocessing(**MEAN_STD), output_op="logits", format="onnx")
 
 
 @pytest.fixture
@@ -122,13 +157,12 @@ def test_flags_and_defaults_equal_python(host_check):
     status, shown, _ = run(host_check, "options", "--help")
     expected = flags_and_defaults(cli.parser().format_help())
     assert status == 0 and flags_and_defaults(shown) == expected
-    assert len(expected) == 11 and sum(default is not None for default in expected.values()) == 7
+    assert len(expected) == 13 and sum(default is not None for default in expected.values()) == 7
     defaults = vars(cli.parser().parse_args(["--model", "m"]))
     for flag, default in expected.items():
         value = defaults[flag]
-        stated = (
-            ",".join(value) if flag == "write" else None if flag == "verify" or value in (None, "m") else str(value)
-        )
+        none = flag in ("verify", "strict") or value in (None, "m")
+        stated = ",".join(value) if flag == "write" else None if none else str(value)
         assert default == stated
     fields = (
         "m masks,overlays {save_dir} {device} {backend} {precision} batch {batch_size} frames 0 threads {threads}\n"
@@ -330,6 +364,123 @@ def test_wrong_output_is_not_used(rtseg_infer, exported, tmp_path):
     edit(folder, "sha256", **{"golden_mask.png": contract.sha256(str(folder / "golden_mask.png"))})
     refused(rtseg_infer, folder, "no configuration reproduces the golden output")
     refused(rtseg_infer, folder, "does not reproduce the model's golden output", "--backend", "native")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"output_op": "argmax"},
+        {"output_op": "softmax"},
+        {"output_op": "none"},
+        {"output_op": "logits", "raw_input": True},
+        {"output_op": "logits", "input_shape": (2, 3, None, None)},
+    ],
+)
+def test_onnx_runtime_masks_equal_python(arguments, onnx_infer, photos, tmp_path):
+    pytest.importorskip("paddle2onnx")
+    model = export_model(tiny(), str(tmp_path / "model"), Preprocessing(**MEAN_STD), format="onnx", **arguments)
+    out = tmp_path / "out"
+    command = [onnx_infer, "--model", model, "--input", photos, "--save_dir", out, "--write", "masks"]
+    status, shown, err = run(*command, "--backend", "onnxruntime", "--threads", 2)
+    assert status == 0, err
+    assert "using cpu onnxruntime fp32 (" in shown and "100.00% of the pixels agree" in shown and "4 written" in shown
+    predictor = Predictor(model, backend="onnxruntime", threads=2)
+    for image in ("0", "1", "2", os.path.join("below", "odd")):
+        mask = cv2.imread(str(out / "masks" / (image + ".png")), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(mask, predictor.predict(str(next(photos.glob(image + ".*")))).mask)
+
+
+def test_missing_engines_are_left_out(onnx_infer, onnx_model, tmp_path):
+    status, out, err = run(onnx_infer, "--model", onnx_model)
+    assert status == 0, err
+    without_paddle = "left out (expected a program built with Paddle Inference, got one built without it"
+    assert out.count(without_paddle) == 3 and "using cpu onnxruntime fp32" in out
+    refused(onnx_infer, onnx_model, "expected a program built with Paddle Inference", "--backend", "native")
+    refused(onnx_infer, onnx_model, "openvino_runtime is not in the C++ program", "--backend", "openvino_runtime")
+
+
+def test_fastest_tries_both_engines(rtseg_infer, onnx_model):
+    status, out, err = run(rtseg_infer, "--model", onnx_model)
+    assert status == 0, err
+    expected = r"ms \(" if onnxruntime_options() else r"left out \(expected a program built with ONNX Runtime"
+    assert re.search(rf"cpu onnxruntime fp32: [\d. ]*{expected}", out)
+    assert re.search(r"cpu native fp32: [\d.]+ ms", out)
+
+
+def test_missing_onnx_form(onnx_infer, onnx_model, tmp_path):
+    folder = shutil.copytree(onnx_model, tmp_path / "model")
+    document = yaml.safe_load((folder / "deploy.yaml").read_text())
+    del document["rtseg"]["sha256"][document["rtseg"].pop("onnx")]
+    (folder / "deploy.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(InputError) as python:
+        Predictor(str(folder), backend="onnxruntime")
+    refused(onnx_infer, folder, str(python.value), "--backend", "onnxruntime")
+    refused(onnx_infer, folder, "no configuration reproduces the golden output")
+
+
+def test_damaged_onnx_form(onnx_infer, onnx_model, tmp_path):
+    folder = shutil.copytree(onnx_model, tmp_path / "model")
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:1000])
+    refused(onnx_infer, folder, "changed or cut short", "--backend", "onnxruntime")
+    edit(folder, "sha256", **{"model.onnx": contract.sha256(str(folder / "model.onnx"))})
+    message = "ONNX Runtime cannot load model.onnx as cpu onnxruntime fp32: "
+    refused(onnx_infer, folder, message, "--backend", "onnxruntime")
+
+
+def test_onnx_form_with_wrong_output_is_not_used(onnx_infer, onnx_model, tmp_path):
+    folder = shutil.copytree(onnx_model, tmp_path / "model")
+    golden = np.load(folder / "golden_output.npy")
+    np.save(folder / "golden_output.npy", golden + 1)
+    edit(folder, "sha256", **{"golden_output.npy": contract.sha256(str(folder / "golden_output.npy"))})
+    refused(onnx_infer, folder, "does not reproduce the model's golden output", "--backend", "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--provider", "cuda"], "expected --backend onnxruntime with --provider cuda, got 'auto'; add it"),
+        (["--provider", "cuda", "--backend", "onnxruntime"], "expected a provider only with --device gpu --backend"),
+        (
+            ["--device", "gpu", "--backend", "onnxruntime", "--provider", "rocm"],
+            "expected the provider to be one of cuda, tensorrt, tensorrt_rtx, got 'rocm'",
+        ),
+        (
+            ["--device", "gpu", "--backend", "onnxruntime", "--provider", "tensorrt_rtx"],
+            "tensorrt_rtx is not in the C++ program",
+        ),
+        (
+            ["--device", "gpu", "--backend", "onnxruntime", "--precision", "bf16"],
+            "expected the precision of gpu onnxruntime to be one of fp32, tf32, fp16, got 'bf16'",
+        ),
+        (["--device", "gpu", "--backend", "onnxruntime", "--precision", "fp16"], "has no half-precision ONNX form"),
+    ],
+)
+def test_bad_arguments_for_onnx_runtime(arguments, message, onnx_infer, onnx_model):
+    refused(onnx_infer, onnx_model, message, *arguments)
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_onnx_runtime_without_gpu_providers(provider, onnx_infer, onnx_model):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has a CUDA provider")
+    arguments = ["--device", "gpu", "--backend", "onnxruntime", "--provider", provider, "--precision", "tf32"]
+    message = f"ONNX Runtime cannot use {provider} (this ONNX Runtime, {onnxruntime.__version__}, is built without CUDA"
+    refused(onnx_infer, onnx_model, message, *arguments)
+
+
+@pytest.mark.parametrize("stated", [True, False])
+def test_tolerance_of_tf32_equals_python(stated, host_check, exported, tmp_path):
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    document = yaml.safe_load((folder / "deploy.yaml").read_text())
+    document["rtseg"]["golden"]["tolerance"].pop("tf32", None)
+    (folder / "deploy.yaml").write_text(yaml.safe_dump(document))
+    if stated:
+        edit(folder, "golden", "tolerance", tf32={"rms_error": 0.0125, "agreement": 0.75})
+    expected = contract.read_contract(str(folder)).golden.tolerance_of("tf32")
+    shown = f"{expected.rms_error:g} {expected.agreement:g}\n"
+    assert run(host_check, "tolerance", folder, "tf32") == (0, shown, "")
+    assert shown == "0.0125 0.75\n" or not stated
 
 
 def test_corrupt_images_are_skipped_and_counted(rtseg_infer, exported, photos, tmp_path):

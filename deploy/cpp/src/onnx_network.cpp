@@ -1,0 +1,266 @@
+// ONNX Runtime, from the ONNX form: on the CPU, or on an NVIDIA GPU with CUDA or TensorRT. Not run on a GPU yet.
+#include <onnxruntime_cxx_api.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engines.hpp"
+#include "environment.hpp"
+#include "error.hpp"
+#include "files.hpp"
+#include "npy.hpp"
+#include "sha256.hpp"
+
+namespace rtseg {
+namespace {
+
+using Settings = std::map<std::string, std::string>;
+
+constexpr char kStrict[] = "session.disable_cpu_ep_fallback";  // ONNX Runtime's name of --strict
+
+std::string library_version() {
+  return OrtGetApiBase()->GetVersionString();
+}
+
+/// Throws InputError if the library is older than the headers: its functions would be missing.
+void require_library() {
+  if (OrtGetApiBase()->GetApi(ORT_API_VERSION) == nullptr)
+    throw InputError("expected ONNX Runtime 1." + std::to_string(ORT_API_VERSION) +
+                     " or later, which the program is built for, got " + library_version() +
+                     "; build it with the headers of that version");
+}
+
+InputError unusable(const std::string& provider, const std::string& reason) {
+  return InputError("a GPU was requested, but ONNX Runtime cannot use " + provider + " (" + reason +
+                    "); install ONNX Runtime for GPUs with the CUDA, cuDNN and TensorRT libraries that it names, or "
+                    "use --device cpu");
+}
+
+void require_provider(const std::string& provider, const std::string& name) {
+  const std::vector<std::string> present = Ort::GetAvailableProviders();
+  if (std::find(present.begin(), present.end(), name) == present.end())
+    throw unusable(provider, "this ONNX Runtime, " + library_version() + ", is built without " + name);
+}
+
+/// Settings of the CUDA provider; onnx_providers.py has the same, and why.
+Settings cuda_settings(const Contract& contract, const Configuration& configuration) {
+  const ShapeRange& shape = contract.input.shape;
+  const bool fixed = std::equal(shape.min.begin() + 1, shape.min.end(), shape.max.begin() + 1);
+  return {{"device_id", "0"},
+          {"use_tf32", configuration.precision == "tf32" ? "1" : "0"},
+          {"cudnn_conv_algo_search", fixed ? "EXHAUSTIVE" : "HEURISTIC"},
+          {"arena_extend_strategy", "kSameAsRequested"}};
+}
+
+/// The folder for the engines of this model, machine, precision, range of shapes and release of ONNX Runtime.
+std::string engine_folder(const Contract& contract, const Configuration& configuration) {
+  const TensorRT& tensorrt = contract.tensorrt;
+  std::stringstream key;
+  key << "C++\n"
+      << contract.sha256.at(contract.onnx_name(configuration.precision == "fp16")) << '\n'
+      << configuration.text() << '\n'
+      << tensorrt.shape.text() << ' ' << shape_text(tensorrt.shape.opt) << '\n'
+      << tensorrt.workspace_mb << ' ' << tensorrt.min_subgraph_size << '\n';
+  for (const std::string& op : tensorrt.fp32_ops) key << op << ' ';
+  key << '\n' << gpu_models() << '\n' << library_version();
+  const std::string folder = cache_root() + "/onnxruntime-" + sha256(key).substr(0, 32);
+  make_folder(folder);
+  return folder;
+}
+
+/// Settings of the TensorRT provider; onnx_providers.py has the same.
+Settings tensorrt_settings(const Contract& contract, const Configuration& configuration) {
+  const TensorRT& tensorrt = contract.tensorrt;
+  const bool half = configuration.precision == "fp16";
+  const auto& keep = tensorrt.fp32_ops;
+  const bool keep_norms = half && std::find(keep.begin(), keep.end(), "layer_norm") != keep.end();
+  const std::string folder = engine_folder(contract, configuration);
+  const auto shape = [&](const std::vector<int>& sizes) { return contract.input.name + ":" + shape_text(sizes); };
+  return {{"device_id", "0"},
+          {"trt_fp16_enable", half ? "1" : "0"},
+          {"trt_max_workspace_size", std::to_string(static_cast<std::int64_t>(tensorrt.workspace_mb) << 20)},
+          {"trt_min_subgraph_size", std::to_string(tensorrt.min_subgraph_size)},
+          {"trt_layer_norm_fp32_fallback", keep_norms ? "1" : "0"},
+          {"trt_engine_cache_enable", "1"},
+          {"trt_engine_cache_path", folder},
+          {"trt_timing_cache_enable", "1"},
+          {"trt_timing_cache_path", folder},
+          {"trt_profile_min_shapes", shape(tensorrt.shape.min)},
+          {"trt_profile_opt_shapes", shape(tensorrt.shape.opt)},
+          {"trt_profile_max_shapes", shape(tensorrt.shape.max)}};
+}
+
+/// The settings as ONNX Runtime's functions take them.
+struct Pairs {
+  explicit Pairs(const Settings& settings) {
+    for (const auto& [name, value] : settings) {
+      names.push_back(name.c_str());
+      values.push_back(value.c_str());
+    }
+  }
+  std::vector<const char*> names, values;
+};
+
+void add_cuda(Ort::SessionOptions& options, const Settings& settings) {
+  const OrtApi& api = Ort::GetApi();
+  OrtCUDAProviderOptionsV2* created = nullptr;
+  Ort::ThrowOnError(api.CreateCUDAProviderOptions(&created));
+  const std::unique_ptr<OrtCUDAProviderOptionsV2, decltype(api.ReleaseCUDAProviderOptions)> provider(
+      created, api.ReleaseCUDAProviderOptions);
+  const Pairs pairs(settings);
+  Ort::ThrowOnError(
+      api.UpdateCUDAProviderOptions(provider.get(), pairs.names.data(), pairs.values.data(), pairs.names.size()));
+  options.AppendExecutionProvider_CUDA_V2(*provider);
+}
+
+void add_tensorrt(Ort::SessionOptions& options, const Settings& settings) {
+  const OrtApi& api = Ort::GetApi();
+  OrtTensorRTProviderOptionsV2* created = nullptr;
+  Ort::ThrowOnError(api.CreateTensorRTProviderOptions(&created));
+  const std::unique_ptr<OrtTensorRTProviderOptionsV2, decltype(api.ReleaseTensorRTProviderOptions)> provider(
+      created, api.ReleaseTensorRTProviderOptions);
+  const Pairs pairs(settings);
+  Ort::ThrowOnError(
+      api.UpdateTensorRTProviderOptions(provider.get(), pairs.names.data(), pairs.values.data(), pairs.names.size()));
+  options.AppendExecutionProvider_TensorRT_V2(*provider);
+}
+
+void set_up_gpu(Ort::SessionOptions& options, const Contract& contract, const Configuration& configuration) {
+  const std::string provider = configuration.provider.empty() ? providers()[0] : configuration.provider;
+  if (provider == "tensorrt_rtx")
+    throw InputError("the provider tensorrt_rtx is not in the C++ program; use Python, or --provider cuda or tensorrt");
+  require_provider(provider, "CUDAExecutionProvider");
+  if (provider == "tensorrt") require_provider(provider, "TensorrtExecutionProvider");
+  try {
+    if (provider == "tensorrt") add_tensorrt(options, tensorrt_settings(contract, configuration));
+    add_cuda(options, cuda_settings(contract, configuration));  // runs what TensorRT leaves
+  } catch (const Ort::Exception& e) {                           // a library is missing, or of another major version
+    throw unusable(provider, first_line(e.what()));
+  }
+  if (configuration.strict) options.AddConfigEntry(kStrict, "1");
+}
+
+class OnnxNetwork : public Network {
+ public:
+  OnnxNetwork(const Contract& contract, const Configuration& configuration);
+  NetworkOutput run(const Batch& batch) override;
+
+ private:
+  Ort::Session create(const std::string& path, const Ort::SessionOptions& options);
+  void check_names();
+  std::string failed(const std::string& what, const std::exception& error) const;
+
+  std::string model_, input_name_, output_name_;
+  Configuration configuration_;
+  Ort::Env environment_;
+  Ort::Session session_{nullptr};
+};
+
+OnnxNetwork::OnnxNetwork(const Contract& contract, const Configuration& configuration)
+    : model_(contract.onnx_name(configuration.precision == "fp16")),
+      input_name_(contract.input.name),
+      configuration_(configuration),
+      environment_(ORT_LOGGING_LEVEL_ERROR, "rtseg") {
+  Ort::SessionOptions options;
+  options.SetIntraOpNumThreads(thread_count(configuration.threads));
+  if (configuration.device == "gpu") set_up_gpu(options, contract, configuration);
+  session_ = create(contract.path(model_), options);
+  check_names();
+}
+
+Ort::Session OnnxNetwork::create(const std::string& path, const Ort::SessionOptions& options) {
+  try {
+    return Ort::Session(environment_, path.c_str(), options);
+  } catch (const Ort::Exception& e) {
+    if (configuration_.strict && std::string(e.what()).find(kStrict) != std::string::npos)
+      throw InputError("expected every operator of " + model_ +
+                       " to run on the GPU, got some on the processor; leave out --strict to run it like that");
+    throw InputError(failed("load " + model_, e));
+  }
+}
+
+/// Learn the output's name, and throw InputError if the input has another than the contract's.
+void OnnxNetwork::check_names() {
+  Ort::AllocatorWithDefaultOptions allocator;
+  OrtAllocator* const memory = allocator;
+  const auto taken = [&](char* name) {
+    std::string text(name);
+    Ort::ThrowOnError(Ort::GetApi().AllocatorFree(memory, name));
+    return text;
+  };
+  char* name = nullptr;
+  Ort::ThrowOnError(Ort::GetApi().SessionGetInputName(session_, 0, memory, &name));
+  if (taken(name) != input_name_)
+    throw InputError(model_ + " has no input '" + input_name_ + "'; export the model again");
+  Ort::ThrowOnError(Ort::GetApi().SessionGetOutputName(session_, 0, memory, &name));
+  output_name_ = taken(name);
+}
+
+std::string OnnxNetwork::failed(const std::string& what, const std::exception& error) const {
+  return "ONNX Runtime cannot " + what + " as " + configuration_.text() + ": " + first_line(error.what());
+}
+
+/// The batch as ONNX Runtime's tensor, which refers to its memory.
+Ort::Value tensor(const Batch& batch) {
+  const Ort::MemoryInfo memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  const std::vector<std::int64_t> shape(batch.shape.begin(), batch.shape.end());
+  // ONNX Runtime takes inputs as memory that could be written, and does not write it.
+  const auto create = [&](const auto& values) {
+    using Value = typename std::decay_t<decltype(values)>::value_type;
+    return Ort::Value::CreateTensor<Value>(memory, const_cast<Value*>(values.data()), values.size(), shape.data(),
+                                           shape.size());
+  };
+  return batch.raw.empty() ? create(batch.values) : create(batch.raw);
+}
+
+template <typename Value>
+std::vector<Value> values_of(Ort::Value& output, std::size_t count) {
+  const Value* const from = output.GetTensorMutableData<Value>();
+  return {from, from + count};
+}
+
+NetworkOutput OnnxNetwork::run(const Batch& batch) {
+  const Ort::Value input = tensor(batch);
+  const char* const input_name = input_name_.c_str();
+  const char* const output_name = output_name_.c_str();
+  std::vector<Ort::Value> outputs;
+  try {
+    outputs = session_.Run(Ort::RunOptions{nullptr}, &input_name, &input, 1, &output_name, 1);
+  } catch (const Ort::Exception& e) {
+    throw InputError(failed("run " + model_ + " on " + shape_text(batch.shape), e));
+  }
+  Ort::Value& output = outputs.front();
+  const auto information = output.GetTensorTypeAndShapeInfo();
+  const std::vector<std::int64_t> sizes = information.GetShape();
+  NetworkOutput result{std::vector<int>(sizes.begin(), sizes.end()), {}};
+  const std::size_t count = volume(result.shape);
+  switch (information.GetElementType()) {
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT:
+      result.values = values_of<float>(output, count);
+      break;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT32:
+      result.values = values_of<std::int32_t>(output, count);
+      break;
+    case ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64:
+      result.values = values_of<std::int64_t>(output, count);
+      break;
+    default:
+      throw InputError("the network's output is neither float32 nor int32 nor int64; export the model again");
+  }
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<Network> load_onnx_network(const Contract& contract, const Configuration& configuration) {
+  require_library();
+  return std::make_unique<OnnxNetwork>(contract, configuration);
+}
+
+}  // namespace rtseg
