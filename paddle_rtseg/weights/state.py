@@ -1,12 +1,13 @@
 """Weights in and out of files, and strictly into a model."""
 
-import gzip
+import contextlib
 import io
+import os
 import pickle
 import re
+import stat
 import struct
-import tarfile
-from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, Mapping, Optional, Sequence, Union, cast
+from typing import IO, TYPE_CHECKING, Any, Dict, Iterable, Iterator, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import safetensors
@@ -16,8 +17,11 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..files import atomic_path
 from . import released
+from .archives import pdparams_of_tar_gz
 from .download import fetch, is_url
-from .pickles import read_pickle, widen_bfloat16
+from .limits import SAFETENSORS_HEADER, Budget, quote
+from .pickles import read_pickle
+from .unpickler import widen_bfloat16
 
 if TYPE_CHECKING:
     import paddle
@@ -55,16 +59,30 @@ def read_state(path: str) -> State:
     release = released.find(path)
     if release is not None:
         path = release.path
+    with reading(path) as (file, size, budget):
+        return _read(file, size, budget)
+
+
+@contextlib.contextmanager
+def reading(path: str) -> Iterator[Tuple[IO[bytes], int, Budget]]:
+    """Open a file of weights: the file, its size in bytes and what reading it may cost.
+
+    Raises:
+        InputError: no such file, and in place of whatever is raised while it is read.
+    """
     try:
-        with open(path, "rb") as file:
-            return _read(file)
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError("it is not a regular file; check the path")
+            yield file, status.st_size, Budget(status.st_size)
     except OSError as e:
         if e.errno is None:  # from gzip, about the contents; not from the system, about the file
             raise _damaged(path, e) from e
         raise InputError(f"expected a file of weights, got {path!r} ({e.strerror}); check the path") from e
     except InputError as e:
         raise InputError(f"{path} cannot be used: {e}") from e
-    except Exception as e:  # hostile and truncated files make unpicklers raise anything at all
+    except Exception as e:  # hostile and truncated files make readers raise anything at all
         raise _damaged(path, e) from e
 
 
@@ -140,32 +158,35 @@ def load_weights(model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]
         tensor.set_value(paddle.to_tensor(np.asarray(state[name])).astype(tensor.dtype))
 
 
-def _read(file: IO[bytes]) -> State:
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a named pipe without waiting for somebody to write to it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _read(file: IO[bytes], size: int, budget: Budget) -> State:
     start = file.read(9)
     file.seek(0)
     if start[:2] == b"\x1f\x8b":
-        unpacked = io.BytesIO(gzip.decompress(file.read()))  # to the end, where gzip keeps its checksum
-        with tarfile.open(fileobj=unpacked) as archive:
-            inside = [m for m in archive.getmembers() if m.isfile() and m.name.endswith(".pdparams")]
-            if len(inside) != 1:
-                raise InputError(f"expected an archive with one .pdparams file, got {len(inside)}; unpack it")
-            return _read(cast(IO[bytes], archive.extractfile(inside[0])))  # None is for what is not a file
+        inside = pdparams_of_tar_gz(file, budget)
+        return read_pickle(io.BytesIO(inside), len(inside), budget)
     if start[:2] == b"PK" or re.match(rb"\x80[\x02-\x05]", start):
-        return read_pickle(file)
-    if len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < 1 << 30:
+        return read_pickle(file, size, budget)
+    if len(start) == 9 and start[8:] == b"{" and struct.unpack("<Q", start[:8])[0] < SAFETENSORS_HEADER:
         return {name: _from_safetensors(entry) for name, entry in safetensors.deserialize(file.read())}  # type: ignore[no-untyped-call]
     raise InputError("expected a .pdparams, .pth, .pt or .safetensors file, got something else; check the path")
 
 
 def _from_safetensors(entry: Mapping[str, Any]) -> Array:
     if entry["dtype"] not in _SAFETENSORS_TYPES:
-        raise InputError(f"it holds a tensor of type {entry['dtype']}; save it in 16 or 32 bits")
+        raise InputError(f"it holds a tensor of type {quote(entry['dtype'])}; save it in 16 or 32 bits")
     array = np.frombuffer(entry["data"], _SAFETENSORS_TYPES[entry["dtype"]]).reshape(entry["shape"])
     return widen_bfloat16(array) if entry["dtype"] == "BF16" else array
 
 
 def _damaged(path: str, error: Exception) -> InputError:
-    return InputError(f"{path} is truncated or damaged ({type(error).__name__}: {error}); fetch or save it again")
+    return InputError(
+        f"{path} is truncated or damaged ({type(error).__name__}: {quote(error)}); fetch or save it again"
+    )
 
 
 def _is_within(key: str, name: str) -> bool:
@@ -175,4 +196,4 @@ def _is_within(key: str, name: str) -> bool:
 def shorten(names: Iterable[str]) -> str:
     """The first names of a list that may be long, for a message."""
     names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return ", ".join(map(quote, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
