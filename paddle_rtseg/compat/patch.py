@@ -94,6 +94,16 @@ def _rewrite(function: types.FunctionType, changes: Sequence[Tuple[str, str]]) -
     lines_before = function.__code__.co_firstlineno - 1
     lines = ["\n"] * lines_before + source.splitlines(keepends=True)
     linecache.cache[filename] = (len(source), None, lines, filename)
-    module_code = compile("\n" * lines_before + textwrap.dedent(source), filename, "exec", dont_inherit=True)
-    function.__code__ = next(c for c in module_code.co_consts if getattr(c, "co_name", None) == function.__name__)
+    function.__code__ = _compile(textwrap.dedent(source), filename, lines_before, function.__code__)
     return True
+
+
+def _compile(source: str, filename: str, lines_before: int, replaced: types.CodeType) -> types.CodeType:
+    """The code of a function from its source, with the free variables of the code that it replaces."""
+    if replaced.co_freevars:  # __class__, in a method that calls super()
+        source = f"def scope({', '.join(replaced.co_freevars)}):\n" + textwrap.indent(source, "    ")
+        lines_before -= 1
+    code = compile("\n" * lines_before + source, filename, "exec", dont_inherit=True)
+    for name in ("scope", replaced.co_name) if replaced.co_freevars else (replaced.co_name,):
+        code = next(c for c in code.co_consts if getattr(c, "co_name", None) == name)
+    return code

@@ -16,6 +16,7 @@ from typing import List
 from ..training import checkpoints, hooks
 from ..training.loading import CheckedLoader
 from ..training.sampling import ResumableSampler
+from ..weights import paddle_files
 from .patch import Patch
 
 _LOSSES = "paddleseg.models.losses."
@@ -212,6 +213,87 @@ PATCHES = (
             "save_atomically": checkpoints.save,
             "publish_checkpoint": checkpoints.publish,
         },
+    ),
+    Patch(
+        name="pretrained weights, not executed",
+        defect="load_pretrained_model() unpickles the file, which can run any program",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.utils:load_pretrained_model",
+        changes=[("paddle.load(", "load_tensors(")],
+        names={"load_tensors": paddle_files.load_state},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="checkpoints, not executed",
+        defect="resume() unpickles the files, which can run any program, and loads other networks' with a warning",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.utils:resume",
+        changes=[
+            ("para_state_dict = paddle.load(", "para_state_dict = load_tensors("),
+            ("opti_state_dict = paddle.load(", "opti_state_dict = load_dict("),
+            (
+                "model.set_state_dict(para_state_dict)\n            optimizer.set_state_dict(opti_state_dict)\n",
+                "restore(model, optimizer, para_state_dict, opti_state_dict)\n\n",
+            ),
+        ],
+        names={
+            "load_tensors": paddle_files.load_state,
+            "load_dict": paddle_files.load_dict,
+            "restore": checkpoints.restore,
+        },
+        seen="2026-11-27",
+    ),
+    *(
+        Patch(
+            name=f"position embedding of {network}, not executed",
+            defect="init_weight() unpickles the pretrained weights a second time, for one parameter",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"paddleseg.models.backbones.{module}:{network}.init_weight",
+            changes=[("paddle.load(", "load_tensors(")],
+            names={"load_tensors": paddle_files.load_state},
+            seen="2026-11-27",
+        )
+        for module, network in (("vision_transformer", "VisionTransformer"), ("cae", "CAE"))
+    ),
+    Patch(
+        name="exported weights, not executed",
+        defect="export() unpickles the weights",
+        paddleseg="develop",
+        paddle=(2, 0),
+        where="paddleseg.core.export:export",
+        changes=[("paddle.load(", "load_tensors(")],
+        names={"load_tensors": paddle_files.load_state},
+        seen="2026-11-27",
+    ),
+    *(
+        Patch(
+            name=f"norm_layer of {module}.{block}, not executed",
+            defect="norm_layer, a text of the config, is evaluated as code",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"paddleseg.models.backbones.{module}:{block}.__init__",
+            changes=[("eval(norm_layer)", "layer_class(norm_layer)")],
+            names={"layer_class": hooks.layer_class},
+            seen="2026-11-27",
+        )
+        for module, block in (
+            ("vision_transformer", "Block"),
+            ("vision_transformer", "VisionTransformer"),
+            ("cae", "Block"),
+        )
+    ),
+    Patch(
+        name="archives stay in their folder",
+        defect="a downloaded tar is extracted to wherever its names and links lead",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.download:_uncompress_file_tar",
+        changes=[("files.extract(", "extract_inside(files, ")],
+        names={"extract_inside": hooks.extract_inside},
+        seen="2026-11-27",
     ),
     Patch(
         name="best score, saved",

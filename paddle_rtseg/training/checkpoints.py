@@ -8,22 +8,31 @@ the disk, therefore leaves earlier checkpoints intact.
 
 import glob
 import os
-import pickletools
 import re
 import shutil
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..errors import InputError
 from ..files import atomic_path, make_folder
+from ..weights import paddle_files
+from ..weights.limits import quote
+from ..weights.state import load_weights, shorten
 
 _PARTIAL = ".partial-"
 _FILES = ("model.pdparams", "model.pdopt")
 
 
-def latest_complete_checkpoint(save_dir: str) -> Optional[str]:
-    """The folder ``iter_N`` with the greatest N in ``save_dir`` that :func:`check_complete` accepts, or None."""
+def latest_complete_checkpoint(save_dir: str, refuse_foreign: bool = False) -> Optional[str]:
+    """The folder ``iter_N`` with the greatest N in ``save_dir`` that :func:`check_complete` accepts, or None.
+
+    Args:
+        refuse_foreign: a file that training did not write is an error, and not passed over like one that is cut short.
+
+    Raises:
+        InputError: with ``refuse_foreign``, a newer checkpoint holds more than tensors and numbers.
+    """
     for path in reversed(_numbered(save_dir)):
-        if _defect(path) is None:
+        if _defect(path, refuse_foreign) is None:
             return path
     return None
 
@@ -93,24 +102,47 @@ def save_score(folder: str, mean_iou: float, iteration: int) -> None:
 
 def best_score(save_dir: str, name: str, resume_model: Optional[str]) -> Tuple[float, int]:
     """mIoU and iteration of the best model so far, ``name`` in ``save_dir``; (-1.0, -1) for a new run."""
-    import paddle
-
     path = _score_file(os.path.join(save_dir, name))
     if resume_model is None or not os.path.exists(path):
         return -1.0, -1
-    score = paddle.load(path)
-    return score["mIoU"], score["iter"]
+    score = paddle_files.load_dict(path)
+    mean_iou, iteration = score.get("mIoU"), score.get("iter")
+    if type(mean_iou) is not float or type(iteration) is not int:
+        raise InputError(f"expected the numbers mIoU and iter in {path!r}, got something else; remove the file")
+    return mean_iou, iteration
+
+
+def restore(model, optimizer, parameters: Dict[str, Any], optimizer_state: Dict[str, Any]) -> None:
+    """Give a model and its optimizer the state of a checkpoint.
+
+    Args:
+        model: a ``paddle.nn.Layer``.
+        optimizer: a ``paddle.optimizer.Optimizer`` of the model's parameters.
+        parameters: the content of ``model.pdparams``.
+        optimizer_state: the content of ``model.pdopt``.
+
+    Raises:
+        InputError: they are another network's, or another optimizer's.
+    """
+    load_weights(model, parameters)
+    _check_optimizer(optimizer, optimizer_state)
+    try:
+        optimizer.set_state_dict(optimizer_state)
+    except (AssertionError, KeyError, RuntimeError, TypeError, ValueError) as e:
+        raise InputError(
+            f"model.pdopt is not the state of the config's {type(optimizer).__name__} ({quote(e)}); resume with the "
+            "config that the checkpoint was trained with"
+        ) from e
 
 
 def resume_ema(ema_model, model, resume_model: Optional[str]) -> None:
     """Load the averaged parameters from the checkpoint; if it has none, start from those of ``model``."""
-    import paddle
     from paddleseg.utils import init_ema_params
 
     init_ema_params(ema_model, model)
     path = os.path.join(resume_model or "", "ema_model.pdparams")
     if resume_model is not None and os.path.exists(path):
-        ema_model.set_state_dict(paddle.load(path))
+        load_weights(ema_model, paddle_files.load_state(path))
 
 
 def earlier(save_dir: str, resume_model: Optional[str]) -> List[str]:
@@ -137,7 +169,7 @@ def _partials(save_dir: str) -> List[str]:
     return glob.glob(pattern.format("")) + glob.glob(pattern.format("*best_model" + os.sep))
 
 
-def _defect(path: str) -> Optional[str]:
+def _defect(path: str, refuse_foreign: bool = False) -> Optional[str]:
     """Why training cannot be resumed from ``path``, or None if it can."""
     if not os.path.isdir(path):
         return "no such folder"
@@ -150,12 +182,49 @@ def _defect(path: str) -> Optional[str]:
                 return f"{name} is missing"
             continue
         try:
-            with open(file, "rb") as f:
-                for _ in pickletools.genops(f):  # reads a pickle to its end without executing it
-                    pass
-        except (ValueError, OSError):
-            return f"{name} is cut short or not a checkpoint"
+            paddle_files.scan(file)
+        except InputError as e:
+            if not isinstance(e.__cause__, InputError):
+                return f"{name} is cut short or not a checkpoint"
+            if refuse_foreign:
+                raise
+            return f"{name} cannot be used: {e.__cause__}"
     return None
+
+
+def _check_optimizer(optimizer, state: Dict[str, Any]) -> None:
+    """Refuse the state of an optimizer whose numbers belong to other parameters or to another schedule.
+
+    Paddle checks neither before the first step.
+    """
+    groups = optimizer._parameter_list or []
+    schedule, saved = optimizer._learning_rate, state.get("LR_Scheduler")
+    if saved is not None and hasattr(schedule, "state_dict") and not _fits(saved, schedule.state_dict()):
+        raise InputError(
+            f"model.pdopt is not the state of the config's {type(optimizer).__name__} with "
+            f"{type(schedule).__name__}: its LR_Scheduler differs; resume with the config that the checkpoint was "
+            "trained with"
+        )
+    parameters = [p for item in groups for p in (item["params"] if isinstance(item, dict) else [item])]
+    foreign = []
+    for name, value in state.items():
+        if name in ("LR_Scheduler", "master_weights"):
+            continue
+        shapes = [list(p.shape) for p in parameters if name.startswith(p.name + "_")]
+        if not hasattr(value, "shape") or not any(list(value.shape) in ([], [1], shape) for shape in shapes):
+            foreign.append(name)
+    if foreign:
+        raise InputError(
+            f"model.pdopt is another network's: its {shorten(foreign)} fit no parameter; resume with the config that "
+            "the checkpoint was trained with"
+        )
+
+
+def _fits(saved: Any, own: Any) -> bool:
+    """Whether a saved value has the entries of ``own``, and numbers where ``own`` has numbers."""
+    if isinstance(own, dict):
+        return isinstance(saved, dict) and all(key in saved and _fits(saved[key], own[key]) for key in own)
+    return not isinstance(own, (int, float)) or isinstance(saved, (int, float))
 
 
 def _advice(save_dir: str) -> str:

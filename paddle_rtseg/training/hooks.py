@@ -92,6 +92,36 @@ def is_repeated(field) -> bool:
     return field.is_repeated if hasattr(field, "is_repeated") else field.label == field.LABEL_REPEATED
 
 
+def layer_class(name: str):
+    """The layer of ``paddle.nn`` that a config names as "nn.NAME", which PaddleSeg would evaluate as code.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    from paddle import nn
+
+    found = getattr(nn, name[len("nn.") :], None) if isinstance(name, str) and name.startswith("nn.") else None
+    if not (isinstance(found, type) and issubclass(found, nn.Layer)):
+        raise InputError(f"expected the name of a layer such as 'nn.LayerNorm' as norm_layer, got {name!r}; correct it")
+    return found
+
+
+def extract_inside(archive, name: str, folder: str) -> None:
+    """Extract a file or folder of a :class:`tarfile.TarFile`, which must lie inside ``folder``.
+
+    Raises:
+        InputError: it leads elsewhere, or is a link or a device.
+    """
+    member = archive.getmember(name)
+    root = os.path.realpath(folder)
+    inside = os.path.commonpath([root, os.path.realpath(os.path.join(root, name))]) == root
+    if not inside or not (member.isreg() or member.isdir()):
+        raise InputError(
+            f"expected an archive of files and folders, got {name[:100]!r}, which leads elsewhere; use another archive"
+        )
+    archive.extract(member, folder)
+
+
 def program_file(*parts: str) -> str:
     """The joined path, or the ``.json`` file next to it (Paddle 3's format) if only that exists."""
     path = os.path.join(*parts)

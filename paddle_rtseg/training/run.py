@@ -56,7 +56,7 @@ def train(
     device = use_device(device)
     make_folder(save_dir)
     if resume_model == "auto":
-        resume_model = checkpoints.latest_complete_checkpoint(save_dir)
+        resume_model = checkpoints.latest_complete_checkpoint(save_dir, refuse_foreign=True)
     elif resume_model:
         checkpoints.check_complete(resume_model)
     use_data_format(config, data_format)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import resource
 import shutil
 import signal
@@ -10,10 +11,13 @@ import numpy as np
 import paddle
 import pytest
 import tiny_training
+from comparing import assert_states_close, zip_strict
+from hostile import Command
 from processes import python
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training import checkpoints
+from paddle_rtseg.weights import paddle_files
 
 FILES = ["model.pdparams", "model.pdopt"]
 
@@ -137,3 +141,157 @@ def test_no_checkpoint(tmp_path):
     assert checkpoints.latest_complete_checkpoint(str(tmp_path / "nothing")) is None
     with pytest.raises(InputError, match="start again without --resume_model"):
         checkpoints.check_complete(str(tmp_path / "nothing" / "iter_2"))
+
+
+def write_command(path, trace):
+    """Put a pickle that runs a command into a file."""
+    with open(path, "wb") as file:
+        pickle.dump({"w": Command(trace)}, file, protocol=4)
+
+
+@pytest.mark.parametrize("name", [*FILES, "ema_model.pdparams"])
+def test_foreign_checkpoint_is_refused(save_dir, tmp_path, name):
+    write_command(save_dir / "iter_10" / name, tmp_path / "trace")
+    match = rf"{name} cannot be used: it asks for (posix|nt)\.system.*--resume_model .*iter_2"
+    with pytest.raises(InputError, match=match):
+        checkpoints.check_complete(str(save_dir / "iter_10"))
+    assert checkpoints.latest_complete_checkpoint(str(save_dir)) == str(save_dir / "iter_2")
+    with pytest.raises(InputError, match=rf"iter_10.*{name} cannot be used"):
+        checkpoints.latest_complete_checkpoint(str(save_dir), refuse_foreign=True)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("content", [b"text", b"", b"\x80\x04\x8e" + b"\xff" * 7 + b"\x7f.", b"\x80\x04N."[:-1]])
+def test_file_that_is_no_checkpoint(save_dir, content):
+    (save_dir / "iter_10" / "model.pdopt").write_bytes(content)
+    with pytest.raises(InputError, match=r"model\.pdopt is cut short or not a checkpoint.*iter_2"):
+        checkpoints.check_complete(str(save_dir / "iter_10"))
+
+
+@pytest.mark.parametrize("score", [{}, [], {"mIoU": "high", "iter": 2}, {"mIoU": 0.5, "iter": None}])
+def test_wrong_score(tmp_path, score):
+    checkpoints.save(score, str(tmp_path / "best_model" / "model.pdstates"))
+    with pytest.raises(InputError, match=r"model\.pdstates"):
+        checkpoints.best_score(str(tmp_path), "best_model", "iter_2")
+
+
+@pytest.mark.parametrize("kind", [float, np.float64])
+def test_score_of_either_kind(tmp_path, kind):
+    """PaddleSeg's develop branch saves NumPy's number."""
+    checkpoints.save({"mIoU": kind(0.5), "Acc": kind(0.75), "iter": 4}, str(tmp_path / "best_model/model.pdstates"))
+    assert checkpoints.best_score(str(tmp_path), "best_model", "iter_2") == (0.5, 4)
+
+
+def test_foreign_score_and_average(tmp_path):
+    (tmp_path / "best_model").mkdir()
+    write_command(tmp_path / "best_model" / "model.pdstates", tmp_path / "trace")
+    with pytest.raises(InputError, match="was not executed"):
+        checkpoints.best_score(str(tmp_path), "best_model", "iter_2")
+    write_command(tmp_path / "ema_model.pdparams", tmp_path / "trace")
+    network = tiny_training.PixelNet()
+    with pytest.raises(InputError, match="was not executed"):
+        checkpoints.resume_ema(network, tiny_training.PixelNet(), str(tmp_path))
+    assert not (tmp_path / "trace").exists()
+
+
+def trained(**settings):
+    """A network and its optimizer after one step."""
+    paddle.seed(3)
+    with paddle.utils.unique_name.guard():
+        network = paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 3), paddle.nn.BatchNorm2D(4))
+        schedule = paddle.optimizer.lr.LinearWarmup(paddle.optimizer.lr.PolynomialDecay(0.05, 100), 5, 0.0, 0.05)
+        settings = {"optimizer": paddle.optimizer.AdamW, **settings}
+        optimizer = settings.pop("optimizer")(schedule, parameters=network.parameters(), **settings)
+        network(paddle.ones([1, 3, 8, 8])).mean().backward()
+        optimizer.step()
+        schedule.step()
+    return network, optimizer
+
+
+def assert_same_content(found, expected):
+    """Equal types, names, values and bits, through all containers."""
+    assert type(found) is type(expected)
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for key in expected:
+            assert_same_content(found[key], expected[key])
+    elif isinstance(expected, (list, tuple)):
+        for one, other in zip_strict(found, expected):
+            assert_same_content(one, other)
+    elif isinstance(expected, paddle.Tensor):
+        assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
+        assert found.name == expected.name or expected.name.startswith("generated")
+        assert found.numpy().tobytes() == expected.numpy().tobytes()
+    elif isinstance(expected, np.ndarray):
+        assert found.dtype == expected.dtype and found.tobytes() == expected.tobytes()
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("optimizer", [paddle.optimizer.AdamW, paddle.optimizer.Momentum, paddle.optimizer.SGD])
+def test_optimizer_states_are_those_of_paddle_load(tmp_path, optimizer, protocol):
+    path = str(tmp_path / "model.pdopt")
+    state = trained(optimizer=optimizer)[1].state_dict()
+    paddle.save(state, path, protocol=protocol)
+    assert "LR_Scheduler" in state
+    assert_same_content(paddle_files.load(path), paddle.load(path))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: {"master_weights": {"w": x}, "LR_Scheduler": {"last_epoch": 3, "last_lr": 0.1}, "w_moment1_0": x},
+        lambda x: {"half": x.astype("bfloat16"), "int": x.astype("int64"), "empty": x[:0], "scalar": x.sum()},
+        lambda x: {"model": {"w": x, "list": [x, 1, None]}, "tuple": (x, "text", 2.5, True), "epoch": 3},
+        lambda x: {"array": x.numpy(), "transposed": x.numpy().T, "number": np.float32(0.5)},
+        lambda x: [x, (x, [x])],
+        lambda x: x,
+        lambda x: {"mIoU": 0.5, "iter": 7},
+        lambda x: {},
+    ],
+)
+def test_contents_are_those_of_paddle_load(tmp_path, make, protocol):
+    path = str(tmp_path / "x.pdparams")
+    paddle.save(make(paddle.arange(6, dtype="float32").reshape([2, 3])), path, protocol=protocol)
+    found, expected = paddle_files.load(path), paddle.load(path)
+    if isinstance(expected, dict) and "number" in expected:  # NumPy's number becomes Python's
+        expected["number"] = expected["number"].item()
+    assert_same_content(found, expected)
+
+
+def test_restored_optimizer_takes_the_same_step():
+    network, optimizer = trained()
+    other, restored = trained()
+    with paddle.no_grad():
+        other[0].weight.set_value(other[0].weight * 2)
+    checkpoints.restore(other, restored, network.state_dict(), optimizer.state_dict())
+    for one in ((network, optimizer), (other, restored)):
+        one[1].clear_grad()
+        one[0](paddle.ones([1, 3, 8, 8])).mean().backward()
+        one[1].step()
+    states = [{k: v.numpy() for k, v in one.state_dict().items()} for one in (network, other)]
+    assert_states_close(*states)
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (lambda p, o: p.pop("0.weight"), "missing 0.weight"),
+        (lambda p, o: p.update(other=p["0.weight"]), "not in the model other"),
+        (lambda p, o: o.update(other_w_0_moment1_0=p["0.weight"]), "other_w_0_moment1_0 fit no parameter"),
+        (lambda p, o: o.update({name: p["0.bias"][:2] for name in o if "moment1" in name}), "fit no parameter"),
+        (lambda p, o: o.update({name: 5 for name in o if "moment1" in name}), "fit no parameter"),
+        (lambda p, o: o.pop("LR_Scheduler"), "not the state of the config's AdamW"),
+        (lambda p, o: o.update(LR_Scheduler=5), "not the state of the config's AdamW"),
+        (lambda p, o: o.update(LR_Scheduler={}), "not the state of the config's AdamW"),
+        (lambda p, o: o.update(LR_Scheduler={**o["LR_Scheduler"], "last_epoch": "x"}), "config's AdamW"),
+    ],
+)
+def test_state_of_another_network(change, match):
+    network, optimizer = trained()
+    parameters, state = dict(network.state_dict()), dict(optimizer.state_dict())
+    change(parameters, state)
+    with pytest.raises(InputError, match=match):
+        checkpoints.restore(network, optimizer, parameters, state)
