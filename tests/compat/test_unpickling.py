@@ -1,8 +1,10 @@
 """PaddleSeg loads weights, checkpoints and archives without running anything that they contain."""
 
 import argparse
+import ast
 import io
 import os
+import pathlib
 import pickle
 import sys
 import tarfile
@@ -10,13 +12,15 @@ import types
 
 import numpy as np
 import paddle
+import paddleseg
 import pytest
 import tiny_training
 from hostile import Command
 from paddleseg.models.backbones import CAE, VisionTransformer  # noqa: F401  their modules are patched
 from paddleseg.utils import download, utils
-from tiny_configs import tiny_config, write_config
+from tiny_configs import run_command, tiny_config, write_config
 
+from paddle_rtseg.compat import patches
 from paddle_rtseg.errors import InputError
 
 ASKS = r"asks for (posix|nt)\.system, which no tensor needs, and was not executed"
@@ -152,3 +156,55 @@ def test_archives_are_extracted(tmp_path):
         archive.add(tmp_path / "x", "x")
     list(download._uncompress_file_tar(tmp_path / "x.tar", str(tmp_path / "folder"), "r"))
     assert (tmp_path / "folder" / "x" / "model.pdparams").read_bytes() == b"weights"
+
+
+def callers(tree, names, where=""):
+    """Where a module calls one of ``names``: "function" or "Class.function"."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
+            yield where
+        inner = f"{where}.{node.name}" if isinstance(node, (ast.ClassDef, ast.FunctionDef)) else where
+        yield from callers(node, names, inner)
+
+
+def test_paddleseg_unpickles_nowhere_else():
+    root = pathlib.Path(paddleseg.__path__[0])
+    names = {"paddle.load", "pickle.load", "pickle.loads", "torch.load", "joblib.load"}
+    found = set()
+    for path in root.rglob("*.py"):
+        module = ".".join(("paddleseg", *path.relative_to(root).with_suffix("").parts))
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        found |= {f"{module}:{where[1:]}" for where in callers(tree, names)}
+    assert len(found) >= 4
+    assert found - {patch.where for patch in patches.PATCHES} == set()
+
+
+@pytest.mark.parametrize("command", ["train", "val", "predict", "export"])
+@pytest.mark.parametrize("network", ["RTFormer_Slim", "BiSeNetV2"])
+def test_commands(tiny_images, tmp_path, bad, trace, command, network):
+    """Trained weights and those that training starts from, of our networks and PaddleSeg's."""
+    content = tiny_config(tiny_images)
+    if network == "BiSeNetV2":
+        content["model"] = {"type": network, "num_classes": 4}
+    content["model"]["pretrained"] = bad
+    arguments = ["--config", write_config(tmp_path / "config.yml", content)]
+    arguments += [] if command == "val" else ["--save_dir", tmp_path / "out"]
+    arguments += ["--image_path", tiny_images] if command == "predict" else []
+    with pytest.raises(InputError, match=ASKS):
+        run_command(command, *arguments)
+    if command != "train":
+        with pytest.raises(InputError, match=ASKS):
+            run_command(command, *arguments, "--model_path", bad)
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("resume", ["auto", "iter_2"])
+def test_train_command_resumes(tiny_images, tmp_path, bad, trace, resume):
+    config = write_config(tmp_path / "config.yml", tiny_config(tiny_images))
+    out = tmp_path / "out"
+    settings = ["--config", config, "--save_dir", out, "--save_interval", 2]
+    run_command("train", *settings, "--iters", 2)
+    os.replace(bad, out / "iter_2" / "model.pdopt")
+    with pytest.raises(InputError, match=ASKS):
+        run_command("train", *settings, "--iters", 4, "--resume_model", out / resume if resume != "auto" else resume)
+    assert not trace.exists()
