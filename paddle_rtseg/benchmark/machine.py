@@ -7,7 +7,7 @@ import platform
 from importlib import metadata
 from typing import Callable, Dict
 
-from rtseg_inference import environment, gpu
+from rtseg_inference import environment, gpu, timing
 from rtseg_inference.processor import obstacle
 from rtseg_inference.timing import processor_name as processor
 
@@ -35,6 +35,11 @@ def facts() -> Dict[str, Dict[str, object]]:
         "Paddle": features(),
         "Plug-in": plugin(),
     }
+
+
+def settings(device: str) -> Dict[str, str]:
+    """What times depend on besides the network and its backend: the machine, versions and settings."""
+    return {**timing.machine(device), "cores": str(environment.usable_cores()), **environment.current()}
 
 
 def version(name: str) -> str:

@@ -1,7 +1,8 @@
 """Comparison of the speed of networks: alternating runs in one process, medians.
 
 Timings are noisy and differ between machines. Each turn therefore times every variant once, one after the other. Only
-the ratio of two medians of the same run is meaningful elsewhere.
+the ratio of two medians of the same run is meaningful elsewhere. Times are saved after each turn, so that a run that is
+stopped can be continued.
 """
 
 import gc
@@ -9,17 +10,16 @@ import os
 import re
 import statistics
 import tempfile
-import time
 from ast import literal_eval
 from dataclasses import dataclass
-from types import SimpleNamespace
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 import paddle
-from rtseg_inference import Predictor, environment, processor
+from rtseg_inference import Predictor, environment, gpu, processor
 from rtseg_inference.configuration import BACKENDS
-from rtseg_inference.selection import first_line
+from rtseg_inference.errors import first_line
+from rtseg_inference.timing import Journal, measure
 
 from ..errors import InputError
 from ..export.exporter import export_model
@@ -28,15 +28,15 @@ from ..export.preprocessing import Preprocessing
 from ..models.macs import count_macs
 from ..models.merging_schedule import NoMerging
 from ..zoo import create_model
-from . import machine, other_runtimes
+from . import machine
 
-#: Modes in which a network can be timed: layer by layer, a training step, its token merging alone, or exported, on one
-#: of Paddle Inference's CPU backends or in another runtime.
-MODES = ("dygraph", "training", "matching", *BACKENDS["cpu"])
-REST = 0.25  # seconds
+#: Modes that need no export: layer by layer, a training step, or the token merging alone.
+DYGRAPH_MODES = ("dygraph", "training", "matching")
+#: Modes in which a network can be timed, by device; in the others it is exported.
+MODES = {device: (*DYGRAPH_MODES, *backends) for device, backends in BACKENDS.items()}
 NOT_FORWARD = ("training", "matching")
-#: Export format that a mode needs, if it is not the default of the installed Paddle.
-FORMATS = {"openvino": "pdmodel", **dict.fromkeys(other_runtimes.RUNTIMES, "onnx")}
+#: Export format that a backend needs, if it is not the default of the installed Paddle.
+FORMATS = {"openvino": "pdmodel", "onnxruntime": "onnx", "openvino_runtime": "onnx"}
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,18 @@ class Row:
     spread: Optional[float]  #: interquartile range in milliseconds
     note: str = ""  #: why it did not run
     megabytes: Optional[float] = None  #: peak memory that a training step allocates
+    turns: int = 0  #: that the median is of
+
+
+class Variant(NamedTuple):
+    """What is timed."""
+
+    model: str
+    size: Tuple[int, int]  #: height, width
+    mode: str
+
+    def __str__(self) -> str:
+        return f"{self.model} at {self.size[0]}x{self.size[1]}, {self.mode}"
 
 
 def parse_model(text: str) -> Tuple[str, Dict[str, Any]]:
@@ -91,6 +103,9 @@ def benchmark(
     turns: int = 11,
     threads: int = 0,
     report: Callable[[str], None] = lambda line: None,
+    device: str = "cpu",
+    journal: Optional[Journal] = None,
+    after_turn: Callable[[List[Row]], None] = lambda rows: None,
 ) -> List[Row]:
     """Time each model at each size in each mode, with random weights.
 
@@ -102,70 +117,134 @@ def benchmark(
     Args:
         models: any models registered with PaddleSeg, including its own, in the form of :func:`parse_model`.
         sizes: height and width of the images.
-        modes: any of :data:`MODES`.
-        precision: precision of exported models, "fp32" or "bf16".
+        modes: any of :data:`MODES` of the device.
+        precision: precision of exported models, if the backend computes in it.
         turns: measurements per variant, after one for warm-up.
         threads: threads for exported models; 0 for all cores.
         report: called with lines about the progress.
+        device: "cpu" or "gpu".
+        journal: where times are saved after each turn. Those that it already holds, of the same machine and settings,
+            are not measured again.
+        after_turn: called with all rows so far after each turn.
 
     Raises:
-        InputError: an unknown model or mode, fewer than two turns, a negative number of threads, or a precision that
-            this processor does not compute in.
+        InputError: an unknown model, device or mode, fewer than two turns, a negative number of threads, or a precision
+            that this processor does not compute in.
     """
+    _check(modes, precision, turns, threads, device)
+    parsed = {text: parse_model(text) for text in models}
+    journal = Journal() if journal is None else journal
+    settings = {
+        "device": device,
+        "precision": precision,
+        "num_classes": num_classes,
+        "threads": threads or environment.thread_count(),
+        **machine.settings(device),
+    }
+    keys = {
+        Variant(text, size, mode): {"model": text, "size": list(size), "mode": mode, **settings}
+        for size in sizes
+        for text in models
+        for mode in modes
+    }
+
+    def rows() -> List[Row]:
+        return [_row(variant, journal.get(key)) for variant, key in keys.items()]
+
+    for size in sizes:
+        missing = {v: key for v, key in keys.items() if v.size == size and _turns(journal.find(key)) < turns}
+        for variant in keys:
+            if variant.size == size and variant not in missing:
+                report(f"{variant}: measured before")
+        _time_size(missing, parsed, settings, turns, journal, report, lambda: after_turn(rows()))
+    return rows()
+
+
+def _check(modes: Sequence[str], precision: str, turns: int, threads: int, device: str) -> None:
     if turns < 2 or threads < 0:
         raise InputError(
             f"expected --turns of at least 2 and --threads of at least 0, got {turns} and {threads}; correct them"
         )
-    processor.require(precision)
+    if device not in MODES:
+        raise InputError(f"expected a device among {', '.join(MODES)}, got {device!r}; choose one of these")
     for mode in modes:
-        if mode not in MODES:
-            raise InputError(f"expected a mode among {', '.join(MODES)}, got {mode!r}; choose one of these")
-    parsed = [parse_model(text) for text in models]
-    rows = []
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            runs: Dict[Tuple[str, str], Callable[[], Any]] = {}
-            facts: Dict[str, Tuple[float, float]] = {}
-            notes: Dict[Tuple[str, str], str] = {}
-            for i, (text, (name, arguments)) in enumerate(zip(models, parsed)):
-                network = create_model(name, num_classes=num_classes, **arguments)
+        if mode not in MODES[device]:
+            raise InputError(
+                f"expected a mode among {', '.join(MODES[device])} on the {device}, got {mode!r}; choose one of these"
+            )
+    if device == "cpu":
+        processor.require(precision)
+    elif set(modes) & set(DYGRAPH_MODES) and not paddle.is_compiled_with_cuda():
+        raise InputError(
+            "device 'gpu' is not available: this Paddle is built without CUDA; install paddlepaddle-gpu or time "
+            "exported models only"
+        )
+    if set(modes) & set(DYGRAPH_MODES):
+        paddle.set_device(device)
+
+
+def _time_size(
+    missing: Mapping[Variant, Dict[str, Any]],
+    parsed: Mapping[str, Tuple[str, Dict[str, Any]]],
+    settings: Mapping[str, Any],
+    turns: int,
+    journal: Journal,
+    report: Callable[[str], None],
+    after_turn: Callable[[], None],
+) -> None:
+    """Time variants of one size in turns, and save what was taken after each turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs: Dict[Variant, Callable[[], Any]] = {}
+        facts: Dict[Variant, Dict[str, Any]] = {}
+        for i, text in enumerate(dict.fromkeys(variant.model for variant in missing)):
+            name, arguments = parsed[text]
+            network = create_model(name, num_classes=settings["num_classes"], **arguments)
+            for variant in (v for v in missing if v.model == text):
+                report(f"preparing {variant}")
                 network.eval()
-                parameters = sum(p.size for p in network.parameters()) / 1e6
-                facts[text] = parameters, count_macs(network, size) / 1e9
-                for mode in modes:
-                    report(f"preparing {text} at {size[0]}x{size[1]}, {mode}")
-                    try:
-                        target = os.path.join(folder, str(i))
-                        runs[text, mode] = _runner(network, size, mode, precision, threads, target, num_classes)
-                    except (InputError, RuntimeError, TypeError) as e:  # some networks cannot be exported
-                        notes[text, mode] = first_line(e)
-            memory = {name: peak_memory(run) for name, run in runs.items() if name[1] == "training"}
-            times = measure(runs, turns)
-        for text in models:
-            for mode in modes:
-                taken = times.get((text, mode))
-                median = statistics.median(taken) if taken else None
-                quartiles = statistics.quantiles(taken, n=4) if taken else None
-                spread = quartiles[2] - quartiles[0] if quartiles else None
-                note = notes.get((text, mode), "")
-                rows.append(Row(text, size, mode, *facts[text], median, spread, note, memory.get((text, mode))))
-    return rows
+                facts[variant] = _facts(network, variant.size)
+                try:
+                    runs[variant] = _runner(network, variant, settings, os.path.join(folder, str(i)))
+                except (InputError, RuntimeError, TypeError) as e:  # some networks cannot be exported
+                    journal.put(missing[variant], note=first_line(e), **facts[variant])
+        for variant, run in runs.items():
+            if variant.mode == "training":
+                facts[variant]["megabytes"] = peak_memory(run)
+        before = {variant: (journal.find(missing[variant]) or {}).get("milliseconds", []) for variant in runs}
+
+        def save(times: Mapping[Variant, List[float]]) -> None:
+            for variant, taken in times.items():
+                journal.put(missing[variant], milliseconds=before[variant] + taken, **facts[variant])
+            after_turn()
+
+        measure(runs, turns - min(map(len, before.values()), default=0), after_turn=save)
 
 
-def measure(runs: Dict[Any, Callable[[], Any]], turns: int) -> Dict[Any, List[float]]:
-    """Milliseconds of each call in each of ``turns`` turns, after one turn for warm-up.
+def _facts(network: paddle.nn.Layer, size: Tuple[int, int]) -> Dict[str, Any]:
+    """What a row states of the network itself."""
+    parameters = sum(p.size for p in network.parameters())
+    return {"million_parameters": parameters / 1e6, "giga_macs": count_macs(network, size) / 1e9, "megabytes": None}
 
-    A pause precedes each call: OpenMP threads keep spinning for 200 ms and would slow down the next call.
-    """
-    times: Dict[Any, List[float]] = {name: [] for name in runs}
-    for turn in range(turns + 1):
-        for name, run in runs.items():
-            time.sleep(REST)
-            start = time.perf_counter()
-            run()
-            if turn > 0:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
+
+def _turns(saved: Optional[Mapping[str, Any]]) -> int:
+    return 0 if saved is None else len(saved.get("milliseconds", ()))
+
+
+def _row(variant: Variant, saved: Optional[Mapping[str, Any]]) -> Row:
+    """The row of what is saved of a variant."""
+    values = saved or {}
+    taken = values.get("milliseconds", [])
+    quartiles = statistics.quantiles(taken, n=4) if len(taken) > 1 else None
+    return Row(
+        *variant,
+        values.get("million_parameters", 0.0),
+        values.get("giga_macs", 0.0),
+        statistics.median(taken) if taken else None,
+        quartiles[2] - quartiles[0] if quartiles else None,
+        values.get("note", "" if taken else "not measured yet"),
+        values.get("megabytes"),
+        len(taken),
+    )
 
 
 def peak_memory(run: Callable[[], Any]) -> Optional[float]:
@@ -215,20 +294,23 @@ def as_markdown(rows: Sequence[Row], peak: float) -> str:
         base = first[row.size, row.mode]
         ratio = f"{base / row.milliseconds:.2f}" if base else ""
         memory = "" if row.megabytes is None else f"{row.megabytes:.0f}"
-        figures = f"{row.milliseconds:.1f} | {row.spread:.1f} | {row.milliseconds / row.giga_macs:.2f}"
+        spread = "" if row.spread is None else f"{row.spread:.1f}"
+        figures = f"{row.milliseconds:.1f} | {spread} | {row.milliseconds / row.giga_macs:.2f}"
         # A training step also computes gradients, and the MACs do not count matching.
         share = f"{2e5 * row.giga_macs / row.milliseconds / peak:.0f} %" if row.mode not in NOT_FORWARD else ""
         lines.append(f"{facts}| {figures} | {share} | {ratio} | {memory} |")
     return "\n".join(lines) + "\n"
 
 
-def with_machine(rows: Sequence[Row], precision: str, turns: int) -> str:
+def with_machine(rows: Sequence[Row], precision: str, turns: int, peak: float, device: str = "cpu") -> str:
     """:func:`as_markdown` under a line that names the machine, its settings and how the rows were measured."""
     settings = ", ".join(f"{name}={value}" for name, value in environment.current().items())
-    peak = matrix_peak()
+    cards = [f"{card.name}, " for card in gpu.cards()[:1] if device == "gpu"]
+    fewest = min((row.turns for row in rows if row.milliseconds is not None), default=turns)
     return (
-        f"{machine.processor()}, {environment.usable_cores()} cores, {peak:.0f} GFLOP/s in matrix products at best, "
-        f"Paddle {paddle.__version__}, {precision}, medians of {turns} turns, {settings}\n\n" + as_markdown(rows, peak)
+        f"{''.join(cards)}{machine.processor()}, {environment.usable_cores()} cores, {peak:.0f} GFLOP/s in matrix "
+        f"products at best, Paddle {paddle.__version__}, {precision}, medians of "
+        f"{turns if fewest >= turns else f'{fewest} to {turns}'} turns, {settings}\n\n" + as_markdown(rows, peak)
     )
 
 
@@ -252,31 +334,30 @@ def plot(rows: Sequence[Row], path: str) -> None:
     pyplot.close(figure)
 
 
-def _runner(network, size, mode, precision, threads, folder, num_classes) -> Callable[[], Any]:
+def _runner(network: paddle.nn.Layer, variant: Variant, settings: Mapping[str, Any], folder: str) -> Callable[[], Any]:
     """A zero-argument callable that runs the timed work once."""
+    size, mode = variant.size, variant.mode
     image = street_scene(*size)
     if mode == "matching":
         return _matching(network, size)
-    if mode in ("dygraph", "training"):
+    if mode in DYGRAPH_MODES:
         x = paddle.to_tensor((image.astype("float32") / 127.5 - 1).transpose(2, 0, 1)[None])  # (1, 3, H, W)
-        return (lambda: _forward(network, x)) if mode == "dygraph" else (lambda: _step(network, x, num_classes))
-    form = FORMATS.get(mode)
-    folder = f"{folder}_{form}"
-    if not os.path.exists(folder):
-        op = "logits" if hasattr(network, "low_resolution_logits") else "argmax"
-        network.eval()
-        export_model(network, folder, Preprocessing(), input_shape=[1, 3, *size], output_op=op, format=form)
-    if mode in other_runtimes.RUNTIMES:
-        predictor = Predictor(folder, "cpu", "onednn", precision, threads)  # for pre- and postprocessing
-        program = predictor.contract.path(predictor.contract.model)
-        run = other_runtimes.load(mode, os.path.splitext(program)[0] + ".onnx", precision, predictor.runtime.threads)
-        predictor.runtime = SimpleNamespace(run=run)
-    else:
-        predictor = Predictor(folder, "cpu", mode, precision, threads)
+        return (lambda: _forward(network, x)) if mode == "dygraph" else (lambda: _step(network, x, settings))
+    predictor = _exported(network, variant, settings, folder)
     verification = predictor.verify()
     if not verification.passed:
         raise InputError(f"the output does not match the golden output: {verification}")
     return lambda: predictor.predict(image)
+
+
+def _exported(network: paddle.nn.Layer, variant: Variant, settings: Mapping[str, Any], folder: str) -> Predictor:
+    """The exported network in the variant's backend; modes of one format share an export."""
+    form = FORMATS.get(variant.mode)
+    folder = f"{folder}_{form}"
+    if not os.path.exists(folder):
+        op = "logits" if hasattr(network, "low_resolution_logits") else "argmax"
+        export_model(network, folder, Preprocessing(), input_shape=[1, 3, *variant.size], output_op=op, format=form)
+    return Predictor(folder, settings["device"], variant.mode, settings["precision"], settings["threads"])
 
 
 def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], Any]:
@@ -299,6 +380,7 @@ def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], A
         for match, x, tokens in tasks:
             merge, unmerge = match(x, tokens)
             unmerge(merge(x))
+        _wait(x)
 
     return run
 
@@ -309,12 +391,19 @@ def _forward(network: paddle.nn.Layer, x: paddle.Tensor) -> None:
         network(x)[0].numpy()
 
 
-def _step(network: paddle.nn.Layer, x: paddle.Tensor, num_classes: int) -> None:
+def _step(network: paddle.nn.Layer, x: paddle.Tensor, settings: Mapping[str, Any]) -> None:
     network.train()
-    label = (x.mean(axis=1) * 1e3).astype("int64") % num_classes  # (1, H, W), as varied as the image
+    label = (x.mean(axis=1) * 1e3).astype("int64") % settings["num_classes"]  # (1, H, W), as varied as the image
     losses = [paddle.nn.functional.cross_entropy(logits, label, axis=1) for logits in network(x)]
     sum(losses).backward()
     network.clear_gradients()
+    _wait(x)
+
+
+def _wait(x: paddle.Tensor) -> None:
+    """Wait for what was started on the device of ``x``."""
+    if x.place.is_gpu_place():
+        paddle.device.cuda.synchronize()
 
 
 def _literal(text: str) -> Any:

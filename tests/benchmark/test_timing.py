@@ -4,11 +4,13 @@ import cv2
 import paddle
 import pytest
 from rtseg_inference import processor
+from rtseg_inference.timing import Journal
 
 from paddle_rtseg.benchmark import infer_py, timing
 from paddle_rtseg.benchmark.timing import Row
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models.macs import count_macs
+from paddle_rtseg.tools import benchmark
 
 pytestmark = pytest.mark.slow
 
@@ -24,13 +26,6 @@ def test_nested_arguments_of_a_model():
     assert listed == ("RTFormer", {"use_injection": [True, False], "cross_size": 8})
     with pytest.raises(InputError, match="got 'head_channels'"):
         timing.parse_model("SegFormerPP:head_channels")
-
-
-def test_turns():
-    calls = []
-    times = timing.measure({name: lambda name=name: calls.append(name) for name in "ab"}, turns=3)
-    assert "".join(calls) == "abababab"
-    assert {name: len(taken) for name, taken in times.items()} == {"a": 3, "b": 3}
 
 
 @pytest.mark.slow_on_old_paddle
@@ -73,12 +68,85 @@ def test_matching():
     assert merging.milliseconds > 0
 
 
-@pytest.mark.parametrize("runtime", timing.other_runtimes.RUNTIMES)
-def test_other_runtimes_give_the_golden_output(runtime):
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino_runtime"])
+def test_backends_without_paddle(backend):
     pytest.importorskip("paddle2onnx", reason="needs the packages of the extra onnx")
-    pytest.importorskip({"openvino_runtime": "openvino"}.get(runtime, runtime))
-    rows = timing.benchmark([f"RTFormer_Slim:{SMALL}"], [(64, 64)], [runtime], num_classes=3, turns=2)
+    pytest.importorskip({"openvino_runtime": "openvino"}.get(backend, backend))
+    rows = timing.benchmark([f"RTFormer_Slim:{SMALL}"], [(64, 64)], [backend], num_classes=3, turns=2)
     assert rows[0].milliseconds > 0, rows[0].note
+
+
+def stop(rows):
+    raise KeyboardInterrupt
+
+
+def test_stopped_run_is_continued(tmp_path, monkeypatch):
+    models = [f"RTFormer_Slim:{SMALL}", f"RTFormer:{SMALL}"]
+    settings = {"modes": ["dygraph"], "num_classes": 3, "turns": 3}
+    path = str(tmp_path / "times.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        timing.benchmark(models, [(64, 64)], **settings, journal=Journal(path), after_turn=stop)
+    first = timing.benchmark(models[:1], [(64, 64)], **settings, journal=Journal(path))
+    assert first[0].turns == 3
+    seen, lines = [], []
+    rows = timing.benchmark(
+        models, [(64, 64)], **settings, journal=Journal(path), after_turn=seen.append, report=lines.append
+    )
+    assert [row.turns for row in rows] == [3, 3]
+    assert rows[0] == first[0]
+    assert [[row.turns for row in rows] for rows in seen] == [[3, 2], [3, 3]]
+    assert lines == [f"{models[0]} at 64x64, dygraph: measured before", f"preparing {models[1]} at 64x64, dygraph"]
+    monkeypatch.setattr(timing, "create_model", None)  # nothing is left to prepare
+    assert timing.benchmark(models, [(64, 64)], **settings, journal=Journal(path)) == rows
+
+
+def test_other_settings_are_measured_again(tmp_path):
+    journal = Journal(str(tmp_path / "times.jsonl"))
+    for num_classes in (3, 4):
+        lines = []
+        timing.benchmark(
+            [f"RTFormer_Slim:{SMALL}"], [(64, 64)], ["dygraph"], "fp32", num_classes, 2, 0, lines.append, "cpu", journal
+        )
+        assert lines[0].startswith("preparing")
+
+
+def test_command_saves_the_table_after_each_turn(tmp_path, monkeypatch):
+    table = tmp_path / "table.md"
+    flags = ["--models", f"RTFormer_Slim:{SMALL}", "--sizes", "64x64", "--backends", "dygraph", "--num_classes", "3"]
+    flags += ["--turns", "2", "--save", str(table)]
+    tables = []
+    monkeypatch.setattr(timing, "matrix_peak", lambda: 100.0)
+    put = Journal.put
+
+    def saved(self, key, **values):
+        tables.append(table.exists() and table.read_text())
+        return put(self, key, **values)
+
+    monkeypatch.setattr(Journal, "put", saved)
+    benchmark.main(benchmark.parser().parse_args(flags))
+    assert not tables[0] and "medians of 1 to 2 turns" in tables[1]
+    assert "medians of 2 turns" in table.read_text()
+    assert (tmp_path / "table.jsonl").exists()
+
+
+def test_table_that_would_replace_the_times():
+    flags = ["--models", "RTFormer_Slim", "--save", "times.jsonl"]
+    with pytest.raises(InputError, match=r"got 'times\.jsonl'; give a name such as table\.md"):
+        benchmark.main(benchmark.parser().parse_args(flags))
+
+
+def test_gpu_without_cuda():
+    if paddle.is_compiled_with_cuda():
+        pytest.skip("this Paddle is built with CUDA")
+    with pytest.raises(InputError, match="device 'gpu' is not available: this Paddle is built without CUDA"):
+        timing.benchmark(["RTFormer_Slim"], [(64, 64)], ["training"], device="gpu")
+    rows = timing.benchmark([f"RTFormer_Slim:{SMALL}"], [(64, 64)], ["native"], turns=2, device="gpu")
+    assert rows[0].milliseconds is None and "GPU" in rows[0].note
+
+
+def test_bad_device():
+    with pytest.raises(InputError, match="got 'tpu'"):
+        timing.benchmark(["RTFormer_Slim"], [(64, 64)], device="tpu")
 
 
 @pytest.mark.parametrize("text", ["512", "512x", "0x3", "axb"])

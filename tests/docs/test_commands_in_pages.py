@@ -26,9 +26,7 @@ def commands_in(text):
 
 def parser_of(package, command):
     if package == "rtseg_inference":
-        from rtseg_inference import cli
-
-        return cli.parser()
+        return importlib.import_module(f"rtseg_inference.{command or 'cli'}").parser()
     return importlib.import_module(f"paddle_rtseg.tools.{command}").parser()
 
 
@@ -50,7 +48,8 @@ def test_commands_exist(page):
 
 def test_wrong_commands_are_found():
     text = "python -m paddleseg.train --config c.yml \\\n    --do_evall\npython -m paddle_rtseg.trian\n"
-    assert list(unknown(text)) == ["--do_evall", "trian"]
+    text += "python -m rtseg_inference --inputs a\npython -m rtseg_inference.timing --secondss 3\n"
+    assert list(unknown(text)) == ["--do_evall", "trian", "--inputs", "--secondss"]
 
 
 def test_commands_are_looked_for():

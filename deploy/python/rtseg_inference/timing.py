@@ -111,9 +111,13 @@ class Journal:
         if path is not None and os.path.exists(path):
             self._rows = {_plain(row["key"]): row for row in _read_rows(path)}
 
+    def get(self, key: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+        """The row with this key."""
+        return self._rows.get(_plain(key))
+
     def find(self, key: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
-        """The row with this key, unless it holds only a note."""
-        row = self._rows.get(_plain(key))
+        """The row with this key, unless it only says why there are no times."""
+        row = self.get(key)
         return None if row is None or "note" in row else row
 
     def put(self, key: Mapping[str, Any], **values: Any) -> Dict[str, Any]:
