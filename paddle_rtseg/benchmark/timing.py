@@ -35,8 +35,9 @@ DYGRAPH_MODES = ("dygraph", "training", "matching")
 #: Modes in which a network can be timed, by device; in the others it is exported.
 MODES = {device: (*DYGRAPH_MODES, *backends) for device, backends in BACKENDS.items()}
 NOT_FORWARD = ("training", "matching")
+ONNX_BACKENDS = ("onnxruntime", "openvino_runtime")
 #: Export format that a backend needs, if it is not the default of the installed Paddle.
-FORMATS = {"openvino": "pdmodel", "onnxruntime": "onnx", "openvino_runtime": "onnx"}
+FORMATS = {"openvino": "pdmodel", **dict.fromkeys(ONNX_BACKENDS, "onnx")}
 
 
 @dataclass(frozen=True)
@@ -356,7 +357,13 @@ def _exported(network: paddle.nn.Layer, variant: Variant, settings: Mapping[str,
     folder = f"{folder}_{form}"
     if not os.path.exists(folder):
         op = "logits" if hasattr(network, "low_resolution_logits") else "argmax"
-        export_model(network, folder, Preprocessing(), input_shape=[1, 3, *variant.size], output_op=op, format=form)
+        onnx = {"onnx": "no"}
+        if form == "onnx":
+            # Backends on a CPU compute from the fp32 form in any precision.
+            half = (settings["device"], settings["precision"]) == ("gpu", "fp16")
+            onnx = {"onnx": "required", "precision": "fp16" if half else "fp32"}
+        shape = [1, 3, *variant.size]
+        export_model(network, folder, Preprocessing(), input_shape=shape, output_op=op, format=form, **onnx)
     return Predictor(folder, settings["device"], variant.mode, settings["precision"], settings["threads"])
 
 
