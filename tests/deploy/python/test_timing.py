@@ -13,12 +13,10 @@ from rtseg_inference import Predictor, timing
 from rtseg_inference.configuration import Configuration
 from rtseg_inference.errors import InputError
 from rtseg_inference.timing import Clock, Journal, Milliseconds, Plan, Variant
-from tiny_network import PREPROCESSING
-
-from paddle_rtseg.export.exporter import export_model
+from tiny_onnx import export_with_onnx
 
 pytest.importorskip("onnxruntime")
-pytest.importorskip("paddle2onnx", reason="needs the packages of the extra onnx")
+pytest.importorskip("onnx")
 
 
 THREE_TURNS = Plan(turns=3)
@@ -27,8 +25,7 @@ THREE_TURNS = Plan(turns=3)
 @pytest.fixture(scope="module")
 def exported(model, tmp_path_factory):
     """The tiny network with its ONNX form."""
-    path = str(tmp_path_factory.mktemp("onnx") / "model")
-    return export_model(model, path, PREPROCESSING, output_op="logits", format="onnx")
+    return export_with_onnx(model, tmp_path_factory.mktemp("onnx") / "model")
 
 
 @pytest.fixture
