@@ -116,13 +116,7 @@ class PaddleRuntime:
         return config
 
     def _gpu_predictor(self) -> Any:
-        if not self._paddle.is_compiled_with_cuda():
-            raise InputError("a GPU was requested, but this Paddle is built without CUDA; install paddlepaddle-gpu")
-        if self._paddle.device.cuda.device_count() == 0:
-            raise InputError("a GPU was requested, but Paddle finds none; check the driver or use --device cpu")
-        obstacle = next(filter(None, map(gpu.obstacle_paddle, gpu.cards()[:1])), None)
-        if obstacle:  # before the first kernel, which would crash
-            raise InputError(obstacle)
+        gpu.require_paddle()  # before the first kernel, which would crash
         if self.configuration.backend == "tensorrt":
             return tensorrt.create_predictor(self.contract, self.configuration.precision)
         config = self._base_config()

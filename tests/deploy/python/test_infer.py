@@ -9,7 +9,7 @@ import numpy as np
 import paddle
 import pytest
 from processes import python
-from rtseg_inference import InputError, Predictor, cli, contract, fastest, media
+from rtseg_inference import InputError, Predictor, cli, contract, fastest, gpu, media
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
 from paddle_rtseg.export.exporter import export_model
@@ -164,7 +164,10 @@ def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
         (["--input", "nowhere.jpg"], "does not exist"),
         (["--input", "."], "got none"),
         (["--input", "camera:9"], "cannot open the camera"),
-        (["--device", "gpu"], "a GPU was requested"),
+        (
+            ["--device", "gpu", "--backend", "native"],
+            "expected an NVIDIA GPU, got a machine without one; check the driver",
+        ),
         (
             ["--backend", "tensorrt"],
             "expected the cpu backend to be one of native, onednn, openvino, onnxruntime, openvino_runtime, got "
@@ -189,12 +192,24 @@ def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
 )
 def test_bad_input_is_one_sentence(exported, arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    if "--device" in arguments and paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
-        pytest.skip("this machine has a GPU")
+    if "--device" in arguments:
+        if paddle.is_compiled_with_cuda() and paddle.device.cuda.device_count():
+            pytest.skip("this machine has a GPU")
+        monkeypatch.setattr(gpu, "cards", list)
     status = cli.run(["--model", exported["argmax"], "--save_dir", "out", *arguments])
     error = capsys.readouterr().err
     assert status == 2 and message in error and "Traceback" not in error
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_gpu_without_code_in_paddle(exported, monkeypatch):
+    def refuse():
+        raise InputError("expected a Paddle with code for the card")
+
+    monkeypatch.setattr(gpu, "require_paddle", refuse)
+    for backend in ("native", "tensorrt"):
+        with pytest.raises(InputError, match="expected a Paddle with code"):
+            Predictor(exported["argmax"], "gpu", backend)
 
 
 def test_openvino(exported, model, frame, tmp_path, monkeypatch):
