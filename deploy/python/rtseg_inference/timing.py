@@ -9,6 +9,7 @@ imported unless the backend is Paddle's.
 
 import argparse
 import gc
+import importlib.util
 import json
 import os
 import platform
@@ -396,14 +397,17 @@ def processor_name() -> str:
 
 
 def _version(name: str) -> Optional[str]:
-    """Version of an installed package, from what its installation wrote or from the package itself if it is loaded."""
-    distributions = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "paddle": ("paddlepaddle-gpu", "paddlepaddle")}
-    for distribution in distributions.get(name, (name,)):
-        try:
-            return metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return getattr(sys.modules.get(name), "__version__", None)
+    """Version of the distribution that lies beside the package ``name`` where Python finds it; None without a package.
+
+    The package is not imported: Paddle needs its settings first.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None:
+        return None
+    folder = os.path.dirname(os.path.dirname(spec.origin))
+    found = {d.metadata["Name"].lower(): d.version for d in metadata.distributions(path=[folder])}
+    names = {"paddle": "paddlepaddle"}.get(name, name)
+    return found.get(f"{names}-gpu") or found.get(names) or "unknown"
 
 
 def device_megabytes(device: str) -> Optional[int]:

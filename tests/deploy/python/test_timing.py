@@ -135,6 +135,22 @@ def test_file_that_is_no_journal(tmp_path, content):
         Journal(str(path))
 
 
+def test_versions_are_those_of_the_packages_that_python_finds(tmp_path, monkeypatch):
+    def install(folder, version):
+        (tmp_path / folder / "onnxruntime").mkdir(parents=True)
+        (tmp_path / folder / "onnxruntime" / "__init__.py").write_text("raise ImportError('not to be imported')")
+        if version:
+            described = tmp_path / folder / "onnxruntime_gpu.dist-info"
+            described.mkdir()
+            (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: {version}\n")
+        monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+        return timing.machine("cpu")["onnxruntime"]
+
+    assert install("first", "1.2.3") == "1.2.3"
+    assert install("second", None) == "unknown"
+
+
 def test_no_time_left(folders):
     plan = Plan(turns=3, clock=Clock(-1))
     skipped = timed(folders, Journal(), [], plan=plan)
