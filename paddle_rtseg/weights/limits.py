@@ -8,7 +8,7 @@ from ..errors import InputError
 #: strided views and for bfloat16 as float32.
 UNPACKED_RATIO = 4
 #: MiB that a file may unpack to beyond that; the environment variable PADDLE_RTSEG_UNPACKED_MIB overrides it.
-UNPACKED_MIB = 512
+UNPACKED_MIB = 256
 #: Instructions of its pickles, and values that they put together; PADDLE_RTSEG_PICKLE_STEPS overrides it.
 PICKLE_STEPS = 1_000_000
 #: Containers inside containers.
