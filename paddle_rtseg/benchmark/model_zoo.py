@@ -197,11 +197,13 @@ def measure(
     turns: int = 7,
     note: str = "",
     report: Callable[[str], None] = lambda line: None,
+    save: Callable[[Dict[Key, Measurement]], None] = lambda measurements: None,
 ) -> Dict[Key, Measurement]:
     """Time the networks of ``keys`` on this machine, those of one size and number of classes in turns.
 
     Args:
         machine: its name on the page; None for what Linux calls the processor, and the number of cores.
+        save: called with all measurements after the networks of each size, so that a run that is stopped keeps them.
 
     Returns:
         ``measurements`` with the milliseconds of these keys replaced.
@@ -231,6 +233,7 @@ def measure(
                 date=datetime.date.today().isoformat(),
                 note=note,
             )
+        save(result)
     return result
 
 

@@ -5,6 +5,7 @@ python -m paddle_rtseg.model_zoo
 
 import argparse
 import sys
+from typing import Dict
 
 from paddle_rtseg.errors import InputError
 
@@ -42,10 +43,14 @@ def main(args: argparse.Namespace) -> None:
 
     entries = model_zoo.read_entries(args.root)
     measurements = model_zoo.complete(entries, model_zoo.read_measurements(args.root), args.recount, report)
+
+    def save(measurements: Dict[model_zoo.Key, model_zoo.Measurement]) -> None:
+        model_zoo.write(args.root, model_zoo.generate(args.root, entries, measurements))
+
     if args.measure:
         keys = model_zoo.keys_of(entries, args.measure)
-        measurements = model_zoo.measure(measurements, keys, args.machine, args.turns, args.note, report)
-    model_zoo.write(args.root, model_zoo.generate(args.root, entries, measurements))
+        measurements = model_zoo.measure(measurements, keys, args.machine, args.turns, args.note, report, save)
+    save(measurements)
 
 
 if __name__ == "__main__":

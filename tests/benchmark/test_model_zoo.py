@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from paddle_rtseg.benchmark import model_zoo
+from paddle_rtseg.benchmark import model_zoo, timing
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools import model_zoo as command
 from paddle_rtseg.weights import released
@@ -119,6 +119,23 @@ def test_milliseconds_name_their_machine():
     assert len(timed) >= 8
     for row in timed:
         assert row.machine and row.paddle and row.date
+
+
+def test_stopped_measurement_keeps_what_it_has(checkout, monkeypatch):
+    sizes = []
+
+    def benchmark(models, size, *rest, **settings):
+        if sizes:
+            raise KeyboardInterrupt
+        sizes.extend(size)
+        return [timing.Row(model, size[0], "onednn", 1.0, 1.0, 1234.5, 1.0) for model in models]
+
+    monkeypatch.setattr(timing, "benchmark", benchmark)
+    with pytest.raises(KeyboardInterrupt):
+        run(checkout, "--measure", "rtformer_slim_camvid")
+    rows = [row for row in model_zoo.read_measurements(str(checkout)).values() if row.milliseconds == 1234.5]
+    assert [(row.height, row.width) for row in rows] == sizes
+    assert "1234" in (checkout / "docs" / "model_zoo.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
