@@ -362,9 +362,11 @@ def _scale(before: Dim, after: Dim) -> Optional[float]:
     if isinstance(before, Size) or isinstance(after, Size):
         return 1.0 if before == after else None
     scale = np.float32(after / before)
-    if int(np.floor(np.float32(before) * scale)) < after:
+    if float(scale) * before < after:
         scale = np.nextafter(scale, np.float32(np.inf))
-    return float(scale) if int(np.floor(np.float32(before) * scale)) == after else None
+    # Runtimes multiply in either precision.
+    exact = {int(float(scale) * before), int(scale * np.float32(before))} == {after}
+    return float(scale) if exact else None
 
 
 # --- What computes nothing, or the same again

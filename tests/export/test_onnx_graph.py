@@ -9,7 +9,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs the packages of t
 from onnx import TensorProto  # noqa: E402
 from onnx_models import model, operators  # noqa: E402
 
-from paddle_rtseg.export.onnx_graph import Graph, simplify  # noqa: E402
+from paddle_rtseg.export.onnx_graph import Graph, _scale, simplify  # noqa: E402
 
 RNG = np.random.default_rng(0)
 
@@ -88,6 +88,13 @@ def test_resize_needs_no_batch():
     constants = {"zero": np.int64([0]), "two": np.int64([2]), "size": np.int64([13, 17])}
     graph = simplified(model(nodes, constants))
     assert operators(graph) == ["Resize"] and len(graph.nodes[0].input) == 3
+
+
+@pytest.mark.parametrize(("before", "after"), [(68, 135), (34, 135), (135, 68), (90, 180), (3, 7)])
+def test_resize_gives_exactly_the_size(before, after):
+    """The scale is a float32, and the product with the size before is rounded down."""
+    scale = _scale(before, after)
+    assert int(np.float32(scale) * np.float32(before)) == int(float(np.float32(scale)) * before) == after
 
 
 def test_batch_norm_and_bias_join_the_convolution():
