@@ -129,8 +129,11 @@ class Graph:
 
     def name(self, hint: str) -> str:
         """A name that is not in use."""
-        self._new_names += 1
-        return f"{hint}.rtseg{self._new_names}"
+        while True:
+            self._new_names += 1
+            name = f"{hint}.rtseg{self._new_names}"
+            if name not in self.constants and name not in self.types:  # as those of a graph that was edited before
+                return name
 
     def consumers(self) -> Dict[str, List[NodeProto]]:
         """The nodes that read each tensor."""

@@ -162,3 +162,10 @@ def test_what_computes_nothing_is_removed():
 def test_addition_that_changes_the_shape_stays():
     original = model([("Add", ["x", "zero"], ["y"], {})], {"zero": np.zeros((1, 1, 1, 1, 1), np.float32)})
     assert operators(simplified(original)) == ["Add"]
+
+
+def test_names_are_new_in_a_graph_that_was_edited_before():
+    first = Graph(model([("Relu", ["x"], ["y"], {})], {}))
+    name = first.constant(np.float32(1), "one")
+    first.nodes.append(onnx.helper.make_node("Add", ["x", name], ["z"]))
+    assert Graph(first.model()).constant(np.float32(2), "one") != name
