@@ -106,9 +106,10 @@ def test_wheel_contains_every_module_and_config(files):
     configs = {f"paddle_rtseg/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yml")}
     markers = {"paddle_rtseg/py.typed", "rtseg_inference/py.typed"}
     weights = {"paddle_rtseg/weights/rtformer_slim_camvid.safetensors"}
+    tables = {"paddle_rtseg/export/cuda_kernels.json"}
     assert configs and predictor
     content = {name for name in files if ".dist-info/" not in name}
-    assert content == modules | predictor | configs | markers | weights | {"paddle_rtseg.pth"}
+    assert content == modules | predictor | configs | markers | weights | tables | {"paddle_rtseg.pth"}
 
 
 def test_wheel_from_sdist_equals_the_wheel(source, files, tmp_path):
