@@ -49,12 +49,10 @@ void require_provider(const std::string& provider, const std::string& name) {
 }
 
 /// Settings of the CUDA provider; onnx_providers.py has the same, and why.
-Settings cuda_settings(const Contract& contract, const Configuration& configuration) {
-  const ShapeRange& shape = contract.input.shape;
-  const bool fixed = std::equal(shape.min.begin() + 1, shape.min.end(), shape.max.begin() + 1);
+Settings cuda_settings(const Configuration& configuration) {
   return {{"device_id", "0"},
           {"use_tf32", configuration.precision == "tf32" ? "1" : "0"},
-          {"cudnn_conv_algo_search", fixed ? "EXHAUSTIVE" : "HEURISTIC"},
+          {"cudnn_conv_algo_search", "HEURISTIC"},
           {"arena_extend_strategy", "kSameAsRequested"}};
 }
 
@@ -139,7 +137,7 @@ void set_up_gpu(Ort::SessionOptions& options, const Contract& contract, const Co
   if (provider == "tensorrt") require_provider(provider, "TensorrtExecutionProvider");
   try {
     if (provider == "tensorrt") add_tensorrt(options, tensorrt_settings(contract, configuration));
-    add_cuda(options, cuda_settings(contract, configuration));  // runs what TensorRT leaves
+    add_cuda(options, cuda_settings(configuration));  // runs what TensorRT leaves
   } catch (const Ort::Exception& e) {                           // a library is missing, or of another major version
     throw unusable(provider, first_line(e.what()));
   }

@@ -124,8 +124,8 @@ class OnnxGpuRuntime:
         if self.provider == "tensorrt_rtx":
             _add_rtx(self._onnxruntime, options, self.contract, self.configuration)
             return self._onnxruntime.InferenceSession(self.path, options, enable_fallback=0)
-        precision, fixed = self.configuration.precision, _only_batch_is_free(self.contract.input.shape)
-        providers: List[Any] = [(NAMES["cuda"], cuda_options(precision, fixed, capture)), "CPUExecutionProvider"]
+        cuda = NAMES["cuda"], cuda_options(self.configuration.precision, capture)
+        providers: List[Any] = [cuda, "CPUExecutionProvider"]
         if self.provider == "tensorrt":
             settings = tensorrt_options(self.contract, self.configuration, self._onnxruntime.__version__)
             providers.insert(0, (NAMES["tensorrt"], settings))

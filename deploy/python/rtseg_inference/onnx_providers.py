@@ -21,18 +21,20 @@ NAMES = {
 }
 
 
-def cuda_options(precision: str, fixed: bool, capture: bool) -> Dict[str, Any]:
+def cuda_options(precision: str, capture: bool) -> Dict[str, Any]:
     """Settings of the CUDA provider.
 
+    cuDNN's heuristics choose the algorithms. Timing all of them in the first run, the provider's default, chose slower
+    ones on an H200, above all in fp16, where the search also failed for some convolutions.
+
     Args:
-        fixed: height and width are fixed. cuDNN then times its algorithms for each convolution in the first run; for
-            images of many sizes this would be repeated, for seconds, at each new size, so its heuristics choose.
+        precision: "fp32", "tf32" or "fp16".
         capture: run the network as a CUDA graph.
     """
     return {
         "device_id": 0,
         "use_tf32": int(precision == "tf32"),  # on unless told otherwise
-        "cudnn_conv_algo_search": "EXHAUSTIVE" if fixed else "HEURISTIC",
+        "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",  # the default doubles its memory whenever it is full
         "enable_cuda_graph": int(capture),
     }
