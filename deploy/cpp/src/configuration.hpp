@@ -8,9 +8,6 @@
 
 namespace rtseg {
 
-/// For a backend or a precision: whichever is the fastest of those that reproduce the golden output.
-constexpr char kAuto[] = "auto";
-
 /// A backend and the precisions in which it computes.
 struct Backend {
   std::string name;

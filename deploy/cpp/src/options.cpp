@@ -50,8 +50,7 @@ against its golden output.
   --device NAME       cpu or gpu (default cpu)
   --backend NAME      cpu: native, onednn, openvino, onnxruntime; gpu: native, tensorrt, onnxruntime; auto is the
                       fastest that reproduces the model's golden output (default auto)
-  --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it; with --backend auto, auto is the
-                      fastest of all (default fp32)
+  --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it (default fp32)
   --threads N         processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)
   --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt;
                       without it, cuda

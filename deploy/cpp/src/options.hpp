@@ -11,6 +11,9 @@ namespace rtseg {
 /// What --help prints.
 extern const char kUsage[];
 
+/// The backend that stands for the fastest one that reproduces the golden output.
+constexpr char kAuto[] = "auto";
+
 struct Options {
   std::string model, input, save_dir = "./output/inference";
   bool masks = true, overlays = true;

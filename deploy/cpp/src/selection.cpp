@@ -33,27 +33,25 @@ std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration
                                    std::vector<Trial>& trials) {
   const std::string& device = wanted.device;
   const std::string& precision = wanted.precision;
-  const std::string obstacle = device == "cpu" && precision != kAuto ? processor_obstacle(precision) : "";
+  const std::string obstacle = device == "cpu" ? processor_obstacle(precision) : "";
   if (!obstacle.empty()) throw InputError(obstacle);
   std::vector<std::pair<std::size_t, std::unique_ptr<Predictor>>> passed;  // with the index of its trial
   for (const Device& known : devices()) {
     if (known.name != device) continue;
     for (const auto& [backend, precisions] : known.backends) {
-      for (const std::string& chosen : precisions) {
-        if (precision != chosen && precision != kAuto) continue;
-        const Configuration configuration{device, backend, chosen, wanted.threads, "", wanted.strict};
-        trials.push_back({configuration.text(), std::nullopt, "", false});
-        try {
-          auto predictor = std::make_unique<Predictor>(contract, configuration);
-          const Verification verification = predictor->verify();
-          trials.back().note = verification.text();
-          if (verification.passed) passed.emplace_back(trials.size() - 1, std::move(predictor));
-        } catch (const NotInstalled& e) {
-          trials.back().note = e.what();
-          trials.back().left_out = true;
-        } catch (const std::exception& e) {  // however a backend fails, the others may work
-          trials.back().note = e.what();
-        }
+      if (std::find(precisions.begin(), precisions.end(), precision) == precisions.end()) continue;
+      const Configuration configuration{device, backend, precision, wanted.threads, "", wanted.strict};
+      trials.push_back({configuration.text(), std::nullopt, "", false});
+      try {
+        auto predictor = std::make_unique<Predictor>(contract, configuration);
+        const Verification verification = predictor->verify();
+        trials.back().note = verification.text();
+        if (verification.passed) passed.emplace_back(trials.size() - 1, std::move(predictor));
+      } catch (const NotInstalled& e) {
+        trials.back().note = e.what();
+        trials.back().left_out = true;
+      } catch (const std::exception& e) {  // however a backend fails, the others may work
+        trials.back().note = e.what();
       }
     }
   }

@@ -22,8 +22,8 @@ struct Trial {
   std::string text() const;
 };
 
-/// Try each backend of the device that computes in the precision, or in each of its own if that is "auto"; the device,
-/// the precision, the threads and `strict` of `wanted` count, not its backend. Times are taken on `image`, or on the golden image if it is empty; `trials` gets what was
+/// Try each backend of the device that computes in the precision; those two, the threads and `strict` of `wanted`
+/// count, not its backend. Times are taken on `image`, or on the golden image if it is empty; `trials` gets what was
 /// tried. Throws InputError if none reproduces the golden output.
 std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration& wanted, const cv::Mat& image,
                                    std::vector<Trial>& trials);

@@ -8,7 +8,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from .configuration import AUTO, BACKENDS, PROVIDERS
+from .configuration import BACKENDS, PROVIDERS
 from .contract import PRECISIONS, read_contract
 from .errors import InputError, listed
 from .files import Array, make_folder
@@ -18,6 +18,7 @@ from .preprocess import Preprocessor
 from .selection import fastest
 
 ALL_WRITTEN, SOME_FAILED, CANNOT_START = 0, 1, 2
+AUTO = "auto"
 KINDS = ("masks", "overlays")
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model. The model is first checked against its golden output."""
@@ -46,10 +47,7 @@ def parser(
         help="auto is the fastest that reproduces the model's golden output (default auto)",
     )
     p.add_argument(
-        "--precision",
-        choices=[AUTO, *PRECISIONS],
-        default="fp32",
-        help="if the backend computes in it; with --backend auto, auto is the fastest of all (default fp32)",
+        "--precision", choices=list(PRECISIONS), default="fp32", help="if the backend computes in it (default fp32)"
     )
     p.add_argument(
         "--threads",

@@ -24,7 +24,6 @@ BACKENDS: Dict[str, Dict[str, Tuple[Precision, ...]]] = {
         "onnxruntime": ("fp32", "tf32", "fp16"),
     },
 }
-AUTO = "auto"  #: for a backend or a precision: whichever is the fastest of those that reproduce the golden output
 DEFAULT_BACKEND = {"cpu": "onednn", "gpu": "native"}
 #: what ONNX Runtime may run a network with on a GPU; the first is the default
 PROVIDERS = ("cuda", "tensorrt", "tensorrt_rtx")

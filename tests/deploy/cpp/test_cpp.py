@@ -506,14 +506,6 @@ def test_corrupt_images_are_skipped_and_counted(rtseg_infer, exported, photos, t
     assert "skipped small: the model takes NCHW inputs of 1x3x32x32 to anyx3xanyxany, got 1x3x20x20" in err
 
 
-def test_fastest_of_all_precisions(onnx_infer, onnx_model):
-    """Without Paddle, ONNX Runtime in fp32 is left; every other pair is named."""
-    status, shown, _ = run(onnx_infer, "--model", onnx_model, "--precision", "auto")
-    pairs = [f"cpu {backend} {precision}" for backend, those in BACKENDS["cpu"].items() for precision in those]
-    assert status == 0 and [line.partition(":")[0] for line in shown.splitlines()[:-1]] == pairs
-    assert shown.splitlines()[-1] == "using cpu onnxruntime fp32"
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("limit", ["", "avx2", "AVX512_CORE", "DEFAULT"])
 def test_processor_obstacles_equal_python(precision, limit, host_check, monkeypatch):

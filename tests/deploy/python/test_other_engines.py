@@ -13,7 +13,6 @@ import pytest
 from comparing import zip_strict
 from processes import python
 from rtseg_inference import InputError, Predictor, cli, contract, fastest, processor
-from rtseg_inference.configuration import BACKENDS
 from tiny_network import PREPROCESSING, assert_same_mask, dygraph_logits
 from tiny_onnx import export_with_onnx
 
@@ -139,17 +138,6 @@ def test_fastest_tries_it(backend, folder):
     _, trials = fastest(folder)
     trial = next(trial for trial in trials if trial.name == f"cpu {backend} fp32")
     assert trial.milliseconds is not None and "relative error" in trial.note
-
-
-def test_fastest_of_all_precisions(folder, capsys):
-    predictor, trials = fastest(folder, precision="auto")
-    assert [trial.name for trial in trials] == [
-        f"cpu {backend} {precision}" for backend, precisions in BACKENDS["cpu"].items() for precision in precisions
-    ]
-    times = {trial.name: trial.milliseconds for trial in trials if trial.milliseconds is not None}
-    assert str(predictor.configuration) == min(times, key=times.get)
-    assert cli.run(["--model", folder, "--backend", "native", "--precision", "auto"]) == 2
-    assert "expected the precision of cpu native to be one of fp32, got 'auto'" in capsys.readouterr().err
 
 
 @backends
