@@ -39,12 +39,14 @@ const std::vector<Device>& devices() {
                                              {"openvino", {"fp32", "fp16", "bf16"}},
                                              {"onnxruntime", {"fp32"}},
                                              {"openvino_runtime", {"fp32", "bf16"}}},
-                                            "onednn"},
+                                            "onednn",
+                                            {"fp32"}},
                                            {"gpu",
                                             {{"native", {"fp32", "fp16", "bf16"}},
                                              {"tensorrt", {"fp32", "fp16"}},
                                              {"onnxruntime", {"fp32", "tf32", "fp16"}}},
-                                            "native"}};
+                                            "native",
+                                            {"fp32", "tf32", "fp16"}}};
   return devices;
 }
 

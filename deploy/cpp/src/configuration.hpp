@@ -8,17 +8,21 @@
 
 namespace rtseg {
 
+/// The backend, or the precision, that is the fastest of those that reproduce the golden output.
+constexpr char kAuto[] = "auto";
+
 /// A backend and the precisions in which it computes.
 struct Backend {
   std::string name;
   std::vector<std::string> precisions;
 };
 
-/// A device, its backends, and the default one.
+/// A device, its backends, the default one, and the precisions among which "auto" chooses.
 struct Device {
   std::string name;
   std::vector<Backend> backends;
   std::string default_backend;
+  std::vector<std::string> auto_precisions;
 };
 
 /// All devices, in the order in which messages name them.

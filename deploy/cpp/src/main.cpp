@@ -167,6 +167,7 @@ std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg:
     std::printf("using %s\n", predictor->configuration().text().c_str());
     return predictor;
   }
+  if (configuration.precision == rtseg::kAuto) configuration.precision = "fp32";
   auto predictor = std::make_unique<rtseg::Predictor>(contract, configuration);
   const rtseg::Verification verification = predictor->verify();
   if (!verification.passed)

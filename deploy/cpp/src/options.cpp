@@ -50,7 +50,8 @@ against its golden output.
   --device NAME       cpu or gpu (default cpu)
   --backend NAME      cpu: native, onednn, openvino, onnxruntime; gpu: native, tensorrt, onnxruntime; auto is the
                       fastest that reproduces the model's golden output (default auto)
-  --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it (default fp32)
+  --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it; auto is fp32, and on a GPU with
+                      --backend auto the fastest of fp32, tf32 and fp16 (default auto)
   --threads N         processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)
   --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt;
                       without it, cuda
@@ -64,6 +65,7 @@ Exit status: 0 all written, 1 some images failed, 2 nothing could be done.
 
 Options parse_options(const std::vector<std::string>& args) {
   Options options;
+  options.configuration.precision = kAuto;
   const auto is_flag = [](const std::string& text) { return text.rfind("--", 0) == 0; };
   for (auto arg = args.begin(); arg != args.end();) {
     const std::string& flag = *arg++;

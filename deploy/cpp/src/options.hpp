@@ -11,9 +11,6 @@ namespace rtseg {
 /// What --help prints.
 extern const char kUsage[];
 
-/// The backend that stands for the fastest one that reproduces the golden output.
-constexpr char kAuto[] = "auto";
-
 struct Options {
   std::string model, input, save_dir = "./output/inference";
   bool masks = true, overlays = true;

@@ -21,6 +21,12 @@ double milliseconds_for(Predictor& predictor, const cv::Mat& image) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
+bool is_wanted(const std::string& offered, const std::string& precision, const Device& device) {
+  if (precision != kAuto) return offered == precision;
+  const std::vector<std::string>& those = device.auto_precisions;
+  return std::find(those.begin(), those.end(), offered) != those.end();
+}
+
 }  // namespace
 
 std::string Trial::text() const {
@@ -33,25 +39,27 @@ std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration
                                    std::vector<Trial>& trials) {
   const std::string& device = wanted.device;
   const std::string& precision = wanted.precision;
-  const std::string obstacle = device == "cpu" ? processor_obstacle(precision) : "";
+  const std::string obstacle = device == "cpu" && precision != kAuto ? processor_obstacle(precision) : "";
   if (!obstacle.empty()) throw InputError(obstacle);
   std::vector<std::pair<std::size_t, std::unique_ptr<Predictor>>> passed;  // with the index of its trial
   for (const Device& known : devices()) {
     if (known.name != device) continue;
     for (const auto& [backend, precisions] : known.backends) {
-      if (std::find(precisions.begin(), precisions.end(), precision) == precisions.end()) continue;
-      const Configuration configuration{device, backend, precision, wanted.threads, "", wanted.strict};
-      trials.push_back({configuration.text(), std::nullopt, "", false});
-      try {
-        auto predictor = std::make_unique<Predictor>(contract, configuration);
-        const Verification verification = predictor->verify();
-        trials.back().note = verification.text();
-        if (verification.passed) passed.emplace_back(trials.size() - 1, std::move(predictor));
-      } catch (const NotInstalled& e) {
-        trials.back().note = e.what();
-        trials.back().left_out = true;
-      } catch (const std::exception& e) {  // however a backend fails, the others may work
-        trials.back().note = e.what();
+      for (const std::string& chosen : precisions) {
+        if (!is_wanted(chosen, precision, known)) continue;
+        const Configuration configuration{device, backend, chosen, wanted.threads, "", wanted.strict};
+        trials.push_back({configuration.text(), std::nullopt, "", false});
+        try {
+          auto predictor = std::make_unique<Predictor>(contract, configuration);
+          const Verification verification = predictor->verify();
+          trials.back().note = verification.text();
+          if (verification.passed) passed.emplace_back(trials.size() - 1, std::move(predictor));
+        } catch (const NotInstalled& e) {
+          trials.back().note = e.what();
+          trials.back().left_out = true;
+        } catch (const std::exception& e) {  // however a backend fails, the others may work
+          trials.back().note = e.what();
+        }
       }
     }
   }

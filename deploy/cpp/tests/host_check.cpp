@@ -156,6 +156,9 @@ int run(const std::vector<std::string>& args) {
           std::printf("%s %s %s\n", device.name.c_str(), backend.name.c_str(), precision.c_str());
     for (const rtseg::Device& device : rtseg::devices())
       std::printf("default %s %s\n", device.name.c_str(), device.default_backend.c_str());
+    for (const rtseg::Device& device : rtseg::devices())
+      for (const std::string& precision : device.auto_precisions)
+        std::printf("auto %s %s\n", device.name.c_str(), precision.c_str());
     return 0;
   }
   if (command == "options") return show_options(rtseg::parse_options({args.begin() + 1, args.end()}));

@@ -8,7 +8,7 @@ from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from .configuration import BACKENDS, PROVIDERS
+from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import PRECISIONS, read_contract
 from .errors import InputError, listed
 from .files import Array, make_folder
@@ -18,7 +18,6 @@ from .preprocess import Preprocessor
 from .selection import fastest
 
 ALL_WRITTEN, SOME_FAILED, CANNOT_START = 0, 1, 2
-AUTO = "auto"
 KINDS = ("masks", "overlays")
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model. The model is first checked against its golden output."""
@@ -47,7 +46,10 @@ def parser(
         help="auto is the fastest that reproduces the model's golden output (default auto)",
     )
     p.add_argument(
-        "--precision", choices=list(PRECISIONS), default="fp32", help="if the backend computes in it (default fp32)"
+        "--precision",
+        choices=[AUTO, *PRECISIONS],
+        default=AUTO,
+        help="auto is fp32, and on a GPU with --backend auto the fastest of fp32, tf32 and fp16 (default auto)",
     )
     p.add_argument(
         "--threads",
@@ -135,9 +137,8 @@ def choose(args: argparse.Namespace, sample: Optional[Array]) -> Predictor:
             print(trial)
         print(f"using {predictor.configuration}{on_processor(predictor)}")
         return predictor
-    predictor = Predictor(
-        args.model, args.device, args.backend, args.precision, args.threads, args.provider, args.strict
-    )
+    precision = "fp32" if args.precision == AUTO else args.precision
+    predictor = Predictor(args.model, args.device, args.backend, precision, args.threads, args.provider, args.strict)
     verification = predictor.verify()
     if not verification.passed:
         raise InputError(

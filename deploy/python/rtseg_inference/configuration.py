@@ -24,6 +24,9 @@ BACKENDS: Dict[str, Dict[str, Tuple[Precision, ...]]] = {
         "onnxruntime": ("fp32", "tf32", "fp16"),
     },
 }
+AUTO = "auto"  #: the backend, or the precision, that is the fastest of those that reproduce the golden output
+#: device -> the precisions among which "auto" chooses. On a CPU the lower ones gain less, and are chosen by name.
+AUTO_PRECISIONS: Dict[str, Tuple[Precision, ...]] = {"cpu": ("fp32",), "gpu": ("fp32", "tf32", "fp16")}
 DEFAULT_BACKEND = {"cpu": "onednn", "gpu": "native"}
 #: what ONNX Runtime may run a network with on a GPU; the first is the default
 PROVIDERS = ("cuda", "tensorrt", "tensorrt_rtx")

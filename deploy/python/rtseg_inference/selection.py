@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Set, Tuple
 
 from . import processor
-from .configuration import BACKENDS
-from .contract import read_contract
+from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS
+from .contract import Precision, read_contract
 from .errors import InputError, NotInstalled, first_line
 from .files import Array, read_image
 from .predictor import Predictor
@@ -32,7 +32,7 @@ class Trial:
 def fastest(
     model_dir: str,
     device: str = "cpu",
-    precision: str = "fp32",
+    precision: str = AUTO,
     threads: int = 0,
     image: Optional[Array] = None,
     strict: bool = False,
@@ -40,6 +40,7 @@ def fastest(
     """Try each backend of ``device`` that computes in ``precision``.
 
     Args:
+        precision: "auto" is fp32 on a CPU; on a GPU each backend is tried in fp32, TF32 and fp16.
         image: (H, W, 3) uint8 BGR to time with; the golden image if None.
         strict: see :class:`.Predictor`.
 
@@ -50,17 +51,15 @@ def fastest(
         InputError: none passes, the processor does not compute in ``precision``, or the model is damaged.
     """
     read_contract(model_dir)  # an error in the folder concerns every backend: report it once
-    if device == "cpu":
+    if device == "cpu" and precision != AUTO:
         processor.require(precision)
     passed: Dict[str, Predictor] = {}
     notes: Dict[str, str] = {}
     left_out: Set[str] = set()
-    for backend in BACKENDS.get(device, ()):
-        if precision not in BACKENDS[device][backend]:
-            continue
-        name = f"{device} {backend} {precision}"
+    for backend, chosen in _candidates(device, precision):
+        name = f"{device} {backend} {chosen}"
         try:
-            predictor = Predictor(model_dir, device, backend, precision, threads, strict=strict)
+            predictor = Predictor(model_dir, device, backend, chosen, threads, strict=strict)
             verification = predictor.verify()
         except InputError as e:
             notes[name] = str(e)
@@ -82,6 +81,16 @@ def fastest(
     times = _least_times(passed, image)
     trials = [Trial(name, times.get(name), note, name in left_out) for name, note in notes.items()]
     return passed[min(times, key=lambda name: times[name])], trials
+
+
+def _candidates(device: str, precision: str) -> List[Tuple[str, Precision]]:
+    """Backends of ``device``, each with a precision that it computes in."""
+    return [
+        (backend, offered)
+        for backend, precisions in BACKENDS.get(device, {}).items()
+        for offered in precisions
+        if offered == precision or (precision == AUTO and offered in AUTO_PRECISIONS[device])
+    ]
 
 
 def _least_times(predictors: Dict[str, Predictor], image: Optional[Array]) -> Dict[str, float]:

@@ -22,7 +22,7 @@ import pytest
 import yaml
 from bad_contracts import BAD_CONTRACTS, spoil
 from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
-from rtseg_inference.configuration import BACKENDS, DEFAULT_BACKEND
+from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND
 from rtseg_inference.contract import Pad, Preprocessing, Resize
 from rtseg_inference.geometry import Geometry
 from rtseg_inference.preprocess import Preprocessor
@@ -148,6 +148,7 @@ def test_reads_what_the_export_wrote(output_op, host_check, exported):
 def test_configurations_equal_python(host_check):
     expected = [f"{d} {b} {p}" for d, backends in BACKENDS.items() for b, ps in backends.items() for p in ps]
     expected += [f"default {device} {backend}" for device, backend in DEFAULT_BACKEND.items()]
+    expected += [f"auto {device} {precision}" for device, those in AUTO_PRECISIONS.items() for precision in those]
     assert run(host_check, "configurations") == (0, "\n".join(expected) + "\n", "")
 
 
@@ -504,6 +505,20 @@ def test_corrupt_images_are_skipped_and_counted(rtseg_infer, exported, photos, t
     ]
     assert "skipped 1: " in err and "skipped empty: " in err and "3 written" in shown and "3 failed" in shown
     assert "skipped small: the model takes NCHW inputs of 1x3x32x32 to anyx3xanyxany, got 1x3x20x20" in err
+
+
+def test_fastest_on_a_gpu_tries_its_precisions(onnx_infer, onnx_model):
+    """There is no GPU here, so that each one is named with its obstacle."""
+    status, _, err = run(onnx_infer, "--model", onnx_model, "--device", "gpu")
+    assert status == 2
+    for backend, precisions in BACKENDS["gpu"].items():
+        for precision in precisions:
+            assert (f"gpu {backend} {precision}: " in err) == (precision in AUTO_PRECISIONS["gpu"])
+
+
+def test_auto_precision_of_one_backend_is_fp32(onnx_infer, onnx_model):
+    status, shown, _ = run(onnx_infer, "--model", onnx_model, "--backend", "onnxruntime")
+    assert status == 0 and shown.startswith("using cpu onnxruntime fp32 (")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

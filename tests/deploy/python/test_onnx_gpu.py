@@ -10,8 +10,19 @@ import types
 import numpy as np
 import pytest
 from comparing import zip_strict
-from rtseg_inference import InputError, Predictor, cli, contract, errors, gpu, onnx_gpu_runtime, onnx_providers
-from rtseg_inference.configuration import Configuration
+from rtseg_inference import (
+    InputError,
+    Predictor,
+    cli,
+    contract,
+    errors,
+    fastest,
+    gpu,
+    onnx_gpu_runtime,
+    onnx_providers,
+    selection,
+)
+from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, Configuration
 from tiny_onnx import export_with_onnx
 
 pytestmark = pytest.mark.skipif(
@@ -152,11 +163,35 @@ def test_refusals_are_one_sentence(arguments, message, folder, no_gpu, tmp_path,
     assert message in error and error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_a_missing_gpu_names_every_backend(folder, no_gpu):
-    with pytest.raises(InputError, match=r"no configuration reproduces .*gpu native fp32: .*gpu onnxruntime fp32: "):
-        from rtseg_inference import fastest
-
+def test_a_missing_gpu_names_every_backend_and_precision(folder, no_gpu):
+    with pytest.raises(InputError, match="no configuration reproduces") as error:
         fastest(folder, "gpu")
+    for backend, precisions in BACKENDS["gpu"].items():
+        for precision in precisions:
+            assert (f"gpu {backend} {precision}: " in str(error.value)) == (precision in AUTO_PRECISIONS["gpu"])
+
+
+def test_the_fastest_precision_is_chosen(folder, monkeypatch):
+    """With predictors that claim to be on a GPU, of which fp16 misses the golden output and TF32 is the fastest."""
+
+    class OnGpu(Predictor):
+        def __init__(self, model_dir, device, backend, precision, threads, strict):
+            super().__init__(model_dir, "cpu", "onnxruntime")
+            self.configuration = Configuration(device, backend, precision, strict=strict)
+
+        def verify(self):
+            return dataclasses.replace(super().verify(), passed=self.configuration.precision != "fp16")
+
+    monkeypatch.setattr(selection, "Predictor", OnGpu)
+    times = {"gpu onnxruntime tf32": 1.0, "gpu onnxruntime fp16": 0.5}
+    monkeypatch.setattr(
+        selection, "_least_times", lambda passed, image: {name: times.get(name, 2.0) for name in passed}
+    )
+    predictor, trials = fastest(folder, "gpu")
+    assert str(predictor.configuration) == "gpu onnxruntime tf32"
+    assert [trial.name for trial in trials if trial.milliseconds is None] == [
+        f"gpu {backend} fp16" for backend, precisions in BACKENDS["gpu"].items() if "fp16" in precisions
+    ]
 
 
 @pytest.mark.parametrize(("capability", "refused"), [((7, 5), True), ((8, 0), False)])
