@@ -26,7 +26,7 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from ..errors import InputError
-from ..weights import load_weights
+from ..weights import load_pretrained, load_weights
 from .base import SegmentationModel
 from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_vision_transformer
 from .macs import RESIZE_MACS
@@ -365,7 +365,8 @@ class LRFormerSeg(SegmentationModel):
         num_classes: classes to tell apart.
         backbone: an ``LRFormer_*`` backbone, or another with ``feat_channels`` at strides 4, 8, 16 and 32.
         head_channels: width of the head, a multiple of 8; by default the one published for the backbone.
-        pretrained: path of weights for the whole network, loaded strictly.
+        pretrained: weights to start from, of any number of classes; see :func:`.load_pretrained`.
+        pretrained_skip: layers, or parameters, that are not loaded from them.
 
     Raises:
         InputError: no head width is known for the backbone, or it is not a multiple of 8.
@@ -377,6 +378,7 @@ class LRFormerSeg(SegmentationModel):
         backbone: nn.Layer,
         head_channels: Optional[int] = None,
         pretrained: Optional[str] = None,
+        pretrained_skip: Sequence[str] = (),
     ):
         super().__init__()
         head_channels = head_channels or getattr(backbone, "head_channels", None)
@@ -388,7 +390,7 @@ class LRFormerSeg(SegmentationModel):
         self.backbone = backbone
         self.decode_head = LRHead(backbone.feat_channels, head_channels, num_classes)
         if pretrained is not None:
-            load_weights(self, pretrained)
+            load_pretrained(self, pretrained, pretrained_skip)
 
     @property
     def fixed_size_reason(self) -> Optional[str]:

@@ -20,7 +20,7 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from ..errors import InputError
-from ..weights import load_weights, read_state
+from ..weights import load_pretrained, read_state
 from .base import SegmentationModel
 from .layers import DropPath, spatial_size
 from .resizing import resize
@@ -342,7 +342,9 @@ class RTFormer(SegmentationModel):
         bn_momentum: share of the old value when batch norm updates its running statistics. PaddleSeg's value, the
             default, makes them nearly those of the last batch; with small batches 0.9 evaluates more steadily.
         in_channels: channels of the image.
-        pretrained: path of weights for the whole network or for all but pyramid and heads.
+        pretrained: weights to start from, of any number of classes, for the whole network or for all but pyramid and
+            heads; see :func:`.load_pretrained`.
+        pretrained_skip: layers, or parameters, that are not loaded from them.
 
     Raises:
         InputError: the weights do not fit.
@@ -365,6 +367,7 @@ class RTFormer(SegmentationModel):
         bn_momentum: float = 0.1,
         in_channels: int = 3,
         pretrained: Optional[str] = None,
+        pretrained_skip: Sequence[str] = (),
     ):
         super().__init__()
         c = base_channels
@@ -398,9 +401,9 @@ class RTFormer(SegmentationModel):
             if isinstance(layer, nn.BatchNorm2D):
                 layer._momentum = bn_momentum
         if pretrained is not None:
-            self._load(pretrained)
+            self._load(pretrained, pretrained_skip)
 
-    def _load(self, path: str) -> None:
+    def _load(self, path: str, skip: Sequence[str]) -> None:
         """Load weights strictly, except for parts that a network of another purpose has or lacks."""
         state, own = read_state(path), self.state_dict()
         optional = {"seghead_extra"}
@@ -411,7 +414,7 @@ class RTFormer(SegmentationModel):
         def has(names, part):
             return any(name.startswith(part + ".") for name in names)
 
-        load_weights(self, state, skip=[part for part in optional if has(state, part) != has(own, part)])
+        load_pretrained(self, state, [*skip, *(part for part in optional if has(state, part) != has(own, part))])
 
     def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
         """(B, 3, H, W) -> [logits] or, in training, [logits, auxiliary logits], each (B, num_classes, H/8, W/8)."""

@@ -17,7 +17,7 @@ import paddle.nn.functional as F
 from paddle import nn
 from paddleseg.cvlibs import manager
 
-from ..weights import load_weights
+from ..weights import load_pretrained
 from .base import SegmentationModel
 from .layers import Constants, ConvBNReLU, init_vision_transformer
 from .macs import RESIZE_MACS
@@ -58,7 +58,8 @@ class SegFormerPP(SegmentationModel):
         backbone: a backbone with four feature maps and their channels in ``feat_channels``, such as ``MiT_B0``.
         head_channels: channels inside the decoder.
         dropout: share of the channels dropped before the classifier in training.
-        pretrained: path, or URL#sha256=HEX, of weights for the whole network.
+        pretrained: weights to start from, of any number of classes; see :func:`.load_pretrained`.
+        pretrained_skip: layers, or parameters, that are not loaded from them.
 
     Raises:
         InputError: the weights do not fit.
@@ -71,12 +72,13 @@ class SegFormerPP(SegmentationModel):
         head_channels: int = 256,
         dropout: float = 0.1,
         pretrained: Optional[str] = None,
+        pretrained_skip: Sequence[str] = (),
     ):
         super().__init__()
         self.backbone = backbone
         self.head = AllMLPDecoder(backbone.feat_channels, head_channels, num_classes, dropout)
         if pretrained is not None:
-            load_weights(self, pretrained)
+            load_pretrained(self, pretrained, pretrained_skip)
 
     @property
     def fixed_size_reason(self) -> Optional[str]:

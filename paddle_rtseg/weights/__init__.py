@@ -3,9 +3,10 @@
 from ..errors import InputError
 from .download import fetch
 from .families import CONVERTERS as FAMILIES
+from .pretrained import load_pretrained
 from .state import Arrays, State, load_weights, read_state, save_state
 
-__all__ = ["FAMILIES", "State", "convert", "fetch", "load_weights", "read_state", "save_state"]
+__all__ = ["FAMILIES", "State", "convert", "fetch", "load_pretrained", "load_weights", "read_state", "save_state"]
 
 
 def convert(state: Arrays, family: str) -> State:

@@ -120,13 +120,23 @@ def load_weights(model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]
         InputError: a name that the weights lack or the model does not know, a different shape, or a ``skip`` that
             matches nothing.
     """
-    state = read_state(weights) if isinstance(weights, str) else dict(weights)
-    source = f"the weights in {weights}" if isinstance(weights, str) else "the weights"
+    fill(model, read_state(weights) if isinstance(weights, str) else weights, described(weights), skip)
+
+
+def described(weights: Union[str, Mapping[str, Any]]) -> str:
+    """Weights in a message: by their file, if they come from one."""
+    return f"the weights in {weights}" if isinstance(weights, str) else "the weights"
+
+
+def fill(
+    model: "paddle.nn.Layer", state: Mapping[str, Any], source: str, skip: Sequence[str], option: str = "skip"
+) -> None:
+    """:func:`load_weights` for a state that was read from ``source``; ``option`` is what callers know as ``skip``."""
     own = model.state_dict()
     for name in skip:
         if not any(_is_within(key, name) for key in (*own, *state)):
             raise InputError(
-                f"skip names {name!r}, which neither {type(model).__name__} nor {source} has; correct or remove it"
+                f"{option} names {name!r}, which neither {type(model).__name__} nor {source} has; correct or remove it"
             )
     own = {k: v for k, v in own.items() if not any(_is_within(k, name) for name in skip)}
     state = {k: v for k, v in state.items() if not any(_is_within(k, name) for name in skip)}
@@ -149,7 +159,7 @@ def load_weights(model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]
         raise InputError(
             f"{source} do not fit {type(model).__name__}: {'; '.join(problems)}; build the variant and the number of "
             "classes that they were trained for, convert them (python -m paddle_rtseg.convert), or leave parts out "
-            "with `skip`"
+            f"with `{option}`"
         )
 
     import paddle  # only here, so that files can be read and converted without it

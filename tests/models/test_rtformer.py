@@ -145,8 +145,8 @@ def test_weights_of_another_network_are_refused(tmp_path):
     state = pair()[0].state_dict()
     path = str(tmp_path / "model.pdparams")
     paddle.save(state, path)
-    with pytest.raises(InputError, match=r"with a different shape seghead.*conv2.bias \(expected \[7\], got \[5\]\)"):
-        RTFormer(num_classes=7, **TINY_RTFORMER, pretrained=path)
+    with pytest.raises(InputError, match="with a different shape"):
+        RTFormer(num_classes=5, **{**TINY_RTFORMER, "spp_channels": 16}, pretrained=path)
     paddle.save({name: value for name, value in state.items() if not name.startswith("layer5.mlp_h")}, path)
     with pytest.raises(InputError, match="missing layer5"):
         RTFormer(num_classes=5, **TINY_RTFORMER, pretrained=path)
