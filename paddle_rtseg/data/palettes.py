@@ -1,6 +1,6 @@
 """Names and colours of a dataset's classes."""
 
-from typing import List, Optional, Tuple
+from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -44,6 +44,14 @@ CITYSCAPES = {
     "bicycle": (119, 11, 32),
 }
 
+#: Colours that people with any form of colour blindness tell apart: the eight of Okabe and Ito ("Color Universal
+#: Design", 2008) without black, then six of Paul Tol's "muted" scheme.
+DISTINCT = (
+    *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
+    *((51, 34, 136), (153, 153, 51), (136, 34, 85), (221, 204, 119), (17, 119, 51), (136, 204, 238)),
+)
+BACKGROUND = ("background", "_background_", "bg", "__background__")
+
 _KNOWN = {"CamVid": CAMVID, "Cityscapes": CITYSCAPES}
 
 
@@ -84,3 +92,16 @@ def bit_colours(num_classes: int) -> np.ndarray:
         for channel in range(3):
             colours[:, channel] |= (numbers >> (3 * bit + channel) & 1) << (7 - bit)
     return colours.astype(np.uint8)
+
+
+def distinct_colours(names: Sequence[str]) -> np.ndarray:
+    """Colours for named classes: black for the background, if the first class is called that, then :data:`DISTINCT`.
+
+    Where those do not suffice, :func:`bit_colours` continues them. The same names always get the same colours.
+
+    Returns:
+        (num_classes, 3) uint8 RGB.
+    """
+    background = [(0, 0, 0)] if names[0].lower() in BACKGROUND else []
+    more = [tuple(colour) for colour in bit_colours(2 * len(names)).tolist() if tuple(colour) not in DISTINCT]
+    return np.array([*background, *DISTINCT, *more][: len(names)], np.uint8)
