@@ -64,24 +64,10 @@ def test_has_a_loss_for_each_output(path):
     assert {tuple(logits.shape) for logits in outputs} == {(2, classes, 64, 64)}
 
 
-OPTS = {
-    "null": None,
-    "None": None,
-    "false": False,
-    "True": True,
-    "1e-3": 1e-3,
-    "hq": "hq",
-    "a/b.pdparams": "a/b.pdparams",
-    "[true, false]": [True, False],
-    "[{q_mode: n2d}]": [{"q_mode": "n2d"}],
-}
-
-
-@pytest.mark.parametrize("text", OPTS)
-def test_values_on_the_command_line(text):
+def test_value_on_the_command_line():
     path = os.path.join("configs", "segformerpp", "segformerpp_b0_camvid_480x360.yml")
-    config = load_config(path, opts=[f"model.backbone.token_merging={text}"])
-    expected = {**load_config(path).dic["model"]["backbone"], "token_merging": OPTS[text]}
+    config = load_config(path, opts=["model.backbone.token_merging=hq"])
+    expected = {**load_config(path).dic["model"]["backbone"], "token_merging": "hq"}
     assert config.dic["model"]["backbone"] == expected
 
 
