@@ -126,3 +126,12 @@ def init_vision_transformer(layer: nn.Layer) -> None:
         channels, _, *kernel = layer.weight.shape
         fan_out = math.prod(kernel) * channels // layer._groups
         nn.initializer.Normal(std=math.sqrt(2.0 / fan_out))(layer.weight)
+
+
+def init_classifier(layer: nn.Conv2D) -> None:
+    """Start a segmentation classifier near zero, so that every class is about as likely and the loss near ln(classes).
+
+    The standard deviation of 0.01 is that of mmseg's base decode head. The rule for convolutions above would make it
+    sqrt(2 / classes), which is right for hidden layers only.
+    """
+    nn.initializer.Normal(std=0.01)(layer.weight)

@@ -28,7 +28,7 @@ from paddleseg.cvlibs import manager
 from ..errors import InputError
 from ..weights import load_pretrained, load_weights
 from .base import SegmentationModel
-from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_vision_transformer
+from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_classifier, init_vision_transformer
 from .macs import RESIZE_MACS
 from .resizing import average_to_grids, resize, resize_to_fixed
 
@@ -343,6 +343,7 @@ class LRHead(nn.Layer):
         self.dropout = nn.Dropout2D(0.1)
         self.conv_seg = nn.Conv2D(channels, num_classes, 1)
         self.apply(init_vision_transformer)
+        init_classifier(self.conv_seg)
 
     def forward(self, features: Sequence[paddle.Tensor]) -> paddle.Tensor:
         """The backbone's four maps -> (B, num_classes, H / 8, W / 8)."""

@@ -19,7 +19,7 @@ from paddleseg.cvlibs import manager
 
 from ..weights import load_pretrained
 from .base import SegmentationModel
-from .layers import Constants, ConvBNReLU, init_vision_transformer
+from .layers import Constants, ConvBNReLU, init_classifier, init_vision_transformer
 from .macs import RESIZE_MACS
 from .resizing import sum_of_resized
 
@@ -36,7 +36,7 @@ class AllMLPDecoder(nn.Layer):
         self.classifier = nn.Conv2D(channels, num_classes, 1)
         self.constants = Constants()
         self.apply(init_vision_transformer)
-        nn.initializer.Normal(std=0.01)(self.classifier.weight)
+        init_classifier(self.classifier)
 
     def forward(self, features: List[paddle.Tensor]) -> paddle.Tensor:
         """Four (B, C_i, H_i, W_i) -> (B, num_classes, H_1, W_1)."""

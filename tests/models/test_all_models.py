@@ -1,16 +1,19 @@
 """What every registered network must do: learn, accept any size, save and load, and export."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
 import paddle
 import pytest
 from graphs import REJECTED_BY_TENSORRT, operator_names, predictor, save_static
+from paddleseg.cvlibs import manager
 from tiny_models import CASES, Case, create, images, predict
 
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.models.rtformer import RTFormer
 
 NUM_CLASSES = 5
 FIXED_SIZE = (64, 96)
@@ -50,6 +53,39 @@ def test_every_parameter_gets_a_gradient(case):
     gradients = {name: p.grad.numpy() for name, p in parameters.items()}
     assert [name for name, g in gradients.items() if not np.isfinite(g).all()] == []
     assert [name for name, g in gradients.items() if not g.any()] == []
+
+
+@pytest.mark.parametrize("num_classes", [2, 19])
+def test_first_loss_is_that_of_a_guess(case, num_classes):
+    """A classifier that starts too large makes the first steps undo it."""
+    assert_guesses(create(case, num_classes), num_classes)
+
+
+def registered_backbones():
+    package = paddle_rtseg.__name__
+    found = manager.BACKBONES.components_dict.items()
+    return sorted(name for name, component in found if component.__module__.startswith(package + "."))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", registered_backbones())
+def test_first_loss_on_every_backbone(backbone):
+    model = "SegFormerPP" if backbone.startswith("MiT") else "LRFormerSeg"
+    widths = {} if model == "SegFormerPP" else {"head_channels": 64}
+    for num_classes in (2, 19):
+        network = paddle_rtseg.create_model(
+            model, num_classes=num_classes, backbone={"type": backbone, "depths": [1, 1, 1, 1]}, **widths
+        )
+        assert_guesses(network, num_classes)
+
+
+def assert_guesses(model, num_classes):
+    model.train()
+    labels = paddle.to_tensor(np.random.default_rng(1).integers(0, num_classes, (2, 64, 96)))
+    for logits in model(images(2, 64, 96)):
+        loss = float(paddle.nn.functional.cross_entropy(logits, labels, axis=1))
+        # RTFormer's heads start as PaddleSeg's do, with logits of about unit variance.
+        assert abs(loss - math.log(num_classes)) < (0.6 if isinstance(model, RTFormer) else 0.03)
 
 
 def test_single_output_in_evaluation(case):
