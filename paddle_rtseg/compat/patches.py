@@ -13,6 +13,7 @@ Four defects have no patch, because a patch cannot reach them or is not needed:
 
 from typing import List
 
+from ..errors import InputError
 from ..training import checkpoints, hooks
 from ..training.loading import CheckedLoader
 from ..training.sampling import ResumableSampler
@@ -284,6 +285,81 @@ PATCHES = (
             ("vision_transformer", "VisionTransformer"),
             ("cae", "Block"),
         )
+    ),
+    *(
+        Patch(
+            name=f"{network} without pretrained weights",
+            defect="with pretrained: null, loading asks whether the file None exists: TypeError",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"paddleseg.models.backbones.{module}:{network}.init_weight",
+            changes=[
+                (
+                    "model_path = self.pretrained\n",
+                    "model_path = self.pretrained\n        if model_path is None: return\n",
+                )
+            ],
+            seen="2026-11-27",
+        )
+        for module, network in (("vision_transformer", "VisionTransformer"), ("cae", "CAE"))
+    ),
+    *(
+        Patch(
+            name=f"{network} types",
+            defect="flow_warp divides the flow by an integer size: TypeError",
+            paddleseg="2.8.0 and older",
+            paddle=(3, 0),
+            where=f"paddleseg.models.{module}.flow_warp",
+            changes=[("/ norm\n", "/ norm.astype(flow.dtype)\n")],
+            seen="2026-11-27",
+        )
+        for network, module in (
+            ("SFNet", "sfnet:AlignedModule"),
+            ("DecoupledSegNet", "decoupled_segnet:SqueezeBodyEdge"),
+        )
+    ),
+    *(
+        Patch(
+            name=f"batch norms of {function} on a CPU",
+            defect="nn.SyncBatchNorm has no kernel on a CPU: RuntimeError; PaddleSeg's SyncBatchNorm knows",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"paddleseg.models.{module}:{function}",
+            changes=[("nn.SyncBatchNorm(", "sync_batch_norm(")],
+            names={"sync_batch_norm": hooks.sync_batch_norm},
+            seen="2026-11-27",
+        )
+        for module, function in (
+            ("backbones.vit_adapter", "ViTAdapter.__init__"),
+            ("layers.vit_adapter_layers", "SpatialPriorModule.__init__"),
+            ("upernet_cae", "UPerNetCAE._init_fpn"),
+            *(("backbones.pidnet", f"{part}.__init__") for part in ("DAPPM", "PAPPM", "Bag")),
+            ("pidnet", "BasePIDHead.__init__"),
+        )
+    ),
+    Patch(
+        name="MSDeformAttn types",
+        defect="ViT-Adapter's deformable attention divides offsets by integer sizes: TypeError",
+        paddleseg="2.8.0 and older",
+        paddle=(3, 0),
+        where="paddleseg.models.layers.ms_deformable_attention:MSDeformAttn.forward",
+        changes=[
+            (
+                "-1)\n            sampling_locations",
+                "-1).astype(sampling_offsets.dtype)\n            sampling_locations",
+            )
+        ],
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="missing operator of MSDeformAttn",
+        defect="without its compiled operator ms_deform_attn, ViT-Adapter prints a line and exits with status 0",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.models.layers.ms_deformable_attention:MSDeformAttn.forward",
+        changes=[("print(\n", "raise InputError(\n")],
+        names={"InputError": InputError},
+        seen="2026-11-27",
     ),
     Patch(
         name="archives stay in their folder",

@@ -106,6 +106,13 @@ def layer_class(name: str):
     return found
 
 
+def sync_batch_norm(*args, **kwargs):
+    """PaddleSeg's batch norm that is synchronised where there are several GPUs, and plain on a CPU."""
+    from paddleseg.models.layers import SyncBatchNorm
+
+    return SyncBatchNorm(*args, **kwargs)
+
+
 def extract_inside(archive, name: str, folder: str) -> None:
     """Extract a file or folder of a :class:`tarfile.TarFile`, which must lie inside ``folder``.
 
