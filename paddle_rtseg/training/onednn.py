@@ -77,7 +77,8 @@ class Conv2D(nn.Conv2D):
     onednn_type = _F32
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if not usable(x):
+        fits = x.ndim == 4 and x.shape[1] == self._in_channels  # if not, Paddle says what it expects
+        if not (usable(x) and fits):
             return nn.Conv2D.forward(self, x)  # not super(): Paddle 2.6 cannot convert that to a static graph
         geometry = _Geometry(_pair(self._stride), _pair(self._updated_padding), _pair(self._dilation), self._groups)
         return conv2d(x, self.weight, self.bias, geometry, self.onednn_type)

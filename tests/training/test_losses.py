@@ -4,6 +4,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from paddleseg.models.losses import CrossEntropyLoss
 
 from paddle_rtseg.training.losses import PixelCrossEntropyLoss
 
@@ -45,3 +46,29 @@ def test_certainly_wrong_pixel():
     loss.backward()
     assert np.isfinite(float(loss))
     np.testing.assert_allclose(x.grad.numpy().ravel(), [1, -1])
+
+
+@pytest.mark.parametrize(
+    "label, weight, error",
+    [
+        (np.full((1, 1, 2), 2), None, IndexError),
+        (np.full((1, 1, 2), -1), None, IndexError),
+        (np.full((1, 1, 2), 254, "uint8"), [1.0, 2.0], IndexError),
+        (np.zeros((1, 2, 2), int), None, ValueError),
+        (np.zeros((1, 1, 1, 2), int), None, ValueError),
+        (np.zeros((1, 1, 2), int), [1.0, 2.0, 3.0], ValueError),
+    ],
+    ids=["a class too many", "negative", "uint8 with weights", "another size", "four dimensions", "a weight too many"],
+)
+def test_bad_labels_and_weights_are_refused_as_by_paddleseg(label, weight, error):
+    logit = paddle.ones([1, 2, 1, 2])
+    for loss in (CrossEntropyLoss(weight), PixelCrossEntropyLoss(weight)):
+        with pytest.raises(error):
+            loss(logit, paddle.to_tensor(label))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64", "float32"])
+def test_type_of_labels(dtype):
+    logit = paddle.to_tensor(np.random.default_rng(0).standard_normal((1, 3, 200, 200), dtype="float32"))
+    label = paddle.to_tensor(np.random.default_rng(1).integers(0, 3, (1, 200, 200)).astype(dtype))
+    assert float(PixelCrossEntropyLoss()(logit, label)) == pytest.approx(float(CrossEntropyLoss()(logit, label)), 1e-5)

@@ -72,6 +72,14 @@ def test_lesser_instruction_sets(instruction_set, needed):
     assert skipped == (not instruction_set.startswith("AVX512"))
 
 
+@pytest.mark.parametrize("shape", [(1, 5, 8, 8), (3, 8, 8)])
+def test_images_that_do_not_fit_are_refused_as_by_paddle(shape):
+    fast = nn.Conv2D(3, 4, 3)
+    onednn.accelerate(fast)
+    with pytest.raises(ValueError, match="Expected in"):  # the channels, or the number of dimensions
+        fast(paddle.ones(shape))
+
+
 def test_bf16_without_avx512_is_refused(monkeypatch):
     monkeypatch.setattr(processor, "flags", lambda: frozenset({"avx2"}))
     layer = nn.Conv2D(3, 4, 3)
