@@ -77,8 +77,9 @@ def register() -> None:
     """
     _check_paddleseg(getattr(sys.modules["paddleseg"], "__version__", ""))
     try:
-        from . import data, models  # noqa: F401  importing these and the losses registers them
+        from . import models  # noqa: F401  importing these, the losses and the dataset registers them
         from .compat import patches
+        from .data import camvid  # noqa: F401
         from .training import losses  # noqa: F401
 
         patches.apply()

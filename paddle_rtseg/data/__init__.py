@@ -1,8 +1,4 @@
-"""Datasets that PaddleSeg lacks, class names and palettes, and checks for any dataset.
+"""Datasets that PaddleSeg lacks, labels, class names and palettes, scores of masks, and checks for any dataset.
 
-Importing this package registers the datasets with PaddleSeg.
+Importing this package does not import PaddleSeg; importing :mod:`.camvid` registers that dataset with it.
 """
-
-from .camvid import CamVid
-
-__all__ = ["CamVid"]

@@ -12,6 +12,7 @@ import numpy as np
 import paddle
 from paddle.io.dataloader.collate import default_collate_fn
 
+from ..data.check import range_defect, read_pair
 from ..errors import InputError
 from .sampling import Draw
 
@@ -65,8 +66,6 @@ class _Checked(paddle.io.Dataset):
         return {_DEFECT: _bytes(defect)} if defect else sample
 
     def _file_defect(self, index: int) -> Optional[str]:
-        from ..data.check import read_pair  # here: it imports PaddleSeg, whose patches import this module
-
         try:
             if hasattr(self.dataset, "file_list"):
                 read_pair(self.dataset, index)
@@ -75,8 +74,6 @@ class _Checked(paddle.io.Dataset):
         return None
 
     def _label_defect(self, index: int, sample: Any) -> Optional[str]:
-        from ..data.check import range_defect
-
         known = all(hasattr(self.dataset, name) for name in ("file_list", "mode", "num_classes", "ignore_index"))
         if not known or not isinstance(sample, dict) or sample.get("label") is None:
             return None
