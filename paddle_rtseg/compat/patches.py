@@ -18,6 +18,7 @@ from ..training import checkpoints, hooks
 from ..training.loading import CheckedLoader
 from ..training.sampling import ResumableSampler
 from ..weights import paddle_files
+from .data_patches import DATA_PATCHES
 from .patch import Patch
 
 _LOSSES = "paddleseg.models.losses."
@@ -182,6 +183,7 @@ PATCHES = (
         changes=[("paddle.io.DataLoader(", "CheckedLoader(")],
         names={"CheckedLoader": CheckedLoader},
     ),
+    *DATA_PATCHES,
     Patch(
         name="compiled training",
         defect="--to_static_training expects Paddle to compile the full graph; Paddle now compiles piece by piece by "

@@ -1,4 +1,4 @@
-"""Comparison of predicted masks with labels: intersection over union, and a picture."""
+"""Comparison of predicted masks with labels: a table of scores, and a picture."""
 
 import os
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
@@ -10,6 +10,7 @@ from rtseg_inference.files import IMAGE_SUFFIXES
 from ..errors import InputError
 from ..files import atomic_path
 from .palettes import classes_and_palette
+from .scores import confusion_matrix, intersection_over_union, mean_in_words
 
 
 def compare(images: str, labels: str, masks: str, dataset: str, picture: Optional[str] = None) -> str:
@@ -37,7 +38,7 @@ def compare(images: str, labels: str, masks: str, dataset: str, picture: Optiona
     lines = [
         f"{name:16} {'absent' if np.isnan(value) else f'{100 * value:6.2f} %'}" for name, value in zip(classes, iou)
     ]
-    lines.append(f"{'mean IoU':16} {100 * np.nanmean(iou):6.2f} %  ({len(triples)} frames)")
+    lines.append(f"{mean_in_words(iou)}  ({len(triples)} frames)")
     return "\n".join(lines)
 
 
@@ -53,38 +54,6 @@ def pair_up(images: str, labels: str, masks: str) -> List[Tuple[str, str, str]]:
             if name not in by_name[folder]:
                 raise InputError(f"expected {name}.png in {folder!r}, got no such file; add it or remove the image")
     return [(path, by_name[labels][name], by_name[masks][name]) for name, path in by_name[images].items()]
-
-
-def confusion_matrix(labels: np.ndarray, masks: np.ndarray, num_classes: int, ignore_index: int = 255) -> np.ndarray:
-    """Pixel counts by (label, prediction).
-
-    Args:
-        labels, masks: integer arrays of the same shape.
-        num_classes: values must be below it, except ``ignore_index`` in the labels.
-
-    Returns:
-        (num_classes, num_classes) int64.
-
-    Raises:
-        InputError: shapes differ, or a value is out of range.
-    """
-    if labels.shape != masks.shape:
-        raise InputError(f"expected a mask of the label's size {labels.shape}, got {masks.shape}; predict it again")
-    valid = labels != ignore_index
-    pairs = labels[valid].astype(np.int64), masks[valid].astype(np.int64)
-    for values, what in zip(pairs, ("label", "mask")):
-        if values.size and values.max() >= num_classes:
-            raise InputError(
-                f"expected {what} values below {num_classes}, got {values.max()}; check that both use the same classes"
-            )
-    return np.bincount(pairs[0] * num_classes + pairs[1], minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
-    """IoU of each class from a confusion matrix; NaN for a class in neither label nor prediction."""
-    hits = np.diag(confusion).astype(np.float64)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
-    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
 
 
 def side_by_side(

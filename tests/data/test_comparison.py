@@ -10,28 +10,6 @@ from paddle_rtseg.errors import InputError
 PALETTE = np.array([[10, 20, 30], [40, 50, 60], [70, 80, 90]], np.uint8)
 
 
-def test_iou_counted_by_hand():
-    labels = np.array([[0, 0, 1], [1, 255, 1]])
-    masks = np.array([[0, 1, 1], [1, 2, 0]])
-    confusion = comparison.confusion_matrix(labels, masks, num_classes=3)
-    assert confusion.tolist() == [[1, 1, 0], [1, 2, 0], [0, 0, 0]]
-    iou = comparison.intersection_over_union(confusion)
-    np.testing.assert_allclose(iou, [1 / 3, 2 / 4, np.nan])
-
-
-@pytest.mark.parametrize(
-    "labels, masks, words",
-    [
-        ([[0]], [[0, 1]], "the label's size"),
-        ([[3]], [[0]], "label values below 3, got 3"),
-        ([[0]], [[7]], "mask values"),
-    ],
-)
-def test_incomparable_masks(labels, masks, words):
-    with pytest.raises(InputError, match=words):
-        comparison.confusion_matrix(np.array(labels), np.array(masks), num_classes=3)
-
-
 @pytest.fixture
 def folders(tmp_path):
     for name in ("images", "labels", "masks"):
