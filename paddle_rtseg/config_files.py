@@ -25,6 +25,7 @@ KEYS = (
     *("batch_size", "iters", "train_dataset", "val_dataset", "model", "loss", "distill_loss", "optimizer"),
     *("lr_scheduler", "test_config", "to_static_training", "print_mem_info", "log_ranks"),
     *("uniform_output_enabled", "pdx_model_name", "hpi_config_path"),
+    "data",  # ours: see data/dataset_file.py
 )
 #: Keys of older releases, and what replaces them.
 OLD_KEYS = {"learning_rate": "lr_scheduler"}
@@ -167,7 +168,7 @@ def _with_bases(path: str, above: Tuple[str, ...], count: Iterator[int]) -> Dict
         raise InputError(f"expected a config, got {path!r}, which is based on itself; correct its _base_")
     if next(count) >= MAX_FILES:
         raise InputError(f"expected a config of at most {MAX_FILES} files, got more; merge some")
-    values = _read_yaml(path)
+    values = read_yaml(path)
     bases = values.pop("_base_", [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
@@ -190,8 +191,12 @@ def _merged(values: Dict[str, Any], base: Dict[str, Any]) -> Dict[str, Any]:
     return merged
 
 
-def _read_yaml(path: str) -> Dict[str, Any]:
-    """The mapping in one file, without the unknown keys that only define anchors."""
+def read_yaml(path: str) -> Dict[str, Any]:
+    """The mapping in one file, without the unknown keys that only define anchors.
+
+    Raises:
+        InputError: it is missing, is not YAML, holds other values than plain ones, or is out of bounds.
+    """
     try:
         loader = yaml.SafeLoader(_read_text(path))
         node = loader.get_single_node()

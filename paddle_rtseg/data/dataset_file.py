@@ -5,7 +5,7 @@
     path: leaves                        # folder of the dataset, relative to this file
     train: train.txt                    # lists in it: a line "image label" for each pair, relative to `path`
     val: val.txt
-    names: [background, leaf, rust]     # by class id; or a mapping {0: background, 1: leaf, 2: rust}
+    names: [background, leaf, rust]     # by class id
     colors: [[0, 0, 0], [0, 158, 115], [230, 159, 0]]   # optional: RGB of each class
     ignore: 255                         # optional: the label of pixels that do not count
     separator: " "                      # optional: what stands between image and label
@@ -13,19 +13,17 @@
 A config's key ``data`` names such a file, and replaces the datasets of the config; see :func:`use_dataset_file`.
 """
 
-import difflib
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
-import yaml
 
+from ..config_files import nearest, read_yaml
 from ..errors import InputError
-from .palettes import distinct_colours
+from ..weights.limits import quote
 
 KEYS = ("path", "train", "val", "names", "colors", "ignore", "separator")
-MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class DatasetFile:
     train: str  #: path of the list
     val: str
     names: Tuple[str, ...]
-    colors: np.ndarray  #: (num_classes, 3) uint8, RGB
+    colors: Optional[np.ndarray]  #: (num_classes, 3) uint8, RGB; None where the file names none
     ignore: int = 255
     separator: str = " "
 
@@ -61,12 +59,10 @@ def read_dataset_file(path: str) -> DatasetFile:
         InputError: no such file, not YAML, an unknown or missing key, a value of another form, or a list that is not
             there.
     """
-    values = _read_mapping(path)
+    values = read_yaml(path)
     for key in values:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"its keys are {', '.join(KEYS)}"
-            raise InputError(f"{path!r} has an unknown key {str(key)[:40]!r}; {hint}")
+            raise InputError(f"{path!r} has an unknown key {quote(key)!r}; {nearest(key, KEYS)}")
     for key in ("train", "val", "names"):
         if key not in values:
             raise InputError(f"expected a key '{key}' in {path!r}, got none; add it")
@@ -76,7 +72,7 @@ def read_dataset_file(path: str) -> DatasetFile:
     if type(ignore) is not int or not 0 <= ignore <= 255 or ignore < len(names):
         raise InputError(
             f"expected 'ignore' in {path!r} to be a label from {len(names)} to 255 that no class has, got "
-            f"{str(ignore)[:40]}; correct it"
+            f"{quote(ignore)}; correct it"
         )
     lists = {mode: os.path.join(root, _text(path, values, mode)) for mode in ("train", "val")}
     for mode, file in lists.items():
@@ -102,9 +98,7 @@ def use_dataset_file(config: Dict[str, Any]) -> None:
     if config.get("data") is None:
         return
     if not isinstance(config["data"], str):
-        raise InputError(
-            f"expected 'data' to be the path of a dataset file, got {str(config['data'])[:40]!r}; correct it"
-        )
+        raise InputError(f"expected 'data' to be the path of a dataset file, got {quote(config['data'])!r}; correct it")
     found = read_dataset_file(config["data"])
     for mode in ("train", "val"):
         transforms = (config.get(f"{mode}_dataset") or {}).get("transforms", [])
@@ -115,60 +109,30 @@ def use_dataset_file(config: Dict[str, Any]) -> None:
             loss["ignore_index"] = found.ignore
 
 
-def _read_mapping(path: str) -> Dict[Any, Any]:
-    if not os.path.isfile(path):
-        raise InputError(f"expected a dataset file, got {path!r}, which is not a file; check the path")
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_BYTES + 1)
-        bounded = len(text) <= MAX_BYTES
-        aliases = bounded and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader))
-        values = yaml.safe_load(text) if bounded and not aliases else None
-    except OSError as e:
-        raise InputError(f"cannot read the dataset file {path!r} ({e.strerror}); check the path") from e
-    except (yaml.YAMLError, ValueError, RecursionError) as e:  # ValueError: no UTF-8, or a date such as 2026-13-01
-        reason = " ".join(str(e).split())[:100]
-        raise InputError(f"expected a YAML file, got {path!r} ({reason}); correct it") from e
-    if not bounded:
-        raise InputError(f"expected a dataset file of at most {MAX_BYTES} characters, got {path!r}; check the path")
-    if aliases:
-        raise InputError(f"expected a dataset file without YAML aliases, got some in {path!r}; write the values out")
-    if not isinstance(values, dict):
-        raise InputError(f"expected the keys {', '.join(KEYS)} in {path!r}, got no mapping; see the documentation")
-    return values
-
-
 def _text(path: str, values: Dict[Any, Any], key: str, default: str = "") -> str:
     value = values.get(key, default)
     if not isinstance(value, str) or (not value and value != default):
-        raise InputError(f"expected '{key}' in {path!r} to be text, got {str(value)[:40]!r}; correct it")
+        raise InputError(f"expected '{key}' in {path!r} to be text, got {quote(value)!r}; correct it")
     return value
 
 
 def _names(path: str, value: Any) -> Tuple[str, ...]:
-    if isinstance(value, dict):
-        if sorted(value, key=str) != sorted(range(len(value)), key=str):
-            raise InputError(
-                f"expected 'names' in {path!r} to number the classes from 0 without a gap, got "
-                f"{', '.join(map(str, list(value)[:5]))[:60]}; correct it"
-            )
-        value = [value[i] for i in range(len(value))]
     if not isinstance(value, list) or not value or not all(isinstance(name, str) and name.strip() for name in value):
         raise InputError(
-            f"expected 'names' in {path!r} to be a list of texts, one for each class, got other values; "
-            "put quotes around names such as 'no' and '1'"
+            f"expected 'names' in {path!r} to be a list of texts, one for each class, got {quote(value)!r}; put quotes "
+            "around names such as 'no' and '1'"
         )
     if len(value) > 255:
         raise InputError(f"expected at most 255 classes in {path!r}, got {len(value)}; labels have 8 bits")
-    twice = sorted({name for name in value if value.count(name) > 1})
+    twice = [name for name in value if value.count(name) > 1]
     if twice:
-        raise InputError(f"expected 'names' in {path!r} to differ, got {twice[0][:40]!r} twice; rename one")
+        raise InputError(f"expected 'names' in {path!r} to differ, got {quote(twice[0])!r} twice; rename one")
     return tuple(value)
 
 
-def _colors(path: str, value: Any, names: Tuple[str, ...]) -> np.ndarray:
+def _colors(path: str, value: Any, names: Tuple[str, ...]) -> Optional[np.ndarray]:
     if value is None:
-        return distinct_colours(names)
+        return None
 
     def is_color(color: Any) -> bool:
         return isinstance(color, list) and len(color) == 3 and all(type(n) is int and 0 <= n <= 255 for n in color)

@@ -5,6 +5,7 @@ from typing import List, Optional, Sequence, Tuple
 import numpy as np
 
 from ..errors import InputError
+from .dataset_file import read_dataset_file
 
 # The CamVid colours of SegNet's authors.
 CAMVID = {
@@ -59,7 +60,8 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
     """Names and colours of the classes of a dataset.
 
     Args:
-        dataset: PaddleSeg's name for it. CamVid and Cityscapes have known names and colours.
+        dataset: PaddleSeg's name for it, of which CamVid and Cityscapes have known names and colours, or a dataset
+            file; see :mod:`.dataset_file`.
         num_classes: number of classes of the model. For other datasets, or if the number differs from the dataset's,
             names are the class ids and colours are :func:`bit_colours`.
 
@@ -67,8 +69,17 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
         Names, and (num_classes, 3) uint8 RGB.
 
     Raises:
-        InputError: the dataset is unknown and the number of classes is not given.
+        InputError: the dataset is unknown and the number of classes is not given, or the dataset file is defective or
+            for another number of classes.
     """
+    if dataset is not None and dataset.endswith((".yml", ".yaml")):
+        found = read_dataset_file(dataset)
+        if num_classes not in (None, len(found.names)):
+            raise InputError(
+                f"expected {num_classes} names in {dataset!r}, one for each class of the model, got "
+                f"{len(found.names)}; name the file that the model was trained with"
+            )
+        return list(found.names), distinct_colours(found.names) if found.colors is None else found.colors
     known = _KNOWN.get(dataset, {})
     if known and num_classes in (None, len(known)):
         return list(known), np.array(list(known.values()), np.uint8)

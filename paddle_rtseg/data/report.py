@@ -33,7 +33,8 @@ def check_config(config: Config, limit: int = 20) -> int:
         total = len(dataset.file_list)
         report = check_dataset(dataset, lambda pairs: tqdm(pairs, name, total, leave=False))  # noqa: B023
         print(f"\n{name}: {type(dataset).__name__}, {total} pairs, {len(report.defects)} with a defect")
-        print(as_text(report, classes_and_palette(type(dataset).__name__, dataset.num_classes)[0], limit))
+        names, _ = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
+        print(as_text(report, names, limit))
         defects += len(report.defects) + (len(report.absent) if name == "train_dataset" else 0)
     return defects
 

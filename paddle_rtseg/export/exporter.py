@@ -91,7 +91,7 @@ def export_model(
         precision: "fp16" writes the ONNX form in half precision too.
         onnx: whether the ONNX form is written: "required", "if possible" (a line says why not) or "no"; None for what
             ``format`` and ``precision`` ask for.
-        dataset: PaddleSeg's name of the dataset, which gives the classes their names and colours.
+        dataset: PaddleSeg's name of the dataset, or a dataset file, which gives the classes their names and colours.
         transforms: ``preprocessing`` as PaddleSeg's transforms, for its scripts.
         name: file name of the program, without extension.
         golden_image: an image file to check with, instead of the drawn street.

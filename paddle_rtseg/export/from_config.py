@@ -43,7 +43,7 @@ def export_config(
         load_model(config, weights),
         save_dir,
         from_transforms(transforms),
-        dataset=dataset.get("type"),
+        dataset=config.dic.get("data") or dataset.get("type"),
         transforms=transforms,
         name="inference" if for_fd else "model",
         **options,

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from paddle_rtseg.data.dataset_file import read_dataset_file, use_dataset_file
-from paddle_rtseg.data.palettes import DISTINCT, distinct_colours
+from paddle_rtseg.data.palettes import DISTINCT, classes_and_palette, distinct_colours
 from paddle_rtseg.errors import InputError
 
 GOOD = {"path": "leaves", "train": "train.txt", "val": "val.txt", "names": ["background", "leaf", "rust"]}
@@ -31,16 +31,20 @@ def test_what_a_file_says(write, tmp_path):
     found = read_dataset_file(write(GOOD))
     assert found.names == ("background", "leaf", "rust") and (found.ignore, found.separator) == (255, " ")
     assert found.root == str(tmp_path / "leaves") and found.val == str(tmp_path / "leaves" / "val.txt")
-    assert found.colors.tolist() == [[0, 0, 0], *map(list, DISTINCT[:2])]
-    mapping = {
-        **GOOD,
-        "names": {1: "leaf", 0: "background", 2: "rust"},
-        "colors": [[1, 2, n] for n in range(3)],
-        "ignore": 200,
-    }
-    found = read_dataset_file(write({**mapping, "separator": "\t"}))
-    assert found.names == ("background", "leaf", "rust") and (found.ignore, found.separator) == (200, "\t")
+    assert found.colors is None
+    more = {"colors": [[1, 2, n] for n in range(3)], "ignore": 200, "separator": "\t"}
+    found = read_dataset_file(write({**GOOD, **more}))
     assert found.colors.tolist() == [[1, 2, 0], [1, 2, 1], [1, 2, 2]]
+    assert (found.ignore, found.separator) == (200, "\t")
+
+
+def test_names_and_colours_by_the_file(write):
+    names, colours = classes_and_palette(write(GOOD), 3)
+    assert names == GOOD["names"] and colours.tolist() == [[0, 0, 0], *map(list, DISTINCT[:2])]
+    _, colours = classes_and_palette(write({**GOOD, "colors": [[1, 2, n] for n in range(3)]}))
+    assert colours.tolist() == [[1, 2, 0], [1, 2, 1], [1, 2, 2]]
+    with pytest.raises(InputError, match="expected 4 names in"):
+        classes_and_palette(write(GOOD), 4)
 
 
 def test_config_gets_its_datasets_and_classes(write):
@@ -73,7 +77,7 @@ def test_config_without_one_stays():
 BAD = {
     "unknown key": ({**GOOD, "nmes": 1}, "unknown key 'nmes'; did you mean 'names'?"),
     "no names": ({key: GOOD[key] for key in ("path", "train", "val")}, "a key 'names' in"),
-    "gap": ({**GOOD, "names": {0: "a", 2: "b"}}, "number the classes from 0 without a gap, got 0, 2"),
+    "mapping": ({**GOOD, "names": {"a": 0}}, "to be a list of texts"),
     "no text": ({**GOOD, "names": ["yes", False]}, "put quotes around names"),
     "twice": ({**GOOD, "names": ["a", "b", "a"]}, "to differ, got 'a' twice"),
     "too many": ({**GOOD, "names": [str(i) for i in range(256)]}, "at most 255 classes"),
@@ -83,12 +87,10 @@ BAD = {
     "no list": ({**GOOD, "val": "valid.txt"}, "which is nothing; python -m paddle_rtseg.import_labels"),
     "a folder": ({**GOOD, "val": "."}, "which is a folder"),
     "a number": ({**GOOD, "separator": 3}, "'separator' in .* to be text, got '3'"),
-    "no mapping": ("[1, 2]", "got no mapping"),
+    "no mapping": ("[1, 2]", "expected keys and values"),
     "no YAML": ("a: [", "expected a YAML file"),
-    "binary": ("\x00\x01", "expected a YAML file"),
-    "deep": ("a: " + "[" * 20000, "expected a YAML file"),
-    "aliases": ("a: &a [1]\nb: [*a, *a]", "without YAML aliases"),
-    "large": ("# " + "x" * (1 << 20), "at most 1048576 characters"),
+    "deep": ("a: " + "[" * 100 + "]" * 100, "nested at most"),
+    "large": ("# " + "x" * (1 << 20), "at most"),
 }
 
 
@@ -100,7 +102,7 @@ def test_bad_files_are_one_sentence(content, match, write):
 
 
 def test_missing_file():
-    with pytest.raises(InputError, match=r"'nowhere\.yml', which is not a file"):
+    with pytest.raises(InputError, match=r"'nowhere\.yml': No such file"):
         read_dataset_file("nowhere.yml")
 
 
