@@ -1,7 +1,6 @@
 """PaddleSeg configs, by file or by name, checked before anything is built: mistakes are reported in one sentence."""
 
 import contextlib
-import copy
 from typing import Any, Iterator, Optional, Sequence
 
 import paddle
@@ -65,10 +64,12 @@ class _Config(Config):
 
     def __init__(self, path: str, values: dict):
         self._values = values
+        #: Whether training shuffles the data: a key of develop's PaddleSeg that is no argument of the dataset.
+        self.shuffle = values.get("train_dataset", {}).pop("shuffle", True)
         super().__init__(path)
 
     def _parse_from_yaml(self, path: str) -> dict:
-        return copy.deepcopy(self._values)
+        return self._values
 
 
 class Builder(SegBuilder):

@@ -5,6 +5,7 @@ Each takes the values, raises :class:`InputError` for what cannot work, and chan
 
 import inspect
 import math
+import re
 from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 import paddle
@@ -40,9 +41,10 @@ class Range(NamedTuple):
 
     def __str__(self) -> str:
         kind = "a whole number" if self.whole else "a number"
+        bounded = math.isfinite(self.high)
         if self.above:
-            return f"{kind} above {self.low}"
-        return f"{kind} from {self.low} to {self.high}" if math.isfinite(self.high) else f"{kind} of {self.low} or more"
+            return f"{kind} above {self.low}" + (f" and up to {self.high}" if bounded else "")
+        return f"{kind} from {self.low} to {self.high}" if bounded else f"{kind} of {self.low} or more"
 
     def __contains__(self, value: Any) -> bool:
         kinds = int if self.whole else (int, float)
@@ -88,8 +90,11 @@ TEST_TIME = {
     "scales": Range(0, 100, above=True),
     "crop_size": SIDE,
     "stride": SIDE,
+    "custom_color": Range(0, 255, whole=True),
 }
-TEST_SWITCHES = ("aug_eval", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel")
+TEST_SWITCHES = (
+    *("aug_eval", "aug_pred", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel"),
+)
 SWITCHES = ("to_static_training", "print_mem_info", "uniform_output_enabled")
 
 
@@ -114,6 +119,10 @@ def check_sections(values: Values) -> None:
             _mapping(transform, f"an item of {name}.transforms", with_type=True)
     for name in SWITCHES:
         _expect(isinstance(values.get(name, False), bool), f"true or false as {name}", values.get(name))
+    shuffle = values.get("train_dataset", {}).get("shuffle", True)
+    _expect(isinstance(shuffle, bool), "true or false as train_dataset.shuffle", shuffle)
+    ranks = values.get("log_ranks", 0)
+    _expect(re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", str(ranks)), "process numbers such as 0,1 as log_ranks", ranks)
 
 
 def check_components(values: Values) -> None:
@@ -181,13 +190,19 @@ def check_test_config(settings: Mapping[str, Any], prefix: str) -> None:
     Raises:
         InputError: an unknown key, a value out of range, or a window without a size or smaller than its stride.
     """
-    known = (*TEST_SWITCHES, "aug_pred", "custom_color", *TEST_TIME)
+    known = (*TEST_SWITCHES, *TEST_TIME)
     for key, value in settings.items():
         if key not in known:
             raise InputError(f"expected no {quote(prefix + key)!r}; {nearest(key, known)}")
-        if key in (*TEST_SWITCHES, "aug_pred"):
+        if key in TEST_SWITCHES:
             _expect(isinstance(value, bool), f"true or false as {prefix}{key}", value)
     _check_range(settings, TEST_TIME, prefix)
+    colours = settings.get("custom_color", [])
+    if not isinstance(colours, (list, tuple)) or len(colours) % 3 or len(colours) > 3 * 256:
+        raise InputError(
+            f"expected red, green and blue of each class as {prefix}custom_color, at most 256 times, got "
+            f"{quote(colours)!r}; correct it"
+        )
     if not settings.get("is_slide"):
         return
     crop, stride = (settings.get(key) for key in ("crop_size", "stride"))

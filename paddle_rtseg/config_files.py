@@ -29,6 +29,8 @@ KEYS = (
 )
 #: Keys of older releases, and what replaces them.
 OLD_KEYS = {"learning_rate": "lr_scheduler"}
+#: Keys that only PaddleSeg's own tools read, to write folders for PaddleX.
+PADDLEX_KEYS = ("uniform_output_enabled", "pdx_model_name", "hpi_config_path")
 
 MAX_BYTES = 1 << 18  # of one file
 MAX_FILES = 100
@@ -84,10 +86,17 @@ def read_config(path: str) -> Dict[str, Any]:
 
 
 def check_keys(values: Dict[str, Any], path: str) -> None:
-    """Raise :class:`InputError` for a key that PaddleSeg's configs do not have at the top."""
+    """Refuse a key that PaddleSeg's configs do not have at the top, and say which have no effect.
+
+    Raises:
+        InputError: an unknown key; the message names the nearest.
+    """
     for key in values:
         if key not in KEYS:
             raise InputError(f"{path!r} has an unknown key {quote(key)!r}; {nearest(key, KEYS)}")
+    for key in PADDLEX_KEYS:
+        if values.get(key):
+            note(f"{key!r} has no effect: only PaddleSeg's own tools write folders for PaddleX")
 
 
 def override(values: Dict[str, Any], key: str, value: Any, source: str) -> None:

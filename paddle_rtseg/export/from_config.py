@@ -7,9 +7,13 @@ from typing import Any, Optional
 from paddleseg.cvlibs import Config
 
 from ..config import load_model, use_device
+from ..config_checks import channels, check_prediction
+from ..errors import InputError
 from ..files import atomic_path
 from .exporter import export_model
 from .preprocessing import from_transforms
+
+COLOURS = 3
 
 
 def export_config(
@@ -36,6 +40,12 @@ def export_config(
     Raises:
         InputError: the weights do not fit, or the model cannot be exported this way.
     """
+    check_prediction(config.dic)
+    if channels(config.dic) != COLOURS:
+        raise InputError(
+            f"expected a network of {COLOURS} channels, got {channels(config.dic)}: exported models take colour "
+            "images; use predict"
+        )
     use_device(device)
     dataset = config.val_dataset_cfg
     transforms = dataset.get("transforms") or []

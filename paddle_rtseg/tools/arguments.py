@@ -35,12 +35,28 @@ def add_test_time(parser: argparse.ArgumentParser, switch: str) -> None:
     parser.add_argument(
         f"--{switch}", dest="augment", action="store_true", help="average predictions over scales and flips"
     )
-    parser.add_argument("--scales", nargs="+", type=float, default=1.0, help="scales of the image (default 1.0)")
-    parser.add_argument("--flip_horizontal", action="store_true", help="also predict the image flipped left to right")
-    parser.add_argument("--flip_vertical", action="store_true", help="also predict the image flipped top to bottom")
+    parser.add_argument("--scales", nargs="+", type=float, help="scales of the image (default: the config's, or 1.0)")
+    for name, sides in (("horizontal", "left to right"), ("vertical", "top to bottom")):
+        parser.add_argument(
+            f"--flip_{name}", action="store_true", default=None, help=f"also predict the image flipped {sides}"
+        )
     parser.add_argument("--is_slide", action="store_true", help="predict in sliding windows, not the full image")
-    parser.add_argument("--crop_size", nargs=2, type=int, metavar=("W", "H"), help="window size in pixels")
-    parser.add_argument("--stride", nargs=2, type=int, metavar=("W", "H"), help="step between windows in pixels")
+    parser.add_argument(
+        "--crop_size", nargs=2, type=int, metavar=("W", "H"), help="window size in pixels (default: the config's)"
+    )
+    parser.add_argument(
+        "--stride", nargs=2, type=int, metavar=("W", "H"), help="step between windows in pixels (default: the config's)"
+    )
+
+
+def add_multilabel(parser: argparse.ArgumentParser) -> None:
+    """Add PaddleSeg's multi-label mode."""
+    parser.add_argument(
+        "--use_multilabel",
+        action="store_true",
+        default=None,
+        help="multi-label segmentation, which needs PaddleSeg's develop branch",
+    )
 
 
 def true_or_false(text: str) -> bool:

@@ -17,6 +17,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--save_dir", default="./output/result", help="folder for the results (default ./output/result)")
     arguments.add_test_time(p, "aug_pred")
+    arguments.add_multilabel(p)
     p.add_argument("--custom_color", nargs="+", type=int, metavar="N", help="class colours: R G B R G B ...")
     return p
 

@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         default="fp32",
         help="fp16: automatic mixed precision on a GPU; bf16: convolutions on a CPU (default fp32)",
     )
-    p.add_argument("--amp_level", choices=["O1", "O2"], default="O1", help="Paddle's AMP level for fp16 (default O1)")
+    p.add_argument("--amp_level", choices=["O1", "O2"], help="Paddle's AMP level for fp16 (default O1)")
     p.add_argument(
         "--to_static_training",
         action="store_true",
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--repeats", type=int, default=1, help="number of times each sample occurs in an epoch (default 1)")
     p.add_argument("--early_stop_intervals", type=int, metavar="N", help="stop after N evaluations without improvement")
-    p.add_argument("--use_multilabel", action="store_true", default=None, help="train multi-label segmentation")
+    arguments.add_multilabel(p)
     p.add_argument("--profiler_options", help="options for PaddleSeg's profiler, such as batch_range=[10,20]")
     return p
 

@@ -17,12 +17,12 @@ def parser() -> argparse.ArgumentParser:
         default="NCHW",
         help="tensor layout; NHWC only for DeepLabV3P (default NCHW)",
     )
+    arguments.add_multilabel(p)
     p.add_argument(
         "--auc_roc",
         type=arguments.true_or_false,
-        default=False,
         metavar="BOOL",
-        help="also print the area under the ROC curve (True or False)",
+        help="also print the area under the ROC curve (True or False; default: the config's, or False)",
     )
     return p
 

@@ -1,10 +1,30 @@
 """Functions that patched code calls: the profiler, checks before the first step, evaluation, program files."""
 
 import os
+import re
 
 from ..errors import InputError
+from ..weights.limits import quote
 
 _profiler = None
+_PROFILER_OPTIONS = ("batch_range", "state", "sorted_key", "tracer_option", "profile_path", "exit_on_finished")
+
+
+def check_profiler_options(text: str) -> None:
+    """Check ``--profiler_options``, which PaddleSeg reads in the first iteration.
+
+    Raises:
+        InputError: an unknown option, or a range that is not two iterations in ascending order.
+    """
+    for item in text.replace(" ", "").split(";"):
+        name, equals, value = item.partition("=")
+        bounds = re.fullmatch(r"\[?([0-9]{1,9}),([0-9]{1,9})\]?", value)
+        wrong_range = name == "batch_range" and not (bounds and int(bounds[1]) < int(bounds[2]))
+        if name not in _PROFILER_OPTIONS or not equals or "=" in value or wrong_range:
+            raise InputError(
+                "expected --profiler_options such as 'batch_range=[10,20];profile_path=FILE', with the options "
+                f"{', '.join(_PROFILER_OPTIONS)}, got {quote(item)!r}; correct it"
+            )
 
 
 def start_profiler(state: str, tracer_option: str) -> None:

@@ -4,6 +4,7 @@ PaddleSeg's loops do the work. This module first checks and builds everything, s
 sentence before anything is written.
 """
 
+import importlib.util
 import inspect
 from typing import Any, Dict, Iterable, Optional, Sequence
 
@@ -15,9 +16,13 @@ from paddleseg.utils import utils
 from rtseg_inference import processor
 
 from ..config import Builder, load_model, reporting, use_data_format, use_device
+from ..config_checks import channels, check_prediction
+from ..config_files import note
 from ..errors import InputError
 from ..files import make_folder
-from . import checkpoints, onednn
+from . import checkpoints, hooks, onednn
+from .outputs import check_losses, explaining_losses
+from .prediction_settings import note_large_window, prediction_settings
 
 
 def train(
@@ -32,6 +37,7 @@ def train(
     repeats: int = 1,
     data_format: str = "NCHW",
     to_static_training: bool = False,
+    use_multilabel: Optional[bool] = None,
     **loop: Any,
 ) -> None:
     """Train a config's model.
@@ -45,14 +51,21 @@ def train(
         do_eval: evaluate after each checkpoint.
         repeats: number of times that each sample occurs in an epoch.
         to_static_training: train the compiled graph.
-        loop: further arguments of PaddleSeg's ``train``; None keeps PaddleSeg's default. Arguments that the installed
-            release does not have must be None.
+        use_multilabel: evaluate as multi-label segmentation.
+        loop: further arguments of PaddleSeg's ``train``; None keeps PaddleSeg's default.
 
     Raises:
         InputError: the parts of the config do not match, or this machine or PaddleSeg does not support a setting.
     """
     if precision == "bf16":
         processor.require("bf16")
+    compiled = bool(to_static_training or config.to_static_training)
+    if compiled and precision == "bf16":
+        raise InputError("--precision bf16 cannot train a compiled graph; omit --to_static_training")
+    settings = prediction_settings(paddleseg.core.evaluate, config.test_config, use_multilabel=use_multilabel)
+    loop = _loop_settings(config, precision, do_eval, loop)
+    if do_eval:
+        check_prediction(config.dic)
     device = use_device(device)
     make_folder(save_dir)
     if resume_model == "auto":
@@ -65,37 +78,66 @@ def train(
     utils.set_seed(seed)
     utils.set_cv2_num_threads(num_workers)
 
-    compiled = bool(to_static_training or config.to_static_training)
-    if compiled and precision == "bf16":
-        raise InputError("--precision bf16 cannot train a compiled graph; omit --to_static_training")
     builder = Builder(config)
     with reporting("the config's model or datasets do not match"):
+        losses = builder.loss
+        check_losses(builder.model, losses, channels(config.dic))
         model = utils.convert_sync_batchnorm(builder.model, device)
         if not compiled:  # a compiled graph cannot call oneDNN directly
             onednn.accelerate(model, "bf16" if precision == "bf16" else "fp32")
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if do_eval else None
+        optimizer = builder.optimizer
     train_dataset.file_list *= repeats
 
+    with explaining_losses(model):
+        paddleseg.core.train(
+            model,
+            train_dataset,
+            val_dataset=val_dataset,
+            optimizer=optimizer,
+            losses=losses,
+            iters=config.iters,
+            batch_size=config.batch_size,
+            test_config=settings,
+            to_static_training=compiled,
+            precision="fp16" if precision == "fp16" else "fp32",
+            save_dir=save_dir,
+            resume_model=resume_model,
+            num_workers=num_workers,
+            **loop,
+        )
+
+
+def _loop_settings(config: Config, precision: str, do_eval: bool, loop: Dict[str, Any]) -> Dict[str, Any]:
+    """Further arguments of PaddleSeg's ``train``, from the flags and from keys that develop's PaddleSeg knows."""
+    known = inspect.signature(paddleseg.core.train).parameters
     loop = {name: value for name, value in loop.items() if value is not None}
-    for name in loop.keys() - inspect.signature(paddleseg.core.train).parameters.keys():
+    for name in loop.keys() - known.keys():
         raise InputError(f"--{name} needs a newer PaddleSeg than the one installed; omit it or upgrade PaddleSeg")
-    paddleseg.core.train(
-        model,
-        train_dataset,
-        val_dataset=val_dataset,
-        optimizer=builder.optimizer,
-        losses=builder.loss,
-        iters=config.iters,
-        batch_size=config.batch_size,
-        test_config=config.test_config,
-        to_static_training=compiled,
-        precision="fp16" if precision == "fp16" else "fp32",
-        save_dir=save_dir,
-        resume_model=resume_model,
-        num_workers=num_workers,
-        **loop,
-    )
+    if "amp_level" in loop and precision != "fp16":
+        raise InputError("--amp_level has no effect without --precision fp16; add it")
+    if "early_stop_intervals" in loop and not do_eval:
+        raise InputError("--early_stop_intervals has no effect without --do_eval; add it")
+    if loop.get("use_vdl") and not importlib.util.find_spec("visualdl"):
+        raise InputError("expected VisualDL for --use_vdl, got none; run 'pip install visualdl'")
+    if "profiler_options" in loop:
+        hooks.check_profiler_options(loop["profiler_options"])
+    if "shuffle" in known:
+        loop["shuffle"] = config.shuffle
+    elif not config.shuffle:
+        raise InputError(
+            "train_dataset.shuffle: False needs a newer PaddleSeg than the one installed; remove it or upgrade "
+            "PaddleSeg"
+        )
+    if "log_ranks" in config.dic and "logger" in known:
+        loop["logger"] = paddleseg.utils.logger.setup_logger(log_ranks=config.dic["log_ranks"])
+    if "print_mem_info" in config.dic and "print_mem_info" in known:
+        loop["print_mem_info"] = config.dic["print_mem_info"]
+    for name, needed in (("log_ranks", "logger"), ("print_mem_info", "print_mem_info")):
+        if name in config.dic and needed not in known:
+            note(f"{name} has no effect: it needs a newer PaddleSeg than the one installed")
+    return loop
 
 
 def evaluate(
@@ -104,19 +146,19 @@ def evaluate(
     device: Optional[str] = None,
     num_workers: int = 0,
     data_format: str = "NCHW",
-    auc_roc: bool = False,
     **test_time: Any,
 ) -> None:
     """Evaluate weights on a config's validation data; print the output of PaddleSeg's ``evaluate``.
 
     Args:
         weights: the file of weights; None if the config's ``model.pretrained`` is the trained model.
-        test_time: see :func:`test_time_settings`.
+        test_time: see :func:`.prediction_settings.prediction_settings`.
 
     Raises:
         InputError: the weights or the data do not match the config.
     """
-    settings = test_time_settings(config.test_config, "aug_eval", **test_time)
+    settings = prediction_settings(paddleseg.core.evaluate, config.test_config, **test_time)
+    check_prediction(config.dic)
     use_device(device)
     use_data_format(config, data_format)
     utils.show_env_info()
@@ -125,7 +167,9 @@ def evaluate(
     onednn.accelerate(model)
     with reporting("the config's validation data cannot be read"):
         dataset = Builder(config).val_dataset
-    paddleseg.core.evaluate(model, dataset, num_workers=num_workers, auc_roc=auc_roc, **settings)
+    if settings.get("is_slide") and len(dataset):
+        note_large_window(settings, *dataset[0]["img"].shape[-2:])
+    paddleseg.core.evaluate(model, dataset, num_workers=num_workers, **settings)
 
 
 def predict(
@@ -143,15 +187,13 @@ def predict(
         weights: the file of weights; None if the config's ``model.pretrained`` is the trained model.
         image_path: an image, a folder of images, or a text file that lists images.
         custom_color: R, G, B of each class, as one flat list.
-        test_time: see :func:`test_time_settings`.
+        test_time: see :func:`.prediction_settings.prediction_settings`.
 
     Raises:
         InputError: there are no images, one cannot be decoded, or the weights do not match the config.
     """
-    settings = {name: value for name, value in config.test_config.items() if name != "aug_eval"}
-    settings = test_time_settings(settings, "aug_pred", **test_time)
-    if custom_color:
-        settings["custom_color"] = custom_color
+    settings = prediction_settings(paddleseg.core.predict, config.test_config, custom_color=custom_color, **test_time)
+    check_prediction(config.dic)
     use_device(device)
     if not image_path:
         raise InputError("expected images, got none; name a file or a folder with --image_path")
@@ -162,42 +204,9 @@ def predict(
     utils.show_env_info()
     utils.show_cfg_info(config)
     model = load_model(config, weights)
-    transforms = Compose(Builder(config).val_transforms)
+    transforms = Compose(Builder(config).val_transforms, img_channels=channels(config.dic))
     # The weights were loaded strictly above; PaddleSeg's own loader would only warn about missing parameters.
     paddleseg.core.predict(model, None, transforms, images, image_dir=folder, save_dir=save_dir, **settings)
-
-
-def test_time_settings(
-    settings: Dict[str, Any],
-    switch: str,
-    augment: bool = False,
-    scales: Any = 1.0,
-    flip_horizontal: bool = False,
-    flip_vertical: bool = False,
-    is_slide: bool = False,
-    crop_size: Optional[Sequence[int]] = None,
-    stride: Optional[Sequence[int]] = None,
-) -> Dict[str, Any]:
-    """A config's ``test_config``, overridden by the arguments.
-
-    Args:
-        settings: the ``test_config``.
-        switch: PaddleSeg's name for ``augment``: "aug_eval" or "aug_pred".
-        augment: average over ``scales`` and flips.
-        is_slide: use sliding windows of ``crop_size`` at steps of ``stride``, both (width, height) in pixels.
-
-    Raises:
-        InputError: sliding windows without a size or a stride.
-    """
-    settings = dict(settings)
-    if augment:
-        settings.update(scales=scales, flip_horizontal=flip_horizontal, flip_vertical=flip_vertical)
-        settings[switch] = True
-    if is_slide:
-        if not crop_size or not stride:
-            raise InputError("--is_slide expects --crop_size W H and --stride W H, got at most one of them; give both")
-        settings.update(is_slide=True, crop_size=crop_size, stride=stride)
-    return settings
 
 
 def check_readable(images: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """User errors print one line, exit with status 2 and leave no file behind."""
 
 import argparse
+import inspect
 import os
 import sys
 import types
@@ -8,6 +9,7 @@ import types
 import cv2
 import numpy as np
 import paddle
+import paddleseg.core
 import pytest
 import yaml
 from processes import python
@@ -178,7 +180,7 @@ def test_bf16_without_avx512(folder, monkeypatch):
 
 
 def test_sliding_windows_without_stride(folder):
-    with pytest.raises(InputError, match="--crop_size W H and --stride W H"):
+    with pytest.raises(InputError, match="expected width and height as --stride, got 'None'"):
         call("val", "--config", "config.yml", "--is_slide", "--crop_size", "64", "64")
 
 
@@ -201,3 +203,83 @@ def test_bug_keeps_its_traceback(monkeypatch):
     with pytest.raises(SystemExit) as status:
         run(argparse.ArgumentParser, lambda args: 3)
     assert status.value.code == 3
+
+
+def use_transforms(*names):
+    def change(content):
+        content["val_dataset"]["transforms"] = [{"type": name} for name in names]
+
+    return change
+
+
+@pytest.mark.parametrize("command", ["train", "val", "predict", "export"])
+def test_transforms_that_a_prediction_cannot_undo(folder, command):
+    """The same sentence everywhere; training needs it only to evaluate."""
+    save_weights("weights.pdparams")
+    change_config(use_transforms("RandomPaddingCrop", "Normalize"))
+    arguments = {"train": ["--do_eval"], "predict": ["--image_path", "image.png"]}
+    if command != "train":
+        arguments = {name: ["--model_path", "weights.pdparams", *arguments.get(name, [])] for name in [command]}
+    with pytest.raises(
+        InputError, match="by a resize and a padding only, got RandomPaddingCrop, which is for training"
+    ):
+        call(command, "--config", "config.yml", *arguments[command])
+    assert not (folder / "output").exists()
+
+
+def grey(content):
+    for name in ("train_dataset", "val_dataset"):
+        content[name]["img_channels"] = 1
+
+
+def test_grey_images(folder):
+    """Trained, evaluated and predicted; exported models take colour."""
+    cv2.imwrite("image.png", cv2.imread("image.png", cv2.IMREAD_GRAYSCALE))
+    change_config(grey)
+    call("train", "--config", "config.yml", "--do_eval")
+    arguments = ["--config", "config.yml", "--model_path", "output/iter_1/model.pdparams"]
+    call("val", *arguments)
+    call("predict", *arguments, "--image_path", "image.png")
+    assert (folder / "output/result/pseudo_color_prediction/image.png").exists()
+    with pytest.raises(InputError, match="expected a network of 3 channels, got 1: exported models take colour images"):
+        call("export", *arguments)
+
+
+def test_losses_that_do_not_fit_the_outputs(folder):
+    change_config(lambda content: content["loss"].update(coef=[1]))
+    with pytest.raises(
+        InputError, match=r"each output of RTFormer in training, 2, got 1; set loss\.coef to a list of 2"
+    ):
+        call("train", "--config", "config.yml")
+
+
+REFUSED_FLAGS = [
+    (["--amp_level", "O2"], "--amp_level has no effect without --precision fp16"),
+    (
+        ["--profiler_options", "batch_range=[20,10]"],
+        "expected --profiler_options such as .*, got 'batch_range=\\[20,10",
+    ),
+    (["--profiler_options", "batch_rang=[1,2]"], "got 'batch_rang="),
+    (["--profiler_options", ""], "got ''"),
+    (["--use_multilabel"], "--use_multilabel needs a newer PaddleSeg"),
+    (["--opts", "train_dataset.shuffle=false"], "train_dataset.shuffle: False needs a newer PaddleSeg"),
+]
+
+
+@pytest.mark.parametrize("flags, words", REFUSED_FLAGS)
+def test_flags_of_train_that_would_be_ignored(folder, flags, words):
+    if "newer" in words and "use_multilabel" in inspect.signature(paddleseg.core.evaluate).parameters:
+        pytest.skip("this PaddleSeg is newer")
+    with pytest.raises(InputError, match=words):
+        call("train", "--config", "config.yml", *flags)
+    assert not (folder / "output").exists()
+
+
+def test_keys_without_effect_are_said(folder, capsys):
+    if "logger" in inspect.signature(paddleseg.core.train).parameters:
+        pytest.skip("this PaddleSeg knows these keys")
+    new = {"log_ranks": "0,1", "print_mem_info": True, "uniform_output_enabled": True, "hpi_config_path": "x"}
+    change_config(lambda content: content.update(new))
+    call("train", "--config", "config.yml")
+    said = [line.split()[1].strip("'") for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert sorted(said) == sorted(new)

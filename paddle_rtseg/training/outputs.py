@@ -1,0 +1,84 @@
+"""Whether a config's losses fit what its network computes in training, asked before the data are read."""
+
+import contextlib
+import copy
+import random
+import re
+from typing import Any, Dict, Iterator, Optional
+
+import numpy as np
+import paddle
+
+from ..errors import InputError
+
+_SIDES = (64, 128, 256, 512)  # pixels; networks with token merging or a position embedding refuse the smaller ones
+
+
+def check_losses(model: paddle.nn.Layer, losses: Dict[str, Any], channels: int) -> None:
+    """Refuse losses that are not one for each output of ``model`` in training.
+
+    Nothing is checked where the model computes its losses itself, cannot run on a small square, or is trained by
+    several processes, which must not run it before they are connected: PaddleSeg's loop then checks the first batch.
+
+    Args:
+        model: (B, channels, H, W) -> list of outputs. It keeps its state.
+        losses: PaddleSeg's "types" and "coef", two lists of the same length.
+
+    Raises:
+        InputError: the model has another number of outputs.
+    """
+    if hasattr(model, "loss_computation") or paddle.distributed.get_world_size() > 1:
+        return
+    outputs = _count_outputs(model, channels)
+    if outputs is not None:
+        _compare(outputs, len(losses["types"]), type(model).__name__)
+
+
+@contextlib.contextmanager
+def explaining_losses(model: paddle.nn.Layer) -> Iterator[None]:
+    """Turn the error of PaddleSeg's loop about losses that do not fit ``model`` into :class:`InputError`."""
+    try:
+        yield
+    except RuntimeError as e:
+        counts = re.search(r"length of logits_list .*: ([0-9]+) != ([0-9]+)", str(e))
+        if counts:
+            _compare(int(counts[1]), int(counts[2]), type(model).__name__)
+        raise
+
+
+def _compare(outputs: int, losses: int, model: str) -> None:
+    if outputs != losses:
+        raise InputError(
+            f"expected a loss for each output of {model} in training, {outputs}, got {losses}; set loss.coef to a list "
+            f"of {outputs}"
+        )
+
+
+def _count_outputs(model: paddle.nn.Layer, channels: int) -> Optional[int]:
+    """The number of outputs in training, or None if small squares do not tell."""
+    with _same_random_numbers(), paddle.no_grad():
+        try:
+            model = copy.deepcopy(model)  # the statistics of batch norm change
+        except Exception:  # a layer of any kind
+            return None
+        model.train()
+        for side in _SIDES:
+            images = paddle.zeros([2, channels, side, side])  # two, for batch norm of a single pixel
+            try:
+                outputs = model(images)
+            except Exception:  # of any kind: too small, or made for another size
+                continue
+            return len(outputs) if isinstance(outputs, (list, tuple)) else None
+    return None
+
+
+@contextlib.contextmanager
+def _same_random_numbers() -> Iterator[None]:
+    """Numbers drawn inside do not change those drawn later."""
+    states = random.getstate(), np.random.get_state(), paddle.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        paddle.set_rng_state(states[2])
