@@ -5,7 +5,7 @@ from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
-from rtseg_inference.files import IMAGE_SUFFIXES
+from rtseg_inference.images import IMAGE_SUFFIXES
 
 from ..errors import InputError
 from ..files import atomic_path

@@ -26,7 +26,8 @@ from rtseg_inference.contract import (
     Tolerance,
     write_contract,
 )
-from rtseg_inference.files import read_image, write_image
+from rtseg_inference.files import write_image
+from rtseg_inference.images import read_image
 from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
 

@@ -16,7 +16,7 @@ import numpy as np
 import paddle
 from rtseg_inference import Predictor
 from rtseg_inference.contract import Contract, Precision
-from rtseg_inference.files import read_image
+from rtseg_inference.images import read_image
 
 from ..errors import InputError
 

@@ -1,4 +1,4 @@
-"""Reading images, writing files atomically, checksums, and where caches are kept."""
+"""Writing files atomically, checksums, and where caches are kept."""
 
 import contextlib
 import hashlib
@@ -8,34 +8,11 @@ import tempfile
 from typing import Any, Iterator
 
 import cv2
-import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-
 Array = NDArray[Any]
-
-
-def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> Array:
-    """Decode an image file, by default to (H, W, 3) uint8 BGR.
-
-    Raises:
-        InputError: the file is missing, empty, or not an image that OpenCV can decode.
-    """
-    try:
-        with open(path, "rb") as f:
-            data = f.read()
-    except OSError as e:
-        raise InputError(f"cannot read the image {path!r} ({e.strerror})") from e
-    # OpenCV silently fills the missing part of a truncated JPEG with grey.
-    cut_short = data.startswith(b"\xff\xd8") and b"\xff\xd9" not in data
-    image = None if cut_short or not data else cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if image is None:
-        raise InputError(f"{path!r} is not an image that can be decoded ({len(data)} bytes); is it cut short?")
-    return image
 
 
 def write_image(path: str, image: Array) -> None:

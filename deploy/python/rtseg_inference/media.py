@@ -2,19 +2,21 @@
 
 import contextlib
 import os
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Deque, Iterator, List, Optional, Sequence, Type, Union
+from typing import Deque, Iterator, Optional, Sequence, Type, Union
 
 import cv2
 
 from .errors import InputError
-from .files import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Array, atomic_path, make_folder, read_image, write_image
+from .files import Array, atomic_path, make_folder, write_image
+from .images import find_images, read_image
 from .predictor import Result
 
 CAMERA = "camera"
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 READ_AHEAD = 4
 WRITE_BEHIND = 8
 DEFAULT_FPS = 25.0
@@ -35,19 +37,8 @@ class ImageFiles:
     fps: Optional[float] = None
 
     def __init__(self, path: str):
-        if os.path.isdir(path):
-            self.root = path
-            self.paths = [
-                os.path.join(folder, file)
-                for folder, _, files in sorted(os.walk(path))
-                for file in sorted(files)
-                if file.lower().endswith(IMAGE_SUFFIXES)
-            ]
-            if not self.paths:
-                raise InputError(f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {path!r}, got none")
-        else:
-            self.root, self.paths = os.path.dirname(path), [path]
-        self.names = unique_names([os.path.relpath(p, self.root or ".") for p in self.paths])
+        found = find_images(path)
+        self.paths, self.names = found.paths, found.names
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -201,10 +192,3 @@ def prefetched(frames: Iterator[Frame]) -> Iterator[Frame]:
                 return
             pending.append(pool.submit(next, frames, None))
             yield frame
-
-
-def unique_names(paths: Sequence[str]) -> List[str]:
-    """Paths without their extensions, except those that would then be the same."""
-    stems = [os.path.splitext(p)[0] for p in paths]
-    count = Counter(stems)
-    return [stem if count[stem] == 1 else path for stem, path in zip(stems, paths)]

@@ -11,8 +11,9 @@ from . import postprocess
 from .configuration import DEFAULT_BACKEND, Configuration
 from .contract import Contract, read_contract
 from .errors import InputError
-from .files import Array, read_image, write_image
+from .files import Array, write_image
 from .geometry import geometry
+from .images import read_image
 from .preprocess import Preprocessor
 from .runtime import load
 

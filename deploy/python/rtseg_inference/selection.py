@@ -8,7 +8,8 @@ from . import processor
 from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS
 from .contract import Precision, read_contract
 from .errors import InputError, NotInstalled, first_line
-from .files import Array, read_image
+from .files import Array
+from .images import read_image
 from .predictor import Predictor
 
 TURNS = 5

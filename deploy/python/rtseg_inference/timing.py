@@ -27,7 +27,8 @@ from . import environment, gpu
 from .configuration import BACKENDS, DEFAULT_BACKEND, PROVIDERS, Configuration
 from .contract import FILE_NAME, PRECISIONS, read_contract
 from .errors import InputError, first_line
-from .files import atomic_path, read_image, sha256
+from .files import atomic_path, sha256
+from .images import read_image
 from .predictor import Predictor
 
 REST = 0.25  #: seconds between calls on a CPU, whose OpenMP threads keep spinning for 0.2 after each

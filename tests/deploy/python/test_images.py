@@ -1,0 +1,221 @@
+"""Which files are images, and how they are found, read and named."""
+
+import os
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from image_files import HEIGHT, WIDTH, image_files, opencv, picture
+from rtseg_inference import InputError, images
+from rtseg_inference.images import find_images, read_image, unique_names
+
+FILES = image_files(picture())
+JPEGS = sorted(name for name, data in FILES.items() if data.startswith(b"\xff\xd8"))
+
+
+def written(folder, name, data):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def png(width, height, pixels=b""):
+    """A PNG of 8-bit grey with that header, whatever its pixels are."""
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(pixels),
+        b"IEND": b"",
+    }
+    packed = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks.items())
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_pixels_are_those_of_opencv(name, tmp_path, capfd):
+    """Also with bytes after the image's end, and silently."""
+    plain, longer = written(tmp_path, name, FILES[name]), written(tmp_path, "longer " + name, FILES[name] + bytes(2000))
+    expected = cv2.imread(plain, cv2.IMREAD_COLOR)
+    assert expected.dtype == np.uint8 and expected.shape[2] == 3
+    capfd.readouterr()
+    assert np.array_equal(read_image(plain), expected)
+    assert np.array_equal(read_image(longer), expected)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "levels"), [("16 bits.png", 0), ("16 bits.tif", 1), ("plain.png", 0), ("alpha.png", 0)]
+)
+def test_colours(name, levels, tmp_path):
+    """The upper 8 of 16 bits, and colours as stored under a transparent layer; libtiff rounds 16 bits."""
+    difference = read_image(written(tmp_path, name, FILES[name])).astype(int) - picture()
+    assert np.abs(difference).max() <= levels
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    expected = np.rot90(picture(), -1)
+    assert np.array_equal(read_image(written(tmp_path, "turned.png", FILES["turned.png"])), expected)
+    assert read_image(written(tmp_path, "turned.jpeg", FILES["turned.jpeg"])).shape == (WIDTH, HEIGHT, 3)
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - {"pages.tiff", "text.ppm", "16 bits.ppm"}))
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+def test_cut_file_is_refused(name, share, tmp_path):
+    data = FILES[name]
+    with pytest.raises(InputError, match=r"expected an image, got '.*', which .*; replace or remove it"):
+        read_image(written(tmp_path, name, data[: int(len(data) * share)]))
+
+
+@pytest.mark.parametrize("name", sorted(set(JPEGS) - {"progressive.jpg"}))
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 0.9])
+def test_cut_jpeg_with_an_end_marker_is_refused(name, share, tmp_path):
+    """libjpeg fills in the pixels that are missing."""
+    path = written(tmp_path, name, FILES[name][: int(len(FILES[name]) * share)].rstrip(b"\xff") + b"\xff\xd9")
+    if share >= 0.8:  # the headers of these small files are about half of them
+        assert cv2.imread(path) is not None
+    with pytest.raises(InputError, match="is cut short"):
+        read_image(path)
+
+
+def test_progressive_jpeg_needs_all_bits_of_all_coefficients(tmp_path):
+    data = FILES["progressive.jpg"]
+    last_scan = data.rindex(b"\xff\xda")
+    for end in (len(data) // 2, last_scan):
+        path = written(tmp_path, "cut.jpg", data[:end] + b"\xff\xd9")
+        assert cv2.imread(path) is not None
+        with pytest.raises(InputError, match="is cut short"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("height", [16, 17, 50])
+@pytest.mark.parametrize("colour", [0, 128, 255])
+def test_flat_jpeg_is_whole(height, colour, tmp_path):
+    """One colour in the last corner is where the check for missing pixels looks closer."""
+    for parameters in ((), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1)):
+        image = np.full((height, 50, 3), colour, np.uint8)
+        assert np.array_equal(read_image(written(tmp_path, "a.jpg", opencv(".jpg", image, *parameters))), image)
+
+
+HUGE, MANY = 33000, "at most 100 megapixels"
+HUGE_JPEG = b"\xff\xd8\xff\xc0\0\x0b\x08\xff\xff\xff\xff\1\1\x11\0\xff\xda\0\x08\1\1\0\0?\0\xff\xd9"
+
+
+def tiff(*entries):
+    packed = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + packed + bytes(100)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("huge.png", png(HUGE, HUGE), "at most 100 megapixels, got '.*huge.png' of 33000 x 33000"),
+        ("huge.jpg", HUGE_JPEG, MANY),
+        ("huge.bmp", b"BM" + struct.pack("<IIIIiiHHI", 0, 0, 54, 40, HUGE, -HUGE, 1, 24, 1) + bytes(20), MANY),
+        ("huge.ppm", b"P1\n33000 33000\n" + b"1" * 10, "is cut short"),
+        ("huge.webp", b"RIFF\x1a\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\xff\0\xff\xff\0\0\0\0\0", MANY),
+        ("huge.tif", tiff((256, HUGE), (257, HUGE), (273, 8), (279, 8)), MANY),
+        ("tiles.tif", tiff((256, 8), (257, 8), (322, HUGE), (323, HUGE), (324, 8), (325, 8)), "too large"),
+        ("strip.tif", tiff((256, 9000), (257, 9000), (273, 8), (279, 1 << 30)), "is cut short"),
+        ("float.tif", opencv(".tif", np.zeros((4, 4), np.float32)), "another kind than 8 or 16 bits"),
+        ("zero.png", png(0, 5), "has no pixels"),
+        ("short.png", png(50, 50, bytes(20)), "cannot be decoded"),
+        ("gif.png", b"GIF89a" + bytes(50), "the header of no format"),
+        ("text.jpg", b"not an image", "the header of no format"),
+        ("empty.png", b"", "is empty"),
+        ("scans.jpg", b"", "has .* scans"),
+    ],
+)  # fmt: skip
+def test_hostile_file_is_refused_before_it_is_decoded(name, data, message, tmp_path):
+    if name == "scans.jpg":
+        whole = opencv(".jpg", np.zeros((2000, 2000), np.uint8), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+        scan = whole[whole.rindex(b"\xff\xda") : -2]
+        data = whole[:-2] + scan * 2000 + b"\xff\xd9"
+    with pytest.raises(InputError, match=message) as error:
+        read_image(written(tmp_path, name, data))
+    assert len(str(error.value)) < 300 + len(str(tmp_path))
+
+
+def test_limit_is_a_setting(tmp_path, monkeypatch):
+    path = written(tmp_path, "a.png", opencv(".png", np.zeros((1001, 1000), np.uint8)))
+    monkeypatch.setenv("RTSEG_MEGAPIXELS", "1")
+    with pytest.raises(InputError, match=r"at most 1 megapixels, got '.*' of 1000 x 1001; shrink it, or raise RTSEG"):
+        read_image(path)
+    for wrong in ("0", "-1", "1e3", "²", "9" * 500):
+        monkeypatch.setenv("RTSEG_MEGAPIXELS", wrong)
+        with pytest.raises(InputError, match="expected RTSEG_MEGAPIXELS from 1 to 1000, got"):
+            read_image(path)
+
+
+def test_only_regular_files_are_opened(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "device.png").symlink_to("/dev/zero")
+    (tmp_path / "folder.png").mkdir()
+    for name in ("pipe.png", "device.png", "folder.png"):
+        with pytest.raises(InputError, match="is not a regular file"):
+            read_image(str(tmp_path / name))
+    (tmp_path / "broken.png").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"cannot read the image .* \(No such file or directory\); check the path"):
+        read_image(str(tmp_path / "broken.png"))
+    monkeypatch.setattr(images, "FILE_BYTES", 10)
+    with pytest.raises(InputError, match="has more than"):
+        read_image(written(tmp_path, "large.png", FILES["plain.png"]))
+
+
+def test_search_of_a_folder(tmp_path):
+    for name in ("b.PNG", "a.jpg", "below/c.tif", ".hidden.png", ".git/d.png", ".partial-1-e.png", "out/masks/b.png"):
+        written(tmp_path, name, FILES["plain.png"])
+    for name in ("one.gif", "two.GIF", "README", "list.txt"):
+        written(tmp_path, name, b"")
+    (tmp_path / "again").symlink_to(tmp_path / "below")
+    found = find_images(str(tmp_path), leave_out=[str(tmp_path / "below" / ".." / "out"), str(tmp_path / "nowhere")])
+    assert [os.path.relpath(p, tmp_path) for p in found.paths] == ["a.jpg", "b.PNG", "below/c.tif"]
+    assert found.names == ["a", "b", "below/c"]
+    assert found.not_taken == "not taken: 1 without an extension, 2 .gif, 1 .txt"
+
+
+def test_search_without_images(tmp_path):
+    written(tmp_path, "one.gif", b"")
+    with pytest.raises(InputError, match=r"expected images \(.png, .*\) in '.*', got none \(not taken: 1 .gif\)"):
+        find_images(str(tmp_path))
+    with pytest.raises(InputError, match=r"expected an image \(.png, .*\) or a folder, got '.*one.gif'"):
+        find_images(str(tmp_path / "one.gif"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every folder")
+def test_folder_that_cannot_be_searched_is_a_failure(tmp_path):
+    written(tmp_path, "a.png", FILES["plain.png"])
+    (tmp_path / "locked").mkdir(0)
+    found = find_images(str(tmp_path))
+    with pytest.raises(InputError, match="is a folder that cannot be searched"):
+        read_image(found.paths[1])
+
+
+def test_list_of_images(tmp_path):
+    path = written(tmp_path, "list.txt", b"a.png label.png\n\n  below/b.jpg\r\n\n")
+    assert find_images(path, lists=True).paths == [str(tmp_path / "a.png"), str(tmp_path / "below/b.jpg")]
+    with pytest.raises(InputError, match="got none"):
+        find_images(written(tmp_path, "empty.txt", b"\n\n"), lists=True)
+    with pytest.raises(InputError, match="expected a text file that lists images"):
+        find_images(written(tmp_path, "binary.txt", b"\xff\xfe\x80"), lists=True)
+
+
+#: Also read by the C++ tests: paths, and the names of their results.
+NAMES = [
+    (["a.png", "b.jpg"], ["a", "b"]),
+    (["x.jpg", "x.png"], ["x.jpg", "x.png"]),
+    (["x.jpg", "x.png", "x.png.png"], ["x.jpg", "x.png", "x.png.png"]),
+    (["A.png", "a.jpg"], ["A.png", "a.jpg"]),
+    (["A.png", "a.png"], ["A.png", "a.png-2"]),
+    (["D/a.png", "d/a.png", "d/b.png"], ["D/a.png", "d/a.png-2", "d/b"]),
+    (["a.png", "a.png/b.png"], ["a.png", "a.png/b"]),
+    (["a.bmp", "A.JPG/b.png"], ["a.bmp", "A.JPG/b"]),
+    (["X.png", "x.png", "x.png-2.jpg"], ["X.png", "x.png-2", "x.png-2-2"]),
+    (["\u00c4.png", "\u00e4.png"], ["\u00c4", "\u00e4"]),
+]
+
+
+@pytest.mark.parametrize(("paths", "names"), NAMES)
+def test_names_of_results_are_unique(paths, names):
+    assert unique_names(paths) == names
