@@ -1,0 +1,33 @@
+"""Types of command-line arguments: ranges are checked while the command line is parsed."""
+
+import argparse
+import re
+from typing import Callable, NoReturn, Optional
+
+MOST = 10**9
+MOST_THREADS = 1024
+MOST_BATCH = 1024
+
+
+class Parser(argparse.ArgumentParser):
+    """Prints one sentence about a wrong command line, and exits with status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:
+    """Argument type for a whole number from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        number = to_whole(text)
+        if number is None or not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text[:100]!r}")
+        return number
+
+    return parse
+
+
+def to_whole(text: str) -> Optional[int]:
+    """A whole number of at most 18 decimal digits (0 to 9, and no others of Unicode); None for any other text."""
+    return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None
