@@ -22,7 +22,7 @@ PADDLESEG_COMMANDS = ("train", "val", "predict", "export")
 #: Commands found as ``python -m paddle_rtseg.NAME`` only.
 OWN_COMMANDS = (
     *("infer", "check_dataset", "compare", "compare_infer", "convert", "benchmark", "env", "trt_report", "release"),
-    "model_zoo",
+    *("model_zoo", "import_labels", "new"),
 )
 
 #: Checked here and not by pip, which would replace a PaddleSeg checkout: each calls itself 0.0.0.dev0.
