@@ -10,6 +10,7 @@ from rtseg_inference import gpu
 from .config_checks import check_config
 from .config_files import check_keys, find_config, named_configs, override, parse_option, read_config
 from .data.dataset_file import use_dataset_file
+from .data.layouts import check_files
 from .errors import InputError
 from .weights import load_weights
 
@@ -76,6 +77,7 @@ class Builder(SegBuilder):
     """PaddleSeg's builder, except that a component that cannot be built raises :class:`InputError`."""
 
     def build_component(self, cfg):
+        check_files(cfg)
         try:
             return super().build_component(cfg)
         except InputError:

@@ -1,9 +1,103 @@
 """The patches of PaddleSeg that concern datasets, how their files are read, and scores."""
 
-from ..data import scores
+from ..data import lists, scores
+from ..training import hooks
 from .patch import Patch
 
+_DATASETS = "paddleseg.datasets."
+
+#: Datasets that read a list of pairs: the module, the class, the separator, and whether labels may be missing.
+_LISTS = (
+    ("dataset", "Dataset", "separator", "self.mode != 'test'"),
+    ("chase_db1", "CHASEDB1", "", "True"),
+    ("drive", "DRIVE", "", "True"),
+    ("hrf", "HRF", "", "True"),
+    ("mini_deep_globe_road_extraction", "MiniDeepGlobeRoadExtraction", "'|'", "True"),
+    ("optic_disc_seg", "OpticDiscSeg", "", "mode != 'test'"),
+    ("pp_humanseg14k", "PPHumanSeg14K", "' '", "mode != 'test'"),
+    ("stare", "STARE", "", "True"),
+)
+#: Datasets that read a list of names.
+_NAMES = (
+    ("eg1800", "EG1800", "open(path, 'r')"),
+    ("pascal_context", "PascalContext", "open(file_path, 'r')"),
+    ("supervisely", "SUPERVISELY", "open(path, 'r')"),
+    ("voc", "PascalVOC", "open(file_path, 'r')"),
+    ("voc", "PascalVOC", "open(file_path_aug, 'r')"),
+    ("pssl", "PSSLDataset", "open(train_list_file)"),
+    ("pssl", "PSSLDataset", "open(class_id_file)"),
+)
+
 DATA_PATCHES = (
+    *(
+        Patch(
+            name=f"list of {dataset}",
+            defect="a blank line ends training, and the error names neither the file nor the line",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"{_DATASETS}{module}:{dataset}.__init__",
+            changes=[
+                ("open(file_path, 'r')", "open_list(file_path)"),
+                (
+                    f"for line in f:\n                items = line.strip().split({separator})\n",
+                    f"for items in f.pairs({separator or None}, {labelled}):\n",
+                ),
+            ],
+            names={"open_list": lists.Lines},
+            seen="2026-11-27",
+        )
+        for module, dataset, separator, labelled in _LISTS
+    ),
+    *(
+        Patch(
+            name=f"{opened} of {dataset}",
+            defect="a blank line of the list becomes an image",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"{_DATASETS}{module}:{dataset}.__init__",
+            changes=[(opened, opened.replace("open(", "open_list(").replace(", 'r'", ""))],
+            names={"open_list": lists.Lines},
+            seen="2026-11-27",
+        )
+        for module, dataset, opened in _NAMES
+    ),
+    *(
+        Patch(
+            name=f"pairs of {dataset}",
+            defect="images and labels are paired by their order: one missing file shifts all that follow",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"{_DATASETS}{module}:{dataset}.__init__",
+            changes=[
+                ("zip(img_files, label_files)", f"pair_by_name(img_files, label_files, img_dir, label_dir, {ends})")
+            ],
+            names={"pair_by_name": lists.pair_by_name},
+            seen="2026-11-27",
+        )
+        for module, dataset, ends in (
+            ("cityscapes", "Cityscapes", ("_leftImg8bit.png", "_gtFine_labelTrainIds.png")),
+            ("cocostuff", "CocoStuff", (".jpg", ".png")),
+        )
+    ),
+    Patch(
+        name="downloads, complete",
+        defect="an interrupted download stays under its final name and is used from then on",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.download:download_file_and_uncompress",
+        changes=[("_download_file(url", "download_whole(_download_file, url")],
+        names={"download_whole": hooks.download_whole},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="downloads, found",
+        defect="the page that says that a file was not found is kept as the file",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.download:_download_file",
+        changes=[("timeout=15)\n", "timeout=15); r.raise_for_status()\n")],
+        seen="2026-11-27",
+    ),
     Patch(
         name="definition of mean IoU",
         defect="evaluate() does not say that its mean IoU counts classes that occur nowhere",

@@ -1,9 +1,10 @@
-"""Functions that patched code calls: the profiler, checks before the first step, evaluation, program files."""
+"""Functions that patched code calls: profiler, checks before the first step, evaluation, downloads, program files."""
 
 import os
 import re
 
 from ..errors import InputError
+from ..files import atomic_path
 from ..weights.limits import quote
 
 _profiler = None
@@ -147,6 +148,24 @@ def extract_inside(archive, name: str, folder: str) -> None:
             f"expected an archive of files and folders, got {name[:100]!r}, which leads elsewhere; use another archive"
         )
     archive.extract(member, folder)
+
+
+def download_whole(download, url: str, path: str, print_progress: bool) -> None:
+    """Call PaddleSeg's ``download``; the file appears under ``path`` when it is complete.
+
+    Raises:
+        InputError: it cannot be downloaded.
+    """
+    import requests
+
+    try:
+        with atomic_path(path) as temporary:
+            download(url, temporary, print_progress)
+    except requests.exceptions.RequestException as e:
+        raise InputError(
+            f"{url} cannot be downloaded ({str(e)[:100]}); download it elsewhere, and name the file or folder in the "
+            "config"
+        ) from e
 
 
 def program_file(*parts: str) -> str:
