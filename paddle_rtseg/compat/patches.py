@@ -19,6 +19,7 @@ from ..training.loading import CheckedLoader
 from ..training.sampling import ResumableSampler
 from ..weights import paddle_files
 from .data_patches import DATA_PATCHES
+from .evaluation_patches import EVALUATION_PATCHES
 from .patch import Patch
 
 _LOSSES = "paddleseg.models.losses."
@@ -184,6 +185,7 @@ PATCHES = (
         names={"CheckedLoader": CheckedLoader},
     ),
     *DATA_PATCHES,
+    *EVALUATION_PATCHES,
     Patch(
         name="compiled training",
         defect="--to_static_training expects Paddle to compile the full graph; Paddle now compiles piece by piece by "

@@ -6,6 +6,7 @@ sentence before anything is written.
 
 import importlib.util
 import inspect
+import os
 from typing import Any, Dict, Iterable, Optional, Sequence
 
 import cv2
@@ -18,9 +19,10 @@ from rtseg_inference import processor
 from ..config import Builder, load_model, reporting, use_data_format, use_device
 from ..config_checks import channels, check_prediction
 from ..config_files import note
+from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder
-from . import checkpoints, hooks, onednn
+from . import checkpoints, evaluation, hooks, onednn
 from .outputs import check_losses, explaining_losses
 from .prediction_settings import note_large_window, prediction_settings
 
@@ -89,6 +91,8 @@ def train(
         val_dataset = builder.val_dataset if do_eval else None
         optimizer = builder.optimizer
     train_dataset.file_list *= repeats
+    if val_dataset is not None:
+        val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
     with explaining_losses(model):
         paddleseg.core.train(
@@ -107,6 +111,18 @@ def train(
             num_workers=num_workers,
             **loop,
         )
+
+
+def _display(
+    config: Config, dataset: Any, save_dir: str, resume_model: Optional[str], loop: Dict[str, Any]
+) -> evaluation.Display:
+    """How the evaluations during a training are shown."""
+    evaluation.losses.clear()
+    start = int(os.path.normpath(resume_model).rpartition("_")[2]) if resume_model else 0
+    networks = ("model", "ema") if loop.get("use_ema") else ("model",)
+    steps = evaluation.steps_of_evaluations(start, loop.get("save_interval") or 1000, config.iters, networks)
+    names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
+    return evaluation.Display(names, palette, save_dir, steps)
 
 
 def _loop_settings(config: Config, precision: str, do_eval: bool, loop: Dict[str, Any]) -> Dict[str, Any]:
@@ -167,6 +183,8 @@ def evaluate(
     onednn.accelerate(model)
     with reporting("the config's validation data cannot be read"):
         dataset = Builder(config).val_dataset
+    names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
+    dataset.display = evaluation.Display(names, palette)
     if settings.get("is_slide") and len(dataset):
         note_large_window(settings, *dataset[0]["img"].shape[-2:])
     paddleseg.core.evaluate(model, dataset, num_workers=num_workers, **settings)

@@ -1,0 +1,218 @@
+"""What an evaluation shows besides its mean IoU: a table of the classes, and in training, files in ``evaluation/``.
+
+=================  ==================================================================================
+``results.csv``    a row for each evaluation: step, network, mean IoU, accuracy, and the IoU of each class
+``curves.png``     the mean IoU and the loss over the steps
+``confusion.png``  which class was taken for which, in percent of the labelled pixels of a class
+``examples.jpg``   validation pictures: image, label, prediction, error
+=================  ==================================================================================
+"""
+
+import csv
+import os
+from dataclasses import dataclass, field
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import cv2
+import numpy as np
+import paddle
+from rtseg_inference.images import read_image
+
+from ..data.scores import confusion_matrix
+from ..errors import InputError
+from ..files import atomic_path, make_folder
+
+FOLDER = "evaluation"
+EXAMPLES = 6
+EXAMPLE_WIDTH = 320
+MAX_NAMED = 40  # classes in the picture of the confusion matrix
+
+
+@dataclass
+class Display:
+    """How the evaluations of a dataset are shown; a dataset has it as its attribute ``display``."""
+
+    names: Sequence[str]
+    palette: np.ndarray  #: (num_classes, 3) uint8, RGB
+    folder: Optional[str] = None  #: where the files go; None for none
+    steps: Iterator[Tuple[int, str]] = field(default_factory=lambda: iter(()))  #: step and network, in turn
+
+
+#: (step, loss) as the training loop logs them.
+losses: List[Tuple[int, float]] = []
+
+
+def record_loss(step: int, loss: float) -> None:
+    """Called by PaddleSeg's ``train`` with each loss that it logs."""
+    losses.append((step, float(loss)))
+
+
+class Watch:
+    """Collects what one run of PaddleSeg's ``evaluate`` predicts.
+
+    Args:
+        dataset: the evaluated dataset; its :class:`Display` is its attribute ``display``.
+    """
+
+    def __init__(self, dataset: Any):
+        self._dataset = dataset
+        self._display: Optional[Display] = getattr(dataset, "display", None)
+        # Each process sees a part only, so files are written by one that evaluates alone.
+        alone = paddle.distributed.get_world_size() == 1
+        self._folder = self._display.folder if self._display and alone else None
+        self._confusion = np.zeros((dataset.num_classes, dataset.num_classes), np.int64)
+        count = min(EXAMPLES, len(dataset)) if self._folder else 0
+        self._wanted = {int(i) for i in np.linspace(0, len(dataset) - 1, count)}
+        self._examples: List[Tuple[int, np.ndarray, np.ndarray]] = []
+        self._seen = 0
+
+    def add(self, predictions: paddle.Tensor, labels: paddle.Tensor) -> None:
+        """(B, 1, H, W) class ids of the next images of the dataset, and their labels."""
+        if predictions.shape[1] != 1:  # several labels for a pixel, which no class id can stand for
+            self._folder = None
+        if self._folder is None:
+            return
+        for mask, label in zip(predictions.numpy()[:, 0], labels.numpy()[:, 0]):
+            self._confusion += confusion_matrix(label, mask, len(self._confusion), self._dataset.ignore_index)
+            if self._seen in self._wanted:
+                self._examples.append((self._seen, label, mask))
+            self._seen += 1
+
+    def finish(self, mean: float, accuracy: float, scores: Dict[str, np.ndarray], pixels: paddle.Tensor) -> str:
+        """A table of the classes; in training, the files are written too.
+
+        Args:
+            mean, accuracy: as PaddleSeg computes them.
+            scores: (num_classes,) each: the IoU, the precision and the recall.
+            pixels: (num_classes,) labelled pixels of each class.
+        """
+        count = len(self._confusion)
+        names = self._display.names if self._display else [str(i) for i in range(count)]
+        if self._folder is not None and self._display is not None:
+            self._write(names, mean, accuracy, scores["IoU"])
+        return table(names, scores, pixels.numpy())
+
+    def _write(self, names: Sequence[str], mean: float, accuracy: float, iou: np.ndarray) -> None:
+        step, network = next(self._display.steps, (0, "model"))
+        folder = make_folder(os.path.join(self._folder, FOLDER))
+        prefix = "" if network == "model" else network + "_"
+        rows = add_row(os.path.join(folder, "results.csv"), names, (step, network, mean, accuracy, *iou))
+        save_curves(os.path.join(folder, "curves.png"), rows)
+        save_confusion(os.path.join(folder, f"{prefix}confusion.png"), self._confusion, names)
+        self._save_examples(os.path.join(folder, f"{prefix}examples.jpg"))
+
+    def _save_examples(self, path: str) -> None:
+        colours = np.zeros((256, 3), np.uint8)  # ignored pixels stay black
+        colours[: len(self._display.palette)] = self._display.palette[:256, ::-1]
+        rows = []
+        for index, label, mask in self._examples:
+            image = read_image(self._dataset.file_list[index][0])
+            wrong = (label != mask) & (label != self._dataset.ignore_index)
+            error = np.where(wrong[..., None], np.uint8((60, 60, 230)), np.uint8((235, 235, 235)))
+            pictures = [image, *(colours[np.clip(ids, 0, 255)] for ids in (label, mask)), error]
+            size = (EXAMPLE_WIDTH, max(1, round(label.shape[0] * EXAMPLE_WIDTH / label.shape[1])))
+            rows.append(np.hstack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]))
+        if rows:
+            _save_image(path, np.vstack([_titles(("image", "label", "prediction", "error")), *rows]))
+
+
+def steps_of_evaluations(start: int, interval: int, total: int, networks: Sequence[str]) -> Iterator[Tuple[int, str]]:
+    """Step and network of each evaluation of a training that goes on after step ``start``."""
+    for step in range((start // interval + 1) * interval, total + interval, interval):
+        for network in networks:
+            yield min(step, total), network
+
+
+def table(names: Sequence[str], scores: Dict[str, np.ndarray], pixels: np.ndarray) -> str:
+    """A line for each class: its scores in percent, and its share of the labelled pixels."""
+    width = max(5, *map(len, names))
+    lines = [f"{'class':{width}}" + "".join(f"{title:>11}" for title in (*scores, "pixels"))]
+    for i, name in enumerate(names):
+        columns = [f"{100 * values[i]:11.2f}" for values in scores.values()]
+        lines.append(f"{name:{width}}" + "".join(columns) + f"{pixels[i] / max(1, pixels.sum()):11.3%}")
+    return "\n".join(lines)
+
+
+def add_row(path: str, names: Sequence[str], row: Sequence[Any]) -> List[List[str]]:
+    """Add an evaluation to ``results.csv``, and return its rows; a later one of the same step and network replaces it.
+
+    Raises:
+        InputError: the file is of a training with other classes.
+    """
+    head = ["step", "network", "mean_iou", "accuracy", *names]
+    rows: List[List[str]] = []
+    if os.path.exists(path):
+        with open(path, newline="", encoding="utf-8") as file:
+            found, *rows = list(csv.reader(file)) or [[]]
+        if found != head:
+            raise InputError(
+                f"expected results of the classes {', '.join(names)[:60]} in {path!r}, got others; use "
+                "another --save_dir"
+            )
+    new = [f"{value:.6f}" if isinstance(value, (float, np.floating)) else str(value) for value in row]
+    rows = [old for old in rows if old[:2] != new[:2]] + [new]
+    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, *rows])
+    return rows
+
+
+def save_curves(path: str, rows: Sequence[Sequence[str]]) -> None:
+    """The mean IoU of each network, and the loss, over the steps."""
+    figure = _figure(8, 4.5)
+    axes = figure.add_subplot()
+    for network in sorted({row[1] for row in rows}):
+        points = [(int(row[0]), 100 * float(row[2])) for row in rows if row[1] == network]
+        axes.plot(*zip(*points), marker="o", label=f"mean IoU, {network}")
+    axes.set(xlabel="step", ylabel="mean IoU, %", ylim=(0, 100))
+    axes.grid(alpha=0.3)
+    lines, titles = axes.get_legend_handles_labels()
+    if losses:
+        right = axes.twinx()
+        right.plot(*zip(*losses), color="0.6", linewidth=1, label="training loss")
+        right.set(ylabel="training loss", ylim=(0, None))
+        lines, titles = lines + right.lines, [*titles, "training loss"]
+    axes.legend(lines, titles, loc="lower right")
+    _save_figure(path, figure)
+
+
+def save_confusion(path: str, confusion: np.ndarray, names: Sequence[str]) -> None:
+    """The confusion matrix in percent of each class's labelled pixels, for up to ``MAX_NAMED`` classes."""
+    confusion, names = confusion[:MAX_NAMED, :MAX_NAMED], names[:MAX_NAMED]
+    share = 100 * confusion / np.maximum(1, confusion.sum(axis=1, keepdims=True))
+    side = 2.5 + 0.45 * len(names)
+    figure = _figure(side + 1, side)
+    axes = figure.add_subplot()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    axes.set(xticks=range(len(names)), yticks=range(len(names)), xlabel="prediction", ylabel="label")
+    axes.set_xticklabels(names, rotation=90)
+    axes.set_yticklabels(names)
+    for row, values in enumerate(share):
+        for column, value in enumerate(values):
+            if value >= 0.5:
+                shade = "white" if value > 50 else "black"
+                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=8)
+    _save_figure(path, figure)
+
+
+def _titles(words: Sequence[str]) -> np.ndarray:
+    strip = np.full((24, EXAMPLE_WIDTH * len(words), 3), 255, np.uint8)
+    for i, word in enumerate(words):
+        cv2.putText(strip, word, (i * EXAMPLE_WIDTH + 6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return strip
+
+
+def _figure(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure  # without pyplot, which would choose a window system
+
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def _save_figure(path: str, figure: Any) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary)
+
+
+def _save_image(path: str, image: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(temporary, image):
+            raise InputError(f"expected to write {path!r}, which failed; check the disk")
