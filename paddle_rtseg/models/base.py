@@ -1,12 +1,28 @@
 """What every segmentation model of this package shares: the input check and the final upsampling."""
 
-from typing import List, Optional
+from typing import Any, List, Optional, Sequence
 
 import paddle
 from paddle import nn
 
 from ..errors import InputError
 from .resizing import resize
+
+LEVELS = 4  # feature maps of a backbone, at strides 4, 8, 16 and 32
+
+
+def check_backbone(backbone: Any, model: str) -> None:
+    """Refuse a backbone without four feature maps.
+
+    Raises:
+        InputError: it is no layer, or does not have the channels of four maps in ``feat_channels``.
+    """
+    channels = getattr(backbone, "feat_channels", None)
+    if not isinstance(backbone, nn.Layer) or not isinstance(channels, (list, tuple)) or len(channels) != LEVELS:
+        raise InputError(
+            f"{model} expects a backbone with {LEVELS} feature maps and their channels in feat_channels, got "
+            f"{type(backbone).__name__} with {channels}; choose another, such as MiT_B0 or LRFormer_T"
+        )
 
 
 class SegmentationModel(nn.Layer):
@@ -47,4 +63,14 @@ class SegmentationModel(nn.Layer):
             raise InputError(
                 f"{type(self).__name__} expects images of at least {self.min_input_size} x {self.min_input_size} "
                 f"pixels, got {height} x {width}; enlarge the image"
+            )
+
+    @paddle.jit.not_to_static
+    def check_features(self, features: Sequence[paddle.Tensor], channels: Sequence[int]) -> None:
+        """Raise :class:`InputError` unless the backbone's feature maps (B, C, H, W) have these channels."""
+        found = [feature.shape[1] if hasattr(feature, "shape") else type(feature).__name__ for feature in features]
+        if found != list(channels):
+            raise InputError(
+                f"{type(self).__name__} expects the feature maps that its backbone states, of {list(channels)} "
+                f"channels, got {found}; choose another backbone"
             )

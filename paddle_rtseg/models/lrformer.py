@@ -27,7 +27,7 @@ from paddleseg.cvlibs import manager
 
 from ..errors import InputError
 from ..weights import load_pretrained, load_weights
-from .base import SegmentationModel
+from .base import SegmentationModel, check_backbone
 from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_classifier, init_vision_transformer
 from .macs import RESIZE_MACS
 from .resizing import average_to_grids, resize, resize_to_fixed
@@ -370,7 +370,8 @@ class LRFormerSeg(SegmentationModel):
         pretrained_skip: layers, or parameters, that are not loaded from them.
 
     Raises:
-        InputError: no head width is known for the backbone, or it is not a multiple of 8.
+        InputError: the backbone does not have four feature maps, or no head width is known for it, or it is not a
+            multiple of 8.
     """
 
     def __init__(
@@ -382,6 +383,7 @@ class LRFormerSeg(SegmentationModel):
         pretrained_skip: Sequence[str] = (),
     ):
         super().__init__()
+        check_backbone(backbone, "LRFormerSeg")
         head_channels = head_channels or getattr(backbone, "head_channels", None)
         if not head_channels or head_channels % 8:
             raise InputError(
@@ -398,7 +400,9 @@ class LRFormerSeg(SegmentationModel):
         return "LRFormer's attention pools the image with matrices that are computed from its height and width"
 
     def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
-        return [self.decode_head(self.backbone(x))]
+        features = self.backbone(x)
+        self.check_features(features, self.backbone.feat_channels)
+        return [self.decode_head(features)]
 
 
 @manager.BACKBONES.add_component

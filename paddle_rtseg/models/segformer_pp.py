@@ -18,7 +18,7 @@ from paddle import nn
 from paddleseg.cvlibs import manager
 
 from ..weights import load_pretrained
-from .base import SegmentationModel
+from .base import SegmentationModel, check_backbone
 from .layers import Constants, ConvBNReLU, init_classifier, init_vision_transformer
 from .macs import RESIZE_MACS
 from .resizing import sum_of_resized
@@ -62,7 +62,7 @@ class SegFormerPP(SegmentationModel):
         pretrained_skip: layers, or parameters, that are not loaded from them.
 
     Raises:
-        InputError: the weights do not fit.
+        InputError: the backbone does not have four feature maps, or the weights do not fit.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class SegFormerPP(SegmentationModel):
         pretrained_skip: Sequence[str] = (),
     ):
         super().__init__()
+        check_backbone(backbone, "SegFormerPP")
         self.backbone = backbone
         self.head = AllMLPDecoder(backbone.feat_channels, head_channels, num_classes, dropout)
         if pretrained is not None:
@@ -90,4 +91,6 @@ class SegFormerPP(SegmentationModel):
 
     def low_resolution_logits(self, x: paddle.Tensor) -> List[paddle.Tensor]:
         """(B, 3, H, W) -> one map of logits (B, num_classes, H / 4, W / 4)."""
-        return [self.head(self.backbone(x))]
+        features = self.backbone(x)
+        self.check_features(features, self.backbone.feat_channels)
+        return [self.head(features)]
