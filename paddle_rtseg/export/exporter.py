@@ -38,6 +38,7 @@ from ..models.base import SegmentationModel
 from ..models.merging_schedule import merges_by_matching
 from ..models.selection import scattering
 from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
+from ..weights.limits import quote
 from . import FORMATS, ONNX, PRECISIONS
 from .golden import street_scene
 from .graph import CameraInput, ExportedNetwork
@@ -233,7 +234,7 @@ def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]
     shape = [FREE if n is None else int(n) for n in (input_shape or (FREE, 3, FREE, FREE))]
     if len(shape) != 4 or shape[1] != 3 or any(n != FREE and n < 1 for n in shape):
         raise InputError(f"expected an input shape N 3 H W, -1 for free dimensions, got {shape}; give four numbers")
-    reason = getattr(model, "fixed_size_reason", None)
+    reason = _fixed_size_reason(model)
     if reason and FREE in shape[2:]:
         raise InputError(
             f"{type(model).__name__} cannot be exported with a free height and width: {reason}; give "
@@ -248,8 +249,18 @@ def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]
     return shape
 
 
+def _fixed_size_reason(model: nn.Layer) -> Optional[str]:
+    """Why height and width must be fixed, if they must: the network's reason or its backbone's."""
+    return next(filter(None, _stated(model, "fixed_size_reason")), None)
+
+
 def _min_size(model: nn.Layer) -> int:
-    return getattr(model, "min_input_size", 1)
+    return max(filter(None, _stated(model, "min_input_size")), default=1)
+
+
+def _stated(model: nn.Layer, name: str) -> List[Any]:
+    """What a network and its backbone say of themselves; PaddleSeg's networks do not pass on what our backbones say."""
+    return [getattr(part, name, None) for part in (model, getattr(model, "backbone", None))]
 
 
 def _check_raw_input(preprocessing: Preprocessing, shape: Sequence[int]) -> None:
@@ -418,11 +429,17 @@ def _trace(network: ExportedNetwork, spec: InputSpec, prefix: str) -> None:
         if isinstance(network.network, SegmentationModel) or not free:
             raise
         raise InputError(
-            f"{type(network.network).__name__} cannot be exported with a free batch, height or width; fix them, for "
-            "example with --input_shape 1 3 512 1024"
+            f"{type(network.network).__name__} cannot be exported with a free batch, height or width "
+            f"({_last_line(e)}); fix them, for example with --input_shape 1 3 512 1024"
         ) from e
     if os.path.exists(prefix + ".pdmodel"):
         drop_call_stacks(prefix + ".pdmodel")
+
+
+def _last_line(e: Exception) -> str:
+    """What went wrong inside the network: Paddle puts the lines of the code that it traced before it."""
+    lines = [line.strip() for line in str(e).splitlines() if line.strip()]
+    return quote(lines[-1].partition("InputError: ")[2] or lines[-1]) if lines else type(e).__name__
 
 
 def _with_checksums(contract: Contract) -> Contract:

@@ -12,6 +12,7 @@ from comparing import zip_strict
 from paddle import nn
 from rtseg_inference import Predictor, fastest
 from rtseg_inference.contract import Pad, Preprocessing, Resize
+from tiny_models import TINY_MIT
 from tiny_network import PREPROCESSING, Tiny, assert_same_mask, dygraph_logits, tiny
 
 from paddle_rtseg import create_model
@@ -212,6 +213,35 @@ def test_fixed_size_network_gives_its_reason(tmp_path):
 
     with pytest.raises(InputError, match="its tables are made for one size; give --input_shape"):
         export_model(OneSize(), str(tmp_path), PREPROCESSING)
+
+
+def test_backbone_gives_its_reason(tmp_path):
+    """PaddleSeg's networks do not pass on what our backbones say of themselves."""
+    backbone = {"type": "MiT_B0", **TINY_MIT, "token_merging": "hq"}
+    network = create_model("SegFormer", num_classes=3, embedding_dim=8, backbone=backbone)
+    with pytest.raises(InputError, match=r"free height and width: bsm token merging .*; give --input_shape -1 3 H W"):
+        export_model(network, str(tmp_path), PREPROCESSING)
+    with pytest.raises(InputError, match=r"SegFormer takes images of at least 97 x 97 pixels, got .* 64 x 96"):
+        export_model(network, str(tmp_path), PREPROCESSING, input_shape=[-1, 3, 64, 96])
+
+
+class Picky(nn.Layer):
+    """Refuses a free size while it is traced, as a network of somebody else may."""
+
+    def forward(self, x):
+        check_size(x)
+        return [x]
+
+
+@paddle.jit.not_to_static
+def check_size(x):
+    if x.shape[2] < 0:
+        raise InputError("the height has to be known")
+
+
+def test_reason_of_another_network_reaches_the_user(tmp_path):
+    with pytest.raises(InputError, match=r"Picky cannot be .* width \(the height has to be known\); fix them"):
+        export_model(Picky(), str(tmp_path), PREPROCESSING)
 
 
 def test_unwritable_folder(model, tmp_path):
