@@ -1,0 +1,51 @@
+"""paddle.hub: networks with their weights from this folder."""
+
+import pathlib
+
+import numpy as np
+import paddle
+import pytest
+
+import paddle_rtseg
+from paddle_rtseg.errors import InputError
+
+ROOT = str(pathlib.Path(__file__).parents[1])
+
+
+def load(name, **arguments):
+    return paddle.hub.load(ROOT, name, source="local", **arguments)
+
+
+def test_entries():
+    assert {"segformer_plusplus", "rtformer", "lrformer"} <= set(paddle.hub.list(ROOT, source="local"))
+    assert "token_merging" in paddle.hub.help(ROOT, "segformer_plusplus", source="local")
+
+
+def test_weights_are_loaded(tmp_path):
+    paddle.seed(1)
+    expected = paddle_rtseg.create_model("SegFormerPP", num_classes=4, backbone={"type": "MiT_B0"})
+    path = str(tmp_path / "weights.pdparams")
+    paddle.save(expected.state_dict(), path)
+    found = load("segformer_plusplus", backbone="b0", token_merging="hq", num_classes=4, weights=path)
+    assert not found.training and found.backbone.__class__.__name__ == "MixTransformer"
+    for name, value in expected.state_dict().items():
+        np.testing.assert_array_equal(found.state_dict()[name].numpy(), value.numpy(), err_msg=name)
+
+
+def test_bundled_weights():
+    found = load("rtformer", num_classes=11, weights="rtformer_slim_camvid")
+    expected = paddle_rtseg.create_model("RTFormer_Slim", pretrained="camvid")
+    np.testing.assert_array_equal(found.conv1[0].weight.numpy(), expected.conv1[0].weight.numpy())
+
+
+def test_lrformer():
+    model = load("lrformer", num_classes=3)
+    with paddle.no_grad():
+        assert model(paddle.zeros([1, 3, 64, 64]))[0].shape == [1, 3, 64, 64]
+
+
+def test_unknown_variants():
+    with pytest.raises(InputError, match="MiT_B9"):
+        load("segformer_plusplus", backbone="b9")
+    with pytest.raises(InputError, match="do not fit"):
+        load("segformer_plusplus", weights="rtformer_slim_camvid")
