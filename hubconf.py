@@ -1,7 +1,7 @@
 """Networks for ``paddle.hub.load(FOLDER_OR_REPOSITORY, NAME, ...)``, in evaluation mode and with their weights.
 
-``weights`` is a file of this package or of a published checkpoint that was converted (``python -m paddle_rtseg.convert``),
-or the name of bundled weights; None leaves random ones.
+``weights`` is a file of weights, such as ``python -m paddle_rtseg.convert`` writes from a published checkpoint, or the
+name of bundled weights; None leaves random ones.
 """
 
 import os
