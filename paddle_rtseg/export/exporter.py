@@ -2,6 +2,7 @@
 input and output that every runtime is checked against."""
 
 import dataclasses
+import math
 import os
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from rtseg_inference.contract import (
     write_contract,
 )
 from rtseg_inference.files import write_image
-from rtseg_inference.images import read_image
+from rtseg_inference.images import pixel_limit, read_image
 from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
 
@@ -234,6 +235,12 @@ def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]
     shape = [FREE if n is None else int(n) for n in (input_shape or (FREE, 3, FREE, FREE))]
     if len(shape) != 4 or shape[1] != 3 or any(n != FREE and n < 1 for n in shape):
         raise InputError(f"expected an input shape N 3 H W, -1 for free dimensions, got {shape}; give four numbers")
+    pixels = math.prod(n for n in (shape[0], *shape[2:]) if n != FREE)
+    if pixels > pixel_limit():
+        raise InputError(
+            f"expected an input of at most {pixel_limit() // 10**6} megapixels, got {shape}; shrink it, or raise "
+            "RTSEG_MEGAPIXELS"
+        )
     reason = _fixed_size_reason(model)
     if reason and FREE in shape[2:]:
         raise InputError(

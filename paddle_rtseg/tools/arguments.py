@@ -3,6 +3,11 @@
 import argparse
 from typing import Any
 
+from rtseg_inference.arguments import whole_number
+
+MOST_WORKERS = 256
+MOST_PIXELS = 1 << 16  # of a side
+
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the config and its overrides."""
@@ -24,6 +29,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add the processes that load data."""
+    parser.add_argument(
+        "--num_workers", type=whole_number(0, MOST_WORKERS), default=0, help="processes that load data (default 0)"
+    )
+
+
 def add_weights(parser: argparse.ArgumentParser, **options: Any) -> None:
     """Add the trained weights."""
     meaning = "trained weights: a .pdparams or .safetensors file, or a bundled name such as rtformer_slim_camvid"
@@ -42,10 +54,18 @@ def add_test_time(parser: argparse.ArgumentParser, switch: str) -> None:
         )
     parser.add_argument("--is_slide", action="store_true", help="predict in sliding windows, not the full image")
     parser.add_argument(
-        "--crop_size", nargs=2, type=int, metavar=("W", "H"), help="window size in pixels (default: the config's)"
+        "--crop_size",
+        nargs=2,
+        type=whole_number(1, MOST_PIXELS),
+        metavar=("W", "H"),
+        help="window size in pixels (default: the config's)",
     )
     parser.add_argument(
-        "--stride", nargs=2, type=int, metavar=("W", "H"), help="step between windows in pixels (default: the config's)"
+        "--stride",
+        nargs=2,
+        type=whole_number(1, MOST_PIXELS),
+        metavar=("W", "H"),
+        help="step between windows in pixels (default: the config's)",
     )
 
 

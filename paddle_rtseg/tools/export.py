@@ -5,6 +5,7 @@ Takes the flags of PaddleSeg's own export, and a few more. deploy/README.md desc
 
 import argparse
 
+from rtseg_inference.arguments import Parser, whole_number
 from rtseg_inference.contract import OUTPUT_OPS
 
 from paddle_rtseg.export import FORMATS, PRECISIONS
@@ -12,9 +13,7 @@ from paddle_rtseg.tools import arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
-        prog="python -m paddleseg.export", description="Export a trained model for Paddle Inference."
-    )
+    p = Parser(prog="python -m paddleseg.export", description="Export a trained model for Paddle Inference.")
     arguments.add_common(p)
     arguments.add_weights(p)
     p.add_argument(
@@ -23,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--input_shape",
         nargs=4,
-        type=int,
+        type=whole_number(-1),
         metavar=("N", "C", "H", "W"),
         help="input shape of the network; -1 leaves a dimension dynamic (default: batch, height and width)",
     )

@@ -5,11 +5,13 @@ Writes the same files as PaddleSeg's own predict: ``pseudo_color_prediction/`` a
 
 import argparse
 
+from rtseg_inference.arguments import Parser, whole_number
+
 from paddle_rtseg.tools import arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m paddleseg.predict", description="Segment images with trained weights.")
+    p = Parser(prog="python -m paddleseg.predict", description="Segment images with trained weights.")
     arguments.add_common(p)
     arguments.add_weights(p)
     p.add_argument(
@@ -18,7 +20,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--save_dir", default="./output/result", help="folder for the results (default ./output/result)")
     arguments.add_test_time(p, "aug_pred")
     arguments.add_multilabel(p)
-    p.add_argument("--custom_color", nargs="+", type=int, metavar="N", help="class colours: R G B R G B ...")
+    p.add_argument(
+        "--custom_color", nargs="+", type=whole_number(0, 255), metavar="N", help="class colours: R G B R G B ..."
+    )
     return p
 
 

@@ -2,26 +2,35 @@
 
 import argparse
 
+from rtseg_inference.arguments import Parser, whole_number
+
 from paddle_rtseg.tools import arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m paddleseg.train", description="Train a model from a PaddleSeg config.")
+    p = Parser(prog="python -m paddleseg.train", description="Train a model from a PaddleSeg config.")
     arguments.add_common(p)
     p.add_argument("--save_dir", default="./output", help="folder for checkpoints (default ./output)")
-    p.add_argument("--iters", type=int, help="number of iterations (default: from the config)")
-    p.add_argument("--batch_size", type=int, help="images per iteration in each process (default: from the config)")
+    p.add_argument("--iters", type=whole_number(1), help="number of iterations (default: from the config)")
+    p.add_argument(
+        "--batch_size", type=whole_number(1), help="images per iteration in each process (default: from the config)"
+    )
     p.add_argument("--learning_rate", type=float, help="initial learning rate (default: from the config)")
-    p.add_argument("--seed", type=int, help="seed for Paddle, NumPy and Python")
-    p.add_argument("--num_workers", type=int, default=0, help="worker processes that load data (default 0)")
+    p.add_argument("--seed", type=whole_number(0, 2**32 - 1), help="seed for Paddle, NumPy and Python")
+    arguments.add_workers(p)
     p.add_argument("--do_eval", action="store_true", help="evaluate after each checkpoint")
     p.add_argument("--use_vdl", action="store_true", help="write VisualDL logs to save_dir")
     p.add_argument("--use_ema", action="store_true", help="also keep an exponential moving average of the weights")
-    p.add_argument("--save_interval", type=int, default=1000, help="iterations between checkpoints (default 1000)")
     p.add_argument(
-        "--keep_checkpoint_max", type=int, default=5, help="maximum number of checkpoints to keep (default 5)"
+        "--save_interval", type=whole_number(1), default=1000, help="iterations between checkpoints (default 1000)"
     )
-    p.add_argument("--log_iters", type=int, default=10, help="iterations between log lines (default 10)")
+    p.add_argument(
+        "--keep_checkpoint_max",
+        type=whole_number(),
+        default=5,
+        help="maximum number of checkpoints to keep, 0 for all (default 5)",
+    )
+    p.add_argument("--log_iters", type=whole_number(1), default=10, help="iterations between log lines (default 10)")
     p.add_argument(
         "--resume_model",
         metavar="DIR",
@@ -46,8 +55,15 @@ def parser() -> argparse.ArgumentParser:
         default="NCHW",
         help="tensor layout; NHWC only for DeepLabV3P (default NCHW)",
     )
-    p.add_argument("--repeats", type=int, default=1, help="number of times each sample occurs in an epoch (default 1)")
-    p.add_argument("--early_stop_intervals", type=int, metavar="N", help="stop after N evaluations without improvement")
+    p.add_argument(
+        "--repeats",
+        type=whole_number(1, 10_000),
+        default=1,
+        help="number of times each sample occurs in an epoch (default 1)",
+    )
+    p.add_argument(
+        "--early_stop_intervals", type=whole_number(1), metavar="N", help="stop after N evaluations without improvement"
+    )
     arguments.add_multilabel(p)
     p.add_argument("--profiler_options", help="options for PaddleSeg's profiler, such as batch_range=[10,20]")
     return p

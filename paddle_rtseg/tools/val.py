@@ -2,14 +2,16 @@
 
 import argparse
 
+from rtseg_inference.arguments import Parser
+
 from paddle_rtseg.tools import arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m paddleseg.val", description="Evaluate weights on the validation data.")
+    p = Parser(prog="python -m paddleseg.val", description="Evaluate weights on the validation data.")
     arguments.add_common(p)
     arguments.add_weights(p)
-    p.add_argument("--num_workers", type=int, default=0, help="worker processes that load data (default 0)")
+    arguments.add_workers(p)
     arguments.add_test_time(p, "aug_eval")
     p.add_argument(
         "--data_format",

@@ -147,6 +147,8 @@ def test_export_can_be_repeated(model, tmp_path):
         ({"output_op": "median"}, "median"),
         ({"input_shape": [1, 3, 16, 64]}, "at least 32 x 32"),
         ({"input_shape": [1, 4, 64, 64]}, "N 3 H W"),
+        ({"input_shape": [1000, 3, 1000, 1000]}, "an input of at most 100 megapixels, got"),
+        ({"input_shape": [-1, 3, 10**6, 10**6]}, "an input of at most 100 megapixels, got"),
         ({"format": "tflite"}, "tflite"),
         pytest.param({"format": "json"}, "cannot write json", marks=pytest.mark.skipif(not OLD, reason="it can")),
     ],

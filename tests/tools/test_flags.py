@@ -1,0 +1,41 @@
+"""Flags whose values are out of range: one sentence, status 2, nothing written."""
+
+import importlib
+
+import pytest
+
+REFUSED = [
+    ("train", "--iters", ["0"]),
+    ("train", "--iters", ["many"]),
+    ("train", "--batch_size", ["0"]),
+    ("train", "--batch_size", ["-1"]),
+    ("train", "--learning_rate", ["fast"]),
+    ("train", "--save_interval", ["0"]),
+    ("train", "--log_iters", ["0"]),
+    ("train", "--keep_checkpoint_max", ["-3"]),
+    ("train", "--num_workers", ["-1"]),
+    ("train", "--num_workers", ["100000"]),
+    ("train", "--seed", ["-1"]),
+    ("train", "--seed", [str(2**32)]),
+    ("train", "--repeats", ["0"]),
+    ("train", "--early_stop_intervals", ["0"]),
+    ("val", "--num_workers", ["-1"]),
+    ("val", "--crop_size", ["0", "64"]),
+    ("val", "--crop_size", ["64"]),
+    ("val", "--stride", ["64", "²"]),
+    ("val", "--scales", ["x"]),
+    ("val", "--auc_roc", ["maybe"]),
+    ("predict", "--custom_color", ["0", "0", "300"]),
+    ("export", "--input_shape", ["1", "3", "64"]),
+    ("export", "--input_shape", ["1", "3", "64", "1e9"]),
+]
+
+
+@pytest.mark.parametrize("command, flag, values", REFUSED)
+def test_refused(command, flag, values, capsys):
+    parser = importlib.import_module(f"paddle_rtseg.tools.{command}").parser()
+    with pytest.raises(SystemExit) as stopped:
+        parser.parse_args([flag, *values])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith(f"error: argument {flag}: ") and error.count("\n") == 1
