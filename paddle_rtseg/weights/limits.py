@@ -2,6 +2,8 @@
 
 import os
 
+from rtseg_inference.errors import quote as quote
+
 from ..errors import InputError
 
 #: A file may unpack to this many times its size, plus ``UNPACKED_MIB``: room for a compressed archive, for copies of
@@ -51,12 +53,6 @@ class Budget:
                 f"expected a pickle of at most {self._limit} steps, got more; if you trust it, raise "
                 "PADDLE_RTSEG_PICKLE_STEPS"
             )
-
-
-def quote(text: object) -> str:
-    """``text`` from a file for a message: on one line, printable, and not long."""
-    line = "".join(c if c.isprintable() else "?" for c in str(text)[:200])
-    return line[:100] + ("..." if len(line) > 100 else "")
 
 
 def _setting(name: str, default: int) -> int:

@@ -34,7 +34,7 @@ HUGE, MANY = 33000, "at most 100 megapixels"
 HUGE_JPEG = b"\xff\xd8\xff\xc0\0\x0b\x08\xff\xff\xff\xff\1\1\x11\0\xff\xda\0\x08\1\1\0\0?\0\xff\xd9"
 #: Names and contents of files, and a part of the message that refuses each.
 HOSTILE = [
-    ("huge.png", png(HUGE, HUGE), "at most 100 megapixels, got '.*huge.png' of 33000 x 33000"),
+    ("huge.png", png(HUGE, HUGE), MANY + r" and 65500 pixels a side, got 33000 x 33000; shrink '.*huge.png'"),
     ("huge.jpg", HUGE_JPEG, MANY),
     ("huge.bmp", b"BM" + struct.pack("<IIIIiiHHI", 0, 0, 54, 40, HUGE, -HUGE, 1, 24, 1) + bytes(20), MANY),
     ("huge.ppm", b"P1\n33000 33000\n" + b"1" * 10, "is cut short"),

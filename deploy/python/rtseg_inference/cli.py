@@ -1,24 +1,26 @@
 """The command line: segment an image, a folder, a video or a camera with an exported model."""
 
 import argparse
+import contextlib
 import itertools
 import sys
-import time
 from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
+import cv2
 import numpy as np
 
+from .arguments import MOST_BATCH, MOST_THREADS, Parser, whole_number
 from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import PRECISIONS, read_contract
-from .errors import InputError, listed
+from .errors import InputError, first_line, listed, quote
 from .files import Array, make_folder
-from .media import Frame, Writer, open_source, prefetched
+from .media import KINDS, Frame, Writer, open_source, prefetched
 from .predictor import Predictor, Result, Timings
 from .preprocess import Preprocessor
+from .progress import ALL_WRITTEN, Progress
 from .selection import fastest
 
-ALL_WRITTEN, SOME_FAILED, CANNOT_START = 0, 1, 2
-KINDS = ("masks", "overlays")
+CANNOT_START, INTERRUPTED = 2, 130
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model. The model is first checked against its golden output."""
 EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done."
@@ -27,7 +29,7 @@ EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be d
 def parser(
     prog: str = "python -m rtseg_inference", model: str = "exported model, a folder with deploy.yaml"
 ) -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG)
+    p = Parser(prog=prog, description=DESCRIPTION, epilog=EPILOG)
     p.add_argument("--model", required=True, help=model)
     p.add_argument("--input", help="image, folder, video, camera or camera:N; without it, the same as --verify")
     p.add_argument("--save_dir", default="./output/inference", help="folder to write (default ./output/inference)")
@@ -53,7 +55,7 @@ def parser(
     )
     p.add_argument(
         "--threads",
-        type=int,
+        type=whole_number(0, MOST_THREADS),
         default=0,
         metavar="N",
         help="processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)",
@@ -68,8 +70,14 @@ def parser(
         action="store_true",
         help="with ONNX Runtime on a GPU, refuse a network with operators that run on the processor",
     )
-    p.add_argument("--batch_size", type=int, default=1, metavar="N", help="images of one size per batch (default 1)")
-    p.add_argument("--max_frames", type=int, metavar="N", help="stop after N images")
+    p.add_argument(
+        "--batch_size",
+        type=whole_number(1, MOST_BATCH),
+        default=1,
+        metavar="N",
+        help="images of one size per batch (default 1)",
+    )
+    p.add_argument("--max_frames", type=whole_number(1), metavar="N", help="stop after N images (default: all)")
     p.add_argument("--verify", action="store_true", help="only check the model against its golden output")
     return p
 
@@ -81,24 +89,28 @@ def main(args: argparse.Namespace) -> int:
         InputError: nothing can be done at all.
     """
     kinds = written_kinds(args.write)
-    for name, least in (("threads", 0), ("batch_size", 1), ("max_frames", 1)):
-        count = getattr(args, name)
-        if count is not None and count < least:
-            raise InputError(f"expected --{name} of {least} or more, got '{count}'")
     contract = read_contract(args.model)
     if args.verify or args.input is None:
         choose(args, None)
         return ALL_WRITTEN
-    source = open_source(args.input)
+    source = open_source(args.input, args.save_dir)
     make_folder(args.save_dir)
     frames = iter(source)
     first = list(take_until_readable(frames))
     sample = next((f.image for f in first if f.image is not None and takes(Preprocessor(contract), f.image)), None)
     predictor = choose(args, sample)
+    check_batch(predictor, args.batch_size)
+    progress = Progress(min(len(source), args.max_frames or len(source)))
     frames = prefetched(itertools.islice(itertools.chain(first, frames), args.max_frames))
-    total = min(len(source), args.max_frames or len(source))
-    with Writer(args.save_dir, kinds, source.fps) as writer:
-        return segment(predictor, frames, writer, args.batch_size, total)
+    with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps) as writer:
+        return segment(predictor, frames, writer, args.batch_size, progress, source.not_taken)
+
+
+def check_batch(predictor: Predictor, size: int) -> None:
+    """Raise :class:`.InputError` if the model takes no batch of that size."""
+    most = predictor.preprocess.shape.max[0]
+    if 0 < most < size:
+        raise InputError(f"expected --batch_size of at most {most}, the model's largest batch, got {size}; lower it")
 
 
 def written_kinds(words: Sequence[str]) -> List[str]:
@@ -155,33 +167,37 @@ def on_processor(predictor: Predictor) -> str:
     return f"; on the processor: {listed(names)}" if names else ""
 
 
-def segment(predictor: Predictor, frames: Iterator[Frame], writer: Writer, batch_size: int, total: int) -> int:
+def segment(
+    predictor: Predictor,
+    frames: Iterator[Frame],
+    writer: Writer,
+    batch_size: int,
+    progress: Progress,
+    not_taken: str = "",
+) -> int:
     """Segment all frames and write the results; frames that fail are reported and skipped.
 
     Returns:
         The exit status.
     """
-    progress, failed = Progress(total), 0
     timings: List[Tuple[Timings, int]] = []
-    start = time.perf_counter()
+    interrupted = False
     try:
         for group in batches(frames, batch_size):
             for frame, outcome in predict(predictor, group):
                 if isinstance(outcome, str):
-                    failed += 1
-                    progress.say(f"skipped {frame.name}: {outcome}")
+                    progress.skipped(frame.name, outcome)
                 else:
                     writer.write(frame.name, outcome)
                     timings.append((outcome.timings, len(group)))
-                progress.step()
-    except KeyboardInterrupt:
+                    progress.wrote()
+    except KeyboardInterrupt:  # what has been segmented is still written
         progress.say("stopped")
-    progress.close()
-    seconds = time.perf_counter() - start
-    print(f"{len(timings)} written to {writer.folder}, {failed} failed, {len(timings) / seconds:.1f} images/s")
+        interrupted = True
+    status = progress.close(writer.folder, not_taken)
     if timings:
         print(report(timings))
-    return SOME_FAILED if failed else ALL_WRITTEN
+    return INTERRUPTED if interrupted else status
 
 
 def batches(frames: Iterator[Frame], size: int) -> Iterator[List[Frame]]:
@@ -209,8 +225,9 @@ def predict(predictor: Predictor, group: Sequence[Frame]) -> List[Tuple[Frame, U
         results = predictor.predict(images)
         assert isinstance(results, list) and len(results) == len(group)
         return list(zip(group, results))
-    except InputError as e:
-        return [(frame, str(e)) for frame in group]
+    except (InputError, cv2.error, MemoryError) as e:
+        reason = str(e) if isinstance(e, InputError) else f"cannot be segmented ({quote(first_line(e))}); shrink it"
+        return [(frame, reason) for frame in group]
 
 
 def report(timings: Sequence[Tuple[Timings, int]]) -> str:
@@ -220,33 +237,6 @@ def report(timings: Sequence[Tuple[Timings, int]]) -> str:
         values = [getattr(t, part) / n for t, n in timings]
         lines.append(f"{part:12s}" + "".join(f"{p:9.2f}" for p in np.percentile(values, (50, 90, 99))))
     return "\n".join(lines)
-
-
-class Progress:
-    """A progress bar on stderr, if that is a terminal."""
-
-    WIDTH = 30
-
-    def __init__(self, total: int):
-        self.total, self.done, self.start = total, 0, time.perf_counter()
-        self.shown = sys.stderr.isatty()
-
-    def step(self) -> None:
-        self.done += 1
-        if not self.shown:
-            return
-        rate = self.done / (time.perf_counter() - self.start)
-        filled = self.WIDTH * min(self.done, self.total) // self.total if self.total else 0
-        bar = "#" * filled + "." * (self.WIDTH - filled)
-        print(f"\r[{bar}] {self.done}/{self.total or '?'} {rate:6.1f} images/s", end="", file=sys.stderr, flush=True)
-
-    def say(self, message: str) -> None:
-        """Print a line without breaking the bar."""
-        print(("\r\033[K" if self.shown else "") + message, file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        if self.shown:
-            print(file=sys.stderr)
 
 
 def run(arguments: Optional[Sequence[str]] = None) -> int:

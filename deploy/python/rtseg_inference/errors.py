@@ -27,6 +27,12 @@ def first_line(error: Exception) -> str:
     return (telling or lines or [type(error).__name__])[0][:200]
 
 
+def quote(text: object, most: int = 100) -> str:
+    """``text`` from outside for a message: on one line, printable, and of at most ``most`` characters and "..."."""
+    line = "".join(c if c.isprintable() else "?" for c in str(text)[: most + 1])
+    return line if len(line) <= most else line[:most] + "..."
+
+
 def listed(names: Sequence[str]) -> str:
     """The count and the first few of the names."""
     more = ", ..." if len(names) > SHOWN else ""

@@ -6,6 +6,7 @@ from typing import Optional, Tuple
 
 from .contract import Contract, Resize
 from .errors import InputError
+from .images import pixel_limit
 
 Size = Tuple[int, int]  # height, width
 
@@ -23,13 +24,20 @@ def geometry(contract: Contract, image: Size) -> Geometry:
     """How the contract's resize and pad rules treat an image of that height and width.
 
     Raises:
-        InputError: the image is larger than what it is to be padded to.
+        InputError: the image is larger than what it is to be padded to, or would be resized to nothing or to more
+            pixels than :func:`.images.pixel_limit`.
     """
     pad = contract.preprocess.pad
     content = resized(image, contract.preprocess.resize)
+    network = content if pad is None else (pad.height, pad.width)
+    limit = pixel_limit()
+    if min(content) < 1 or max(content[0] * content[1], network[0] * network[1]) > limit:
+        raise InputError(
+            f"expected an image that the model resizes and pads to 1 to {limit // 10**6} million pixels, got "
+            f"{image[1]} x {image[0]}, which becomes {content[1]} x {content[0]}; crop the image"
+        )
     if pad is None:
         return Geometry(image, content, content)
-    network = pad.height, pad.width
     if content[0] > network[0] or content[1] > network[1]:
         raise InputError(
             f"expected an image of at most {network[0]} x {network[1]} pixels, which the model pads to that size, got "

@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".p
 
 #: Megapixels (10**6) of an image, and of the network's input; the environment variable RTSEG_MEGAPIXELS overrides it.
 MEGAPIXELS, MOST_MEGAPIXELS = 100, 1000
+MOST_SIDE = 65500  #: pixels; libjpeg writes no more
 FILE_BYTES = 1 << 30
 #: Decoding a JPEG of many scans costs its pixels once for each scan: together at most this many times the limit.
 JPEG_SCANS = 20
@@ -64,7 +65,6 @@ def read_encoded(path: str) -> Tuple[bytes, Header]:
     Raises:
         InputError: as :func:`read_image`, as far as can be told without decoding.
     """
-    limit = pixel_limit()
     try:
         data = _contents(path)
         header = _parsed(data)
@@ -74,12 +74,22 @@ def read_encoded(path: str) -> Tuple[bytes, Header]:
         raise InputError(f"cannot read the image {path!r} ({e.strerror}); check the path") from e
     except Refused as e:
         raise _error(path, str(e)) from None
-    if header.height * header.width > limit:
-        raise InputError(
-            f"expected an image of at most {limit // 10**6} megapixels, got {path!r} of {header.width} x "
-            f"{header.height}; shrink it, or raise RTSEG_MEGAPIXELS"
-        )
+    if not fits(header.height, header.width):
+        raise InputError(f"{too_large(header.height, header.width)}; shrink {path!r}, or raise RTSEG_MEGAPIXELS")
     return data[: header.end], header
+
+
+def fits(height: int, width: int) -> bool:
+    """Whether an image of that size is within the limits."""
+    return height * width <= pixel_limit() and max(height, width) <= MOST_SIDE
+
+
+def too_large(height: int, width: int) -> str:
+    """The beginning of a sentence about an image that does not fit."""
+    return (
+        f"expected an image of at most {pixel_limit() // 10**6} megapixels and {MOST_SIDE} pixels a side, got "
+        f"{width} x {height}"
+    )
 
 
 def pixel_limit() -> int:
@@ -138,6 +148,23 @@ def find_images(path: str, leave_out: Collection[str] = (), lists: bool = False)
         others = f" ({found.not_taken})" if found.others else ""
         raise InputError(f"expected images ({', '.join(IMAGE_SUFFIXES)}) in {path!r}, got none{others}; add some")
     return found
+
+
+def result_folders(source: str, save_dir: str, kinds: Sequence[str]) -> List[str]:
+    """The folders that a search of ``source`` leaves out, so that no run takes its own results for images.
+
+    Args:
+        kinds: the folders of results in ``save_dir``.
+
+    Raises:
+        InputError: the results would overwrite the images.
+    """
+    save_dir = os.path.realpath(save_dir)
+    root = os.path.realpath(source if os.path.isdir(source) else os.path.dirname(source))
+    folders = [os.path.join(save_dir, kind) for kind in kinds]
+    if root in folders:
+        raise InputError(f"expected images other than the results in {save_dir!r}, got {source!r}; choose others")
+    return folders if root == save_dir else [save_dir]
 
 
 def unique_names(paths: Sequence[str]) -> List[str]:

@@ -2,24 +2,28 @@
 
 import contextlib
 import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Deque, Iterator, Optional, Sequence, Type, Union
+from typing import Deque, Generator, Iterator, Optional, Sequence, Type, Union
 
 import cv2
 
-from .errors import InputError
+from .arguments import MOST, to_whole
+from .errors import InputError, quote
 from .files import Array, atomic_path, make_folder, write_image
-from .images import find_images, read_image
+from .images import Found, find_images, fits, read_image, result_folders, too_large
 from .predictor import Result
 
 CAMERA = "camera"
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-READ_AHEAD = 4
-WRITE_BEHIND = 8
-DEFAULT_FPS = 25.0
+MOST_CAMERAS = 99
+KINDS = ("masks", "overlays")
+READ_AHEAD, WRITE_BEHIND = 4, 8  #: images
+WAITING_PIXELS = 25_000_000  #: of the images that wait to be segmented, and of those that wait to be written
+LEAST_FPS, DEFAULT_FPS, MOST_FPS = 0.01, 25.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -30,15 +34,19 @@ class Frame:
     image: Optional[Array]  #: (H, W, 3) uint8 BGR
     error: Optional[str] = None
 
+    @property
+    def pixels(self) -> int:
+        """The number of its pixels; 0 without an image."""
+        return 0 if self.image is None else self.image.shape[0] * self.image.shape[1]
+
 
 class ImageFiles:
-    """An image file, or the images of a folder and the folders below it, in the order of their names."""
+    """Images that :func:`.images.find_images` found, in its order."""
 
     fps: Optional[float] = None
 
-    def __init__(self, path: str):
-        found = find_images(path)
-        self.paths, self.names = found.paths, found.names
+    def __init__(self, found: Found):
+        self.paths, self.names, self.not_taken = found.paths, found.names, found.not_taken
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -55,22 +63,31 @@ class Video:
     """A video file, or a camera by its number, which has no end.
 
     Raises:
-        InputError: it cannot be opened.
+        InputError: it cannot be opened, or its frames are too large.
     """
 
+    not_taken = ""
+
     def __init__(self, source: str):
-        self.camera = source.split(":")[0] == CAMERA
-        number = source[len(CAMERA) + 1 :] or "0"
-        if self.camera and not number.isdigit():
-            raise InputError(f"expected a camera such as camera or camera:1, got {source!r}")
+        self.camera = is_camera(source)
         self.source = source
-        self.name = source.replace(":", "-") if self.camera else os.path.splitext(os.path.basename(source))[0]
-        self._capture = cv2.VideoCapture(int(number)) if self.camera else cv2.VideoCapture(source)
+        if self.camera:
+            number = to_whole(source[len(CAMERA) + 1 :] or "0")
+            if number is None or not 0 <= number <= MOST_CAMERAS:
+                raise InputError(f"expected a camera such as camera or camera:1, got {quote(source)!r}; correct it")
+            self.name = source.replace(":", "-")
+        else:
+            if not os.path.isfile(source):
+                raise InputError(f"expected a video, got {source!r}, which is not a regular file; copy it to one")
+            self.name = os.path.splitext(os.path.basename(source))[0]
+        self._capture = cv2.VideoCapture(number) if self.camera else cv2.VideoCapture(source)
         if not self._capture.isOpened():
             what = "camera" if self.camera else "video"
             raise InputError(f"cannot open the {what} {source!r}; check that it exists and that OpenCV can decode it")
-        self.fps: Optional[float] = self._capture.get(cv2.CAP_PROP_FPS) or DEFAULT_FPS
-        self._count = 0 if self.camera else max(0, int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+        self._check_size(self._property(cv2.CAP_PROP_FRAME_HEIGHT), self._property(cv2.CAP_PROP_FRAME_WIDTH))
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps: Optional[float] = fps if LEAST_FPS <= fps <= MOST_FPS else DEFAULT_FPS  # not so if it is NaN
+        self._count = 0 if self.camera else self._property(cv2.CAP_PROP_FRAME_COUNT)
 
     def __len__(self) -> int:
         """The number of frames that the file announces; 0 if unknown."""
@@ -82,6 +99,7 @@ class Video:
             read, image = self._capture.read()
             if not read:
                 break
+            self._check_size(*image.shape[:2])
             yield Frame(f"{self.name}/{number:06d}", image)
             number += 1
         self._capture.release()
@@ -90,21 +108,37 @@ class Video:
             message = f"the video {self.source!r} ends early: {number} frames {expected} could be decoded"
             yield Frame(f"{self.name}/{number:06d}", None, message)
 
+    def _property(self, name: int) -> int:
+        """A whole number that the file states, or 0."""
+        value = self._capture.get(name)
+        return int(value) if 0 <= value <= MOST else 0
+
+    def _check_size(self, height: int, width: int) -> None:
+        if not fits(height, width):
+            raise InputError(f"{too_large(height, width)} in the video {self.source!r}; shrink it")
+
 
 Source = Union[ImageFiles, Video]
 
 
-def open_source(source: str) -> Source:
-    """Open ``camera``, ``camera:N``, a folder, a video or an image.
+def is_camera(source: str) -> bool:
+    """Whether ``source`` means a camera, and no file has that name."""
+    return source.split(":")[0] == CAMERA and not os.path.lexists(source)
+
+
+def open_source(source: str, save_dir: str) -> Source:
+    """Open ``camera``, ``camera:N``, a folder, a video or an image, whose results go to ``save_dir``.
 
     Raises:
-        InputError: it does not exist, holds no images, or cannot be opened.
+        InputError: it does not exist, holds no images, cannot be opened, or would be overwritten by its own results.
     """
-    if source.split(":")[0] == CAMERA and not os.path.exists(source):
+    if is_camera(source):
         return Video(source)
     if not os.path.exists(source):
         raise InputError(f"expected an image, a folder, a video or {CAMERA}, got {source!r}, which does not exist")
-    return Video(source) if source.lower().endswith(VIDEO_SUFFIXES) else ImageFiles(source)
+    if source.lower().endswith(VIDEO_SUFFIXES) and not os.path.isdir(source):
+        return Video(source)
+    return ImageFiles(find_images(source, leave_out=result_folders(source, save_dir, KINDS)))
 
 
 class Writer:
@@ -119,6 +153,7 @@ class Writer:
         self.folder, self.kinds, self.fps = make_folder(folder), kinds, fps
         self._video: Optional[VideoFile] = None
         self._pool = ThreadPoolExecutor(1)  # one, so that a video's frames stay in order
+        self._backlog = Backlog(WRITE_BEHIND)
         self._pending: Deque[Future[None]] = deque()
 
     def __enter__(self) -> "Writer":
@@ -126,8 +161,9 @@ class Writer:
 
     def write(self, name: str, result: Result) -> None:
         """Queue a result; wait if the disk falls behind."""
+        self._backlog.enter(result.mask.size)
         self._pending.append(self._pool.submit(self._write, name, result))
-        while len(self._pending) > WRITE_BEHIND or (self._pending and self._pending[0].done()):
+        while self._pending and self._pending[0].done():
             self._pending.popleft().result()
 
     def __exit__(
@@ -148,6 +184,12 @@ class Writer:
                 self._video.close(error)
 
     def _write(self, name: str, result: Result) -> None:
+        try:
+            self._write_files(name, result)
+        finally:
+            self._backlog.leave(result.mask.size)
+
+    def _write_files(self, name: str, result: Result) -> None:
         if "masks" in self.kinds:
             result.save(os.path.join(self.folder, "masks", name + ".png"))
         if "overlays" not in self.kinds:
@@ -162,19 +204,28 @@ class Writer:
 
 
 class VideoFile:
-    """An MP4 under a temporary name, renamed when it is closed without an error and removed otherwise."""
+    """An MP4 under a temporary name, renamed when it is closed without an error and removed otherwise.
+
+    Its codec takes even sizes only: the last row or column of odd ones is there twice. Frames of another size than
+    ``size``, height and width, are resized to it.
+    """
 
     def __init__(self, path: str, fps: float, size: Sequence[int]):
         self._file = contextlib.ExitStack()
         temporary = self._file.enter_context(atomic_path(path))
-        self._writer = cv2.VideoWriter(temporary, cv2.VideoWriter.fourcc(*"mp4v"), fps, (size[1], size[0]))
+        self._height, self._width = size
+        even = self._width + self._width % 2, self._height + self._height % 2
+        self._writer = cv2.VideoWriter(temporary, cv2.VideoWriter.fourcc(*"mp4v"), fps, even)
         if not self._writer.isOpened():
             error = InputError("this OpenCV cannot write MP4 videos; write masks only, with --write masks")
             self.close(error)
             raise error
 
     def write(self, image: Array) -> None:
-        self._writer.write(image)
+        height, width = self._height, self._width
+        if image.shape[:2] != (height, width):
+            image = cv2.resize(image, (width, height))
+        self._writer.write(cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
 
     def close(self, error: Optional[BaseException] = None) -> None:
         """Finish the file, or remove it because of ``error``."""
@@ -182,13 +233,53 @@ class VideoFile:
         self._file.__exit__(type(error) if error else None, error, None)
 
 
-def prefetched(frames: Iterator[Frame]) -> Iterator[Frame]:
-    """The same frames, decoded in a thread that runs ``READ_AHEAD`` frames ahead."""
+class Backlog:
+    """Room for images that wait: a number of them, and of their pixels unless one waits alone."""
+
+    def __init__(self, most: int):
+        self._most, self._count, self._pixels, self._closed = most, 0, 0, False
+        self._changed = threading.Condition()
+
+    def enter(self, pixels: int) -> None:
+        """Wait for room, and take it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._has_room(pixels))
+            self._count, self._pixels = self._count + 1, self._pixels + pixels
+
+    def leave(self, pixels: int) -> None:
+        """Give the room back."""
+        with self._changed:
+            self._count, self._pixels = self._count - 1, self._pixels - pixels
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let all waiting threads go on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _has_room(self, pixels: int) -> bool:
+        return self._count == 0 or (self._count < self._most and self._pixels + pixels <= WAITING_PIXELS)
+
+
+def prefetched(frames: Iterator[Frame]) -> Generator[Frame, None, None]:
+    """The same frames, decoded in a thread that runs up to ``READ_AHEAD`` frames ahead; close it to stop early."""
+    backlog = Backlog(READ_AHEAD)
+
+    def read() -> Optional[Frame]:
+        frame = next(frames, None)
+        backlog.enter(frame.pixels if frame else 0)
+        return frame
+
     with ThreadPoolExecutor(1) as pool:
-        pending: Deque[Future[Optional[Frame]]] = deque(pool.submit(next, frames, None) for _ in range(READ_AHEAD))
-        while True:
-            frame = pending.popleft().result()
-            if frame is None:
-                return
-            pending.append(pool.submit(next, frames, None))
-            yield frame
+        try:
+            pending: Deque[Future[Optional[Frame]]] = deque(pool.submit(read) for _ in range(READ_AHEAD))
+            while True:
+                frame = pending.popleft().result()
+                if frame is None:
+                    return
+                backlog.leave(frame.pixels)
+                pending.append(pool.submit(read))
+                yield frame
+        finally:
+            backlog.close()

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,6 +11,7 @@ import paddle
 import pytest
 from processes import python
 from rtseg_inference import InputError, Predictor, cli, contract, fastest, gpu, media
+from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
 from paddle_rtseg.export.exporter import export_model
@@ -90,6 +92,50 @@ def test_files_that_differ_only_in_extension(exported, photos, tmp_path):
     assert os.path.join("masks", "a.png.png") in written(out) and os.path.join("masks", "a.jpg.png") in written(out)
 
 
+def test_results_are_not_segmented(exported, photos, tmp_path, capsys):
+    """Neither inside the folder of images, nor where that is the folder of results; other files there are counted."""
+    (photos / "notes.txt").write_text("")
+    for out in (photos, photos / "out"):
+        for _ in range(2):
+            assert infer(exported["argmax"], photos, out) == 0
+            shown = capsys.readouterr().out
+            assert "3 written" in shown and "\nnot taken: 1 .txt\n" in shown
+        shutil.rmtree(photos / "masks", ignore_errors=True)
+        shutil.rmtree(photos / "overlays", ignore_errors=True)
+    assert infer(exported["argmax"], photos / "out" / "masks", photos / "out") == 2
+    assert "expected images other than the results in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [
+        ({"rule": "short", "size": 540}, (2, 3000)),  # becomes 540 x 810,000
+        ({"rule": "long", "size": 100}, (1, 3000)),  # becomes nothing
+        ({"rule": "exact", "height": 20000, "width": 20000}, (4, 4)),
+    ],
+)
+def test_image_that_becomes_too_large_or_nothing_is_skipped(rule, size, exported):
+    """Before it is resized."""
+    predictor = Predictor(exported["logits"], backend="native")
+    resize = contract.Resize(**rule)
+    changed = replace(predictor.contract, preprocess=replace(predictor.contract.preprocess, resize=resize))
+    predictor.preprocess = Preprocessor(changed)
+    frame = media.Frame("thin", np.zeros((*size, 3), np.uint8))
+    ((_, reason),) = cli.predict(predictor, [frame])
+    assert "expected an image that the model resizes and pads to 1 to 100 million pixels, got " in reason
+
+
+def test_memory_that_is_not_there_costs_one_image(exported, monkeypatch):
+    def fail(*_):
+        raise error
+
+    predictor = Predictor(exported["logits"], backend="native")
+    monkeypatch.setattr(predictor, "preprocess", fail)
+    for error in (MemoryError("Unable to allocate 9 GiB"), cv2.error("Insufficient memory")):
+        ((_, reason),) = cli.predict(predictor, [media.Frame("large", np.zeros((4, 4, 3), np.uint8))])
+        assert reason == f"cannot be segmented ({error}); shrink it"
+
+
 def make_video(path, frames, size=(64, 48)):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 12.5, size)
     pixels = np.random.RandomState(0)
@@ -105,6 +151,49 @@ def test_video(exported, tmp_path):
     assert written(out) == [f"masks/drive/{k:06d}.png" for k in range(8)] + ["overlays/drive.mp4"]
     video = cv2.VideoCapture(str(out / "overlays" / "drive.mp4"))
     assert video.get(cv2.CAP_PROP_FPS) == 12.5 and video.get(cv2.CAP_PROP_FRAME_COUNT) == 8
+
+
+def test_video_of_odd_size(exported, frame, tmp_path):
+    """The codec takes even sizes: the last row and column of the overlay are there twice."""
+    result = Predictor(exported["logits"]).predict(frame[:49, :65])
+    with media.Writer(str(tmp_path), ["overlays"], 25.0) as writer:
+        writer.write("drive/000000", result)
+    read, image = cv2.VideoCapture(str(tmp_path / "overlays" / "drive.mp4")).read()
+    assert read and image.shape == (50, 66, 3)
+    assert np.abs(image[:49, :65].astype(int) - result.overlay()).mean() < 15
+
+
+def test_video_whose_frames_are_too_large(exported, tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "drive.avi", 3, (1200, 1000))
+    monkeypatch.setenv("RTSEG_MEGAPIXELS", "1")
+    assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out") == 2
+    assert "at most 1 megapixels" in capsys.readouterr().err
+
+
+def test_video_is_a_regular_file(exported, tmp_path, capsys):
+    os.mkfifo(tmp_path / "drive.mp4")
+    assert infer(exported["logits"], tmp_path / "drive.mp4", tmp_path / "out") == 2
+    assert "which is not a regular file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fps", [float("nan"), float("inf"), -1.0, 0.0, 5e-3])
+def test_video_that_states_no_rate(fps, tmp_path, monkeypatch):
+    class Capture:
+        isOpened = staticmethod(lambda: True)
+        get = staticmethod(lambda name: fps)
+
+    (tmp_path / "drive.mp4").write_bytes(b"")
+    monkeypatch.setattr(cv2, "VideoCapture", lambda source: Capture)
+    video = media.Video(str(tmp_path / "drive.mp4"))
+    assert video.fps == media.DEFAULT_FPS and len(video) == 0
+
+
+def test_frames_of_a_video_may_change_size(tmp_path):
+    video = media.VideoFile(str(tmp_path / "a.mp4"), 25.0, (48, 64))
+    for size in ((48, 64), (24, 32)):
+        video.write(np.zeros((*size, 3), np.uint8))
+    video.close()
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
 
 
 def test_truncated_video(exported, tmp_path, capsys):
@@ -138,7 +227,7 @@ def test_progress_bar_on_terminals(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     progress = cli.Progress(4)
     for _ in range(4):
-        progress.step()
+        progress.wrote()
     shown = capsys.readouterr().err
     assert "[#######......................." in shown and "4/4" in shown and shown.count("\n") == 0
 
@@ -147,6 +236,29 @@ def test_max_frames(exported, tmp_path):
     make_video(tmp_path / "drive.avi", 8)
     assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "out", "--max_frames", "3") == 0
     assert len(written(tmp_path / "out")) == 4
+
+
+@pytest.mark.parametrize("source", ["photos", "drive.avi"])
+def test_interrupt_keeps_what_is_whole(source, exported, photos, tmp_path, monkeypatch, capsys):
+    make_video(tmp_path / "drive.avi", 8)
+    predict, calls = Predictor.predict, []
+
+    def interrupted(predictor, images):
+        calls.append(images)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return predict(predictor, images)
+
+    monkeypatch.setattr(Predictor, "predict", interrupted)
+    out = tmp_path / "out"
+    assert infer(exported["argmax"], tmp_path / source, out) == 130
+    shown = capsys.readouterr()
+    assert "stopped" in shown.err and "2 written" in shown.out
+    masks = [cv2.imread(str(path)) for path in (out / "masks").rglob("*") if path.is_file()]
+    assert len(masks) == 2 and all(mask is not None for mask in masks)
+    assert not list(out.rglob(".partial-*"))
+    if source == "drive.avi":
+        assert cv2.VideoCapture(str(out / "overlays" / "drive.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
 
 
 def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
@@ -186,7 +298,6 @@ def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
             ["--precision", "fp16", "--backend", "onednn"],
             "expected the precision of cpu onednn to be one of fp32, bf16, got 'fp16'",
         ),
-        (["--batch_size", "0"], "expected --batch_size of 1 or more, got '0'"),
         (["--write", "masks,pictures"], "expected --write masks, overlays or both, got 'pictures'"),
     ],
 )
@@ -200,6 +311,31 @@ def test_bad_input_is_one_sentence(exported, arguments, message, tmp_path, monke
     error = capsys.readouterr().err
     assert status == 2 and message in error and "Traceback" not in error
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "least", "most", "wrong"),
+    [
+        ("--threads", 0, 1024, ["-1", "1025", "99999999999", "²", "1.5"]),
+        ("--batch_size", 1, 1024, ["0", "-3", "nan"]),
+        ("--max_frames", 1, 10**9, ["0", "1e3", "9" * 5000]),
+    ],
+)
+def test_numbers_out_of_range(flag, least, most, wrong, capsys):
+    for text in wrong:
+        with pytest.raises(SystemExit) as stopped:
+            cli.run(["--model", "nowhere", flag, text])
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and error.count("\n") == 1 and len(error) < 300
+        assert f"error: argument {flag}: expected a whole number from {least} to {most}, got " in error
+
+
+@pytest.mark.parametrize("source", ["camera:²", "camera:-1", "camera:99999999999", "camera:x", "camera:1:2"])
+def test_camera_that_is_none(source, exported, tmp_path, capsys):
+    assert infer(exported["argmax"], source, tmp_path / "out") == 2
+    assert (
+        capsys.readouterr().err == f"error: expected a camera such as camera or camera:1, got {source!r}; correct it\n"
+    )
 
 
 def test_gpu_without_code_in_paddle(exported, monkeypatch):
