@@ -1,6 +1,8 @@
 """The patches of PaddleSeg that concern datasets, how their files are read, and scores."""
 
-from ..data import lists, scores
+from rtseg_inference.images import read_image
+
+from ..data import labels, lists, scores
 from ..training import hooks
 from .patch import Patch
 
@@ -78,6 +80,43 @@ DATA_PATCHES = (
             ("cityscapes", "Cityscapes", ("_leftImg8bit.png", "_gtFine_labelTrainIds.png")),
             ("cocostuff", "CocoStuff", (".jpg", ".png")),
         )
+    ),
+    Patch(
+        name="images and labels, read",
+        defect="a JPEG that is cut short is filled up with grey, images of any size are decoded, pipes hang, labels of "
+        "16 bits become zeros",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.transforms.transforms:Compose.__call__",
+        changes=[
+            ("cv2.imread(", "read_image("),
+            ("np.asarray(Image.open(data['label']))", "read_label(data['label'])"),
+        ],
+        names={"read_image": read_image, "read_label": labels.read_label},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="labels of ADE20K, read",
+        defect="labels are read in another way than those of other datasets",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where=_DATASETS + "ade:ADE20K.__getitem__",
+        changes=[("np.asarray(Image.open(label_path))", "read_label(label_path)")],
+        names={"read_label": labels.read_label},
+        seen="2026-11-27",
+    ),
+    *(
+        Patch(
+            name=f"images of {dataset}, read",
+            defect="a file that is missing or cannot be decoded raises TypeError",
+            paddleseg="all, including develop",
+            paddle=(2, 0),
+            where=f"{_DATASETS}{module}:{dataset}.__getitem__",
+            changes=[("cv2.imread(", "read_image(")],
+            names={"read_image": read_image},
+            seen="2026-11-27",
+        )
+        for module, dataset in (("eg1800", "EG1800"), ("supervisely", "SUPERVISELY"))
     ),
     Patch(
         name="downloads, complete",

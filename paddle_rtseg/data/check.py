@@ -7,14 +7,14 @@ training sees. ADE20K, for example, shifts the labels in its files by one.
 import copy
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-import cv2
 import numpy as np
-from PIL import Image
+from rtseg_inference.images import IMAGE_SUFFIXES, read_image
 
 from ..errors import InputError
+from .labels import read_label
 
 
 @dataclass
@@ -27,7 +27,11 @@ class Report:
     pixels: np.ndarray
     images: np.ndarray
     #: Pixels with the ignored label.
-    ignored: int
+    ignored: int = 0
+    #: Labels that hold only class 0 and the ignored label, as masks do that mark an object with 255.
+    marked_as_ignored: List[str] = field(default_factory=list)
+    #: Labels that are ignored in every pixel.
+    empty: List[str] = field(default_factory=list)
 
     @property
     def absent(self) -> List[int]:
@@ -44,14 +48,34 @@ def check_dataset(dataset, progress: Callable[[Iterable], Iterable] = iter, thre
         threads: number of reader threads; None for the number of processors.
     """
     indices = range(len(dataset.file_list))
-    report = Report([], np.zeros(dataset.num_classes, np.int64), np.zeros(dataset.num_classes, np.int64), 0)
+    report = Report([], np.zeros(dataset.num_classes, np.int64), np.zeros(dataset.num_classes, np.int64))
     with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
-        for defect, counts, ignored in progress(pool.map(lambda i: _check_pair(dataset, i), indices)):
-            report.defects += [defect] if defect else []
-            report.pixels += counts
-            report.images += counts > 0
-            report.ignored += ignored
+        try:
+            checked = pool.map(lambda i: _check_pair(dataset, i), indices)
+            for index, (defect, counts, ignored) in zip(indices, progress(checked)):
+                report.defects += [defect] if defect else []
+                report.pixels += counts
+                report.images += counts > 0
+                report.ignored += ignored
+                if ignored and not counts[1:].any():
+                    (report.marked_as_ignored if counts[0] else report.empty).append(dataset.file_list[index][1])
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or Ctrl-C would wait for all files
+            raise
     return report
+
+
+def unlisted_images(datasets: Iterable[Any]) -> List[str]:
+    """Images in the folders of the datasets' images that none of their lists names."""
+    listed = {os.path.normpath(path) for dataset in datasets for pair in dataset.file_list for path in pair if path}
+    folders = {os.path.dirname(os.path.normpath(image)) for dataset in datasets for image, _ in dataset.file_list}
+    return [
+        path
+        for folder in sorted(folders)
+        if os.path.isdir(folder)
+        for path in (os.path.join(folder, name) for name in sorted(os.listdir(folder)))
+        if path.lower().endswith(IMAGE_SUFFIXES) and path not in listed
+    ]
 
 
 def read_pair(dataset, index: int) -> Tuple[np.ndarray, np.ndarray]:
@@ -97,46 +121,23 @@ def _check_pair(dataset, index: int) -> Tuple[Optional[str], np.ndarray, int]:
     """The defect of a pair, if any; the pixels of each class; the ignored pixels."""
     try:
         _, label = read_pair(dataset, index)
-    except (InputError, OSError) as e:  # some datasets open labels themselves, and raise OSError for a bad file
-        return str(e), np.zeros(dataset.num_classes, np.int64), 0
+    except Exception as e:  # a dataset may read files in its own way, and raise anything
+        reason = str(e) if isinstance(e, InputError) else _in_a_sentence(dataset.file_list[index], e)
+        return reason, np.zeros(dataset.num_classes, np.int64), 0
     classes = label[(label >= 0) & (label < dataset.num_classes) & (label != dataset.ignore_index)]
     defect = range_defect(label, dataset, dataset.file_list[index][1])
     return defect, np.bincount(classes, minlength=dataset.num_classes), int((label == dataset.ignore_index).sum())
 
 
+def _in_a_sentence(pair: Iterable[Any], error: Exception) -> str:
+    reason = " ".join(str(error).split())[:100]
+    files = " and ".join(repr(path) for path in pair if path)
+    return f"{files} cannot be read ({type(error).__name__}: {reason}); replace them"
+
+
 def _read(data: Dict[str, Any]) -> Dict[str, Any]:
     """Replacement for a dataset's transforms: read images that are still paths, and change nothing."""
-    for key, read in (("img", _read_image), ("label", _read_label)):
+    for key, read in (("img", read_image), ("label", read_label)):
         if isinstance(data.get(key), str):
             data[key] = read(data[key])
     return data
-
-
-def _read_image(path: str) -> np.ndarray:
-    _check_file(path)
-    image = cv2.imread(path, cv2.IMREAD_COLOR)  # as in training: rotated as its EXIF data state
-    if image is None:
-        raise InputError(f"expected an image, got {path!r}, which cannot be decoded; replace it")
-    return image
-
-
-def _read_label(path: str) -> np.ndarray:
-    _check_file(path)
-    try:
-        return np.asarray(Image.open(path))  # as in training: palette images give ids, not colours
-    except (OSError, SyntaxError) as e:
-        raise InputError(f"expected a label image, got {path!r}, which cannot be decoded ({e}); replace it") from e
-
-
-def _check_file(path: str) -> None:
-    """Refuse a file that is missing or truncated; OpenCV silently fills in missing rows."""
-    try:
-        with open(path, "rb") as f:
-            start = f.read(8)
-            f.seek(-min(os.path.getsize(path), 1024), os.SEEK_END)
-            end = f.read()
-    except OSError as e:
-        raise InputError(f"expected a file {path!r}, which cannot be read ({e.strerror}); check the list") from e
-    for signature, last in ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND")):
-        if start.startswith(signature) and last not in end:
-            raise InputError(f"expected an image, got {path!r}, which is cut short; replace it")

@@ -2,6 +2,8 @@
 
 import argparse
 
+from rtseg_inference.arguments import whole_number
+
 from paddle_rtseg.tools import arguments
 
 
@@ -11,7 +13,9 @@ def parser() -> argparse.ArgumentParser:
         description="Read every image and label of a config's datasets. Exits with status 1 if it finds problems.",
     )
     arguments.add_config(p)
-    p.add_argument("--limit", type=int, default=20, help="maximum number of defects to print per dataset (default 20)")
+    p.add_argument(
+        "--limit", type=whole_number(), default=20, help="maximum number of defects to print per dataset (default 20)"
+    )
     return p
 
 

@@ -59,6 +59,8 @@ class _Checked(paddle.io.Dataset):
             index.seed_transforms()
         try:
             sample = self.dataset[index]
+        except InputError as e:
+            return {_DEFECT: _bytes(str(e))}
         except Exception:
             defect = self._file_defect(index)
             return {_DEFECT: _bytes(defect)} if defect else {_ERROR: _bytes(traceback.format_exc())}
@@ -71,6 +73,8 @@ class _Checked(paddle.io.Dataset):
                 read_pair(self.dataset, index)
         except InputError as e:
             return str(e)
+        except Exception:  # of the dataset itself: the caller reports it
+            return None
         return None
 
     def _label_defect(self, index: int, sample: Any) -> Optional[str]:

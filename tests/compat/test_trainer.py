@@ -2,7 +2,9 @@
 
 import itertools
 import os
+import pathlib
 import shutil
+import struct
 import sys
 
 import cv2
@@ -11,6 +13,7 @@ import paddle
 import pytest
 import tiny_training
 from comparing import assert_states_close, load_arrays
+from image_files import opencv, picture
 from paddleseg.core import evaluate
 
 from paddle_rtseg.errors import InputError
@@ -195,13 +198,36 @@ def write_text(path):
         f.write("not an image")
 
 
+def write_half_jpeg(path):
+    """The first half, closed by an end marker, which libjpeg accepts."""
+    whole = opencv(".jpg", picture(64, 64))
+    pathlib.Path(path).write_bytes(whole[: len(whole) // 2] + b"\xff\xd9")
+
+
+def write_large_image(path):
+    """A header of 10 gigapixels."""
+    data = bytearray(opencv(".png", picture(64, 64)))
+    data[16:24] = struct.pack(">II", 10**5, 10**5)
+    pathlib.Path(path).write_bytes(data)
+
+
+def write_pipe(path):
+    os.remove(path)
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(
     "name, change, sentence",
     [
-        ("image3.png", os.remove, "expected a file .*image3.png"),
+        ("image3.png", os.remove, "cannot read the image .*image3.png"),
         ("image3.png", write_text, "expected an image, got .*image3.png"),
-        ("label3.png", write_text, "expected a label image, got .*label3.png"),
+        ("image3.png", write_half_jpeg, "image3.png', which is cut short"),
+        ("image3.png", write_large_image, "megapixels, got .*image3.png' of 100000 x 100000"),
+        ("image3.png", write_pipe, "image3.png', which is not a regular file"),
+        ("label3.png", write_text, "expected an image, got .*label3.png"),
+        ("label3.png", write_large_image, "megapixels, got .*label3.png' of 100000 x 100000"),
+        ("label3.png", write_pipe, "label3.png', which is not a regular file"),
         ("label3.png", write_short_label, "label3.png' to have its image's 64 x 64 pixels, got 64 x 60"),
         ("label3.png", write_stray_label, "expected labels of 0 to 3 or 255 in .*label3.png', got 4, 77"),
     ],

@@ -13,6 +13,7 @@ from paddleseg.datasets import ADE20K
 from paddleseg.transforms import Compose
 from PIL import Image
 
+from paddle_rtseg.data import check
 from paddle_rtseg.data.check import check_dataset, read_pair
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tools import check_dataset as tool
@@ -64,7 +65,7 @@ def test_no_defects():
 
 @pytest.mark.parametrize("kind", ["images", "labels"])
 @pytest.mark.parametrize(
-    "spoil, words", [(os.remove, "No such file"), (cut, "cut short"), (scribble, "cannot be decoded")]
+    "spoil, words", [(os.remove, "No such file"), (cut, "cut short"), (scribble, "has the header of no format")]
 )
 def test_bad_file(root, kind, spoil, words):
     path = first(root, kind)
@@ -182,3 +183,57 @@ def test_command_with_a_class_missing_from_training(root, tmp_path, capsys):
 def test_command_without_data(tmp_path):
     with pytest.raises(InputError, match=r"train\.txt"):
         run(config_of(tmp_path / "nothing", train="train"), tmp_path)
+
+
+def test_command_with_objects_marked_by_255(root, tmp_path, capsys):
+    for path in (root / "labels").iterdir():
+        cv2.imwrite(str(path), np.where(cv2.imread(str(path), cv2.IMREAD_UNCHANGED) > 4, 255, 0))
+    assert run(config_of(root, train="train"), tmp_path) == 1  # ten classes never occur
+    assert "8 labels ('" in (printed := capsys.readouterr().out)
+    assert "with only 0 and 255, which is ignored: if 255 marks an object, change it to 1" in printed
+
+
+def test_command_with_labels_ignored_in_every_pixel(root, tmp_path, capsys):
+    change_label(root, lambda label: np.full_like(label, 255))
+    assert not run(config_of(root, train="trainval", val="test"), tmp_path)
+    assert f"1 label ('{first(root, 'labels')}') with only 255, which is ignored" in capsys.readouterr().out
+
+
+def test_command_counts_images_that_no_list_names(root, tmp_path, capsys):
+    (root / "images" / "notes.txt").touch()
+    run(config_of(root, train="train", val="val"), tmp_path)
+    assert "4 images ('" in (printed := capsys.readouterr().out) and "named by none of these lists" in printed
+    run(config_of(root, train="trainval", val="test"), tmp_path)
+    assert "named by none" not in capsys.readouterr().out
+
+
+def test_bytes_after_the_end(root):
+    for kind in ("images", "labels"):
+        with open(first(root, kind), "ab") as f:
+            f.write(bytes(2000))
+    assert check_dataset(camvid(root)).defects == []
+
+
+def test_any_error_of_a_dataset_is_a_defect(monkeypatch):
+    dataset = camvid(MINI)
+
+    def fail(index):
+        raise KeyError("n01440764")
+
+    monkeypatch.setattr(type(dataset), "__getitem__", lambda self, index: fail(index))
+    report = check_dataset(dataset)
+    assert len(report.defects) == 4 and "cannot be read (KeyError: 'n01440764'); replace them" in report.defects[0]
+
+
+def test_interruption_does_not_wait_for_all_files(monkeypatch):
+    dataset, read = camvid(MINI), []
+    dataset.file_list *= 1000
+    monkeypatch.setattr(check, "read_pair", lambda dataset, index: read.append(index) or read_pair(dataset, index))
+
+    def interrupted(pairs):
+        yield next(iter(pairs))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        check_dataset(dataset, interrupted, threads=1)
+    assert len(read) < 1000
