@@ -175,8 +175,9 @@ def check_losses(values: Values) -> None:
                 "equal"
             )
         _check_range(section, {"coef": NOT_NEGATIVE}, f"{name}.")
+        edges = has_edges(values)
         for component in _components(types):
-            _check_loss(component, classes)
+            _check_loss(component, classes, edges)
 
 
 def check_test_time(values: Values) -> None:
@@ -279,6 +280,12 @@ def num_classes(values: Values) -> Optional[int]:
     return next((count for _, count in _class_counts(values)), None)
 
 
+def has_edges(values: Values) -> bool:
+    """Whether the training data have labels of edges beside those of classes."""
+    dataset = values.get("train_dataset", {})
+    return bool(dataset.get("edge")) or any(c["type"] == "AddEdgeLabel" for c in _components(dataset))
+
+
 def _class_counts(values: Values) -> Iterator[Tuple[str, int]]:
     if "num_classes" in values.get("model", {}):
         yield "model", values["model"]["num_classes"]
@@ -298,7 +305,11 @@ def _dataset_attribute(dataset: Values, name: str) -> Optional[int]:
     return getattr(found, name, None)
 
 
-def _check_loss(loss: Values, classes: Optional[int]) -> None:
+def _check_loss(loss: Values, classes: Optional[int], edges: bool) -> None:
+    if loss.get("edge_label") and not edges:
+        raise InputError(
+            f"expected labels of edges for {loss['type']}'s edge_label, got none; set train_dataset.edge: true"
+        )
     weight = loss.get("weight")
     if isinstance(weight, list):
         _check_range(loss, {"weight": NOT_NEGATIVE}, f"{loss['type']}'s ")

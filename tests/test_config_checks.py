@@ -70,6 +70,7 @@ REFUSED = [
         [{"type": "MixedLoss", "losses": [], "coef": [1]}],
         "the same length as MixedLoss's losses and coef",
     ),
+    ("loss.types", [{"type": "BCELoss", "edge_label": True}] * 2, "expected labels of edges for BCELoss's edge_label"),
     ("test_config", {"is_slid": True}, "expected no 'test_config.is_slid'; did you mean 'is_slide'"),
     ("test_config", {"aug_eval": "yes"}, "expected true or false as test_config.aug_eval, got 'yes'"),
     ("test_config", {"aug_eval": True, "scales": [1, 0]}, "as test_config.scales, got '0'"),

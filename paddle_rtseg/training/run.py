@@ -4,6 +4,7 @@ PaddleSeg's loops do the work. This module first checks and builds everything, s
 sentence before anything is written.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import os
@@ -90,7 +91,8 @@ def train(
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if do_eval else None
         optimizer = builder.optimizer
-    train_dataset.file_list *= repeats
+    if repeats > 1:
+        train_dataset.file_list *= repeats
     if val_dataset is not None:
         val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
@@ -185,8 +187,9 @@ def evaluate(
         dataset = Builder(config).val_dataset
     names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
     dataset.display = evaluation.Display(names, palette)
-    if settings.get("is_slide") and len(dataset):
-        note_large_window(settings, *dataset[0]["img"].shape[-2:])
+    if settings.get("is_slide"):
+        with contextlib.suppress(Exception):  # a defect that evaluation will report
+            note_large_window(settings, *dataset[0]["img"].shape[-2:])
     paddleseg.core.evaluate(model, dataset, num_workers=num_workers, **settings)
 
 
