@@ -2,12 +2,12 @@
 
 import time
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple, Union, cast
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union, cast
 
 import cv2
 import numpy as np
 
-from . import postprocess
+from . import postprocess, results
 from .configuration import DEFAULT_BACKEND, Configuration
 from .contract import Contract, read_contract
 from .errors import InputError
@@ -57,6 +57,22 @@ class Result:
     def save(self, path: str) -> None:
         """Write the mask as an image of class ids: 8 bits, or 16 for more than 256 classes."""
         write_image(path, self.mask)
+
+    def polygons(self) -> List[results.Polygon]:
+        """The connected regions of each class; see :func:`.results.polygons`."""
+        return results.polygons(self.mask)
+
+    def areas(self) -> Dict[str, Any]:
+        """The classes of the image with their pixels, shares and scores; see :func:`.results.class_areas`."""
+        return results.class_areas(self.mask, self.contract.classes, self.scores)
+
+    def coco(self, image_id: int, first_id: int = 1) -> List[Dict[str, Any]]:
+        """Annotations in COCO's form; see :func:`.results.coco_annotations`."""
+        return results.coco_annotations(self.mask, image_id, first_id)
+
+    def detections(self) -> Any:
+        """``supervision.Detections``, where that package is installed; see :func:`.results.detections`."""
+        return results.detections(self.mask, self.contract.classes)
 
 
 @dataclass(frozen=True)
@@ -124,8 +140,8 @@ class Predictor:
         batch = [
             read_image(i) if isinstance(i, str) else i for i in (cast(List[Image], [images]) if single else images)
         ]
-        results = self._predict(batch)
-        return results[0] if single else results
+        found = self._predict(batch)
+        return found[0] if single else found
 
     def _predict(self, images: Sequence[Array]) -> List[Result]:
         start = time.perf_counter()
