@@ -1,5 +1,21 @@
 """Atomic writing of files, checksums and cache folders; the code is in the stand-alone predictor."""
 
-from rtseg_inference.files import atomic_path, cache_folder, make_folder, sha256
+from rtseg_inference.files import (
+    atomic_path,
+    cache_folder,
+    exclusive,
+    make_folder,
+    partial_folder,
+    sha256,
+    temporary_folder,
+)
 
-__all__ = ["atomic_path", "cache_folder", "make_folder", "sha256"]
+__all__ = [
+    "atomic_path",
+    "cache_folder",
+    "exclusive",
+    "make_folder",
+    "partial_folder",
+    "sha256",
+    "temporary_folder",
+]

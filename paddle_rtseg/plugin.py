@@ -13,6 +13,7 @@ The finder also supplies the commands: ``python -m paddleseg.train`` and the oth
 
 import os
 import re
+import signal
 import sys
 import warnings
 from typing import Optional
@@ -48,6 +49,7 @@ class Finder:
         package, _, command = name.partition(".")
         known = {"paddleseg": PADDLESEG_COMMANDS, _PACKAGE: PADDLESEG_COMMANDS + OWN_COMMANDS}
         if command in known.get(package, ()):
+            _let_interrupts_end_imports()
             return cls._find_elsewhere(name, path, target) or _tool(name, command)
         return None
 
@@ -117,6 +119,7 @@ def _registering(exec_module):
     """Wrap a loader's ``exec_module`` so that registration follows the import of paddleseg."""
 
     def exec_and_register(module):
+        _let_interrupts_end_imports()
         if "paddle" not in sys.modules:
             import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib, so the system's has to be loaded first
 
@@ -128,6 +131,15 @@ def _registering(exec_module):
         register()
 
     return exec_and_register
+
+
+def _let_interrupts_end_imports():
+    """While a command of ``python -m`` is imported, let Ctrl-C end it at once: nothing has been written yet.
+
+    An exception could be turned into another one by what is being imported. :mod:`rtseg_inference.program` takes over.
+    """
+    if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _tool(name, command):

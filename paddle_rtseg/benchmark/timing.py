@@ -9,7 +9,6 @@ import gc
 import os
 import re
 import statistics
-import tempfile
 from ast import literal_eval
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -25,6 +24,7 @@ from ..errors import InputError
 from ..export.exporter import export_model
 from ..export.golden import street_scene
 from ..export.preprocessing import Preprocessing
+from ..files import temporary_folder
 from ..models.macs import count_macs
 from ..models.merging_schedule import NoMerging
 from ..zoo import create_model
@@ -194,7 +194,7 @@ def _time_size(
     after_turn: Callable[[], None],
 ) -> None:
     """Time variants of one size in turns, and save what was taken after each turn."""
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         runs: Dict[Variant, Callable[[], Any]] = {}
         facts: Dict[Variant, Dict[str, Any]] = {}
         for i, text in enumerate(dict.fromkeys(variant.model for variant in missing)):

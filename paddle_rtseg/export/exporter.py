@@ -4,8 +4,6 @@ input and output that every runtime is checked against."""
 import dataclasses
 import math
 import os
-import shutil
-import tempfile
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -34,7 +32,7 @@ from rtseg_inference.preprocess import Preprocessor
 
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
-from ..files import make_folder, sha256
+from ..files import exclusive, make_folder, partial_folder, sha256
 from ..models.base import SegmentationModel
 from ..models.merging_schedule import merges_by_matching
 from ..models.selection import scattering
@@ -120,33 +118,32 @@ def export_model(
     make_folder(save_dir)
     was_training = model.training
     model.eval()
-    partial = tempfile.mkdtemp(prefix=".partial-", dir=save_dir)
     try:
-        network = _exported_network(model, output_op, preprocessing, raw_input)
-        contract = Contract(
-            folder=partial,
-            model=program,
-            params=f"{name}.pdiparams",
-            sha256={},
-            paddle_version=paddle.__version__,
-            network=type(model).__name__,
-            preprocess=dataclasses.replace(preprocessing, in_graph=raw_input),
-            **_interface(model, preprocessing, shape, output_op, raw_input, dataset),
-        )
-        paddleseg = _paddleseg_section(contract, transforms, shape)
-        contract = _write_golden(network, contract, golden_image)
-        _write_program(network, raw_input, shape, os.path.join(partial, program))
-        write_contract(_with_checksums(contract), paddleseg)
-        _check(contract)
-        if onnx != "no":
-            program = _program_for_onnx(model, output_op, preprocessing, raw_input, shape)
-            contract = _with_onnx(contract, onnx == "required", precision == "fp16", program)
+        with exclusive(save_dir), partial_folder(save_dir) as partial:
+            network = _exported_network(model, output_op, preprocessing, raw_input)
+            contract = Contract(
+                folder=partial,
+                model=program,
+                params=f"{name}.pdiparams",
+                sha256={},
+                paddle_version=paddle.__version__,
+                network=type(model).__name__,
+                preprocess=dataclasses.replace(preprocessing, in_graph=raw_input),
+                **_interface(model, preprocessing, shape, output_op, raw_input, dataset),
+            )
+            paddleseg = _paddleseg_section(contract, transforms, shape)
+            contract = _write_golden(network, contract, golden_image)
+            _write_program(network, raw_input, shape, os.path.join(partial, program))
             write_contract(_with_checksums(contract), paddleseg)
-        # deploy.yaml comes last: until then the folder has none, or one whose checksums do not match.
-        for file in sorted(os.listdir(partial), key=lambda file: file == FILE_NAME):
-            os.replace(os.path.join(partial, file), os.path.join(save_dir, file))
+            _check(contract)
+            if onnx != "no":
+                program = _program_for_onnx(model, output_op, preprocessing, raw_input, shape)
+                contract = _with_onnx(contract, onnx == "required", precision == "fp16", program)
+                write_contract(_with_checksums(contract), paddleseg)
+            # deploy.yaml comes last: until then the folder has none, or one whose checksums do not match.
+            for file in sorted(os.listdir(partial), key=lambda file: file == FILE_NAME):
+                os.replace(os.path.join(partial, file), os.path.join(save_dir, file))
     finally:
-        shutil.rmtree(partial)
         if was_training:
             model.train()
     return save_dir

@@ -3,10 +3,10 @@
 import functools
 import json
 import os
-import tempfile
 
 import paddle
-from rtseg_inference.files import cache_root, make_folder
+from rtseg_inference.contract import read_contract
+from rtseg_inference.files import cache_root, exclusive, partial_folder, writable_cache
 
 from ..errors import InputError
 from ..weights.released import Release
@@ -17,20 +17,38 @@ from .preprocessing import from_transforms
 
 
 def cached_export(release: Release) -> str:
-    """The folder of the exported model; the first call makes it."""
+    """The folder of the exported model; the first call makes it, as does one that finds it damaged.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
     forms = "" if obstacle() else "-onnx"
     folder = os.path.join(cache_root(), f"{release.name}-{release.sha256[:16]}-paddle{paddle.__version__}{forms}")
-    if os.path.isdir(folder):  # renamed into place, so it is complete
+    if _is_whole(folder):
         return folder
-    print(f"exporting {release.name}, once")
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=make_folder(cache_root())) as partial:
+    with exclusive(writable_cache(cache_root(), "RTSEG_CACHE"), wait=True), partial_folder(cache_root()) as partial:
+        if _is_whole(folder):  # another process was faster
+            return folder
+        again = os.path.lexists(folder)
+        print(
+            f"exporting {release.name} again, because {folder} is damaged"
+            if again
+            else f"exporting {release.name}, once"
+        )
         made = _export(release, os.path.join(partial, release.name))
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if not os.path.isdir(folder):  # another process may have been faster
-                raise
+        if again:
+            os.rename(folder, os.path.join(partial, "damaged"))
+        os.rename(made, folder)
     return folder
+
+
+def _is_whole(folder: str) -> bool:
+    """Whether every file that the contract lists is there and has its checksum."""
+    try:
+        read_contract(folder)
+    except InputError:
+        return False
+    return True
 
 
 def _export(release: Release, folder: str) -> str:

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import numpy as np
@@ -19,6 +18,7 @@ from rtseg_inference.contract import Contract, Precision
 from rtseg_inference.images import read_image
 
 from ..errors import InputError
+from ..files import temporary_folder
 
 OPSET = 17
 SIZES = ((160, 288), (97, 131))  # in addition to the golden image's; one is odd
@@ -101,7 +101,7 @@ def _converted(contract: Contract, write_program: Optional[Callable[[str], None]
     """
     import onnx
 
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         path = os.path.join(folder, "converted.onnx")
         program, weights = (os.path.abspath(contract.path(name)) for name in (contract.model, contract.params))
         if write_program is not None:

@@ -86,13 +86,10 @@ def save(state: Any, path: str) -> None:
     try:
         with atomic_path(path) as temporary:
             paddle.save(state, temporary)
-    except OSError as e:
+    except InputError as e:
         if os.path.basename(folder).startswith(_PARTIAL):
             shutil.rmtree(folder, ignore_errors=True)
-        raise InputError(
-            f"expected to write {os.path.basename(path)} to {os.path.dirname(folder)!r}, got {e.strerror!r}; make room "
-            f"or choose another --save_dir, then {_advice(os.path.dirname(folder))}"
-        ) from e
+        raise InputError(f"{e}, then {_advice(os.path.dirname(folder))}") from e
 
 
 def save_score(folder: str, mean_iou: float, iteration: int) -> None:

@@ -5,8 +5,10 @@ workers, the caller hangs. A label out of range fails inside the loss, gives a w
 This loader raises an exception in each case, with a one-sentence message for a defective file.
 """
 
+import functools
+import signal
 import traceback
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 import numpy as np
 import paddle
@@ -27,8 +29,9 @@ class CheckedLoader(paddle.io.DataLoader):
     RuntimeError with the traceback for any other error in the dataset or its transforms.
     """
 
-    def __init__(self, dataset, **arguments):
-        super().__init__(_Checked(dataset), collate_fn=_collate, **arguments)
+    def __init__(self, dataset, worker_init_fn: Optional[Callable[[int], None]] = None, **arguments):
+        start = functools.partial(_start_worker, worker_init_fn)
+        super().__init__(_Checked(dataset), collate_fn=_collate, worker_init_fn=start, **arguments)
 
     def __iter__(self):
         batches = super().__iter__()
@@ -86,6 +89,13 @@ class _Checked(paddle.io.Dataset):
             size = sample["trans_info"][0][1]  # evaluation compares with labels at the original size
         defect = self._file_defect(index) if tuple(label.shape[-2:]) != tuple(size) else None
         return defect or range_defect(label, self.dataset, self.dataset.file_list[index][1])
+
+
+def _start_worker(init: Optional[Callable[[int], None]], number: int) -> None:
+    """Leave Ctrl-C, which a terminal sends to every process, to the process that started the workers: it ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if init is not None:
+        init(number)
 
 
 def _collate(samples: List[Any]) -> Any:

@@ -68,7 +68,7 @@ def full_disk():
 def test_full_disk_keeps_the_old_file(save_dir):
     path = save_dir / "iter_10" / "model.pdparams"
     before = path.read_bytes()
-    match = r"model.pdparams .*make room.*--resume_model .*iter_10"
+    match = r"model.pdparams.*make room.*then resume with --resume_model .*iter_10"
     with pytest.raises(InputError, match=match), full_disk():
         checkpoints.save({"n": np.zeros(10000)}, str(path))
     assert path.read_bytes() == before

@@ -1,7 +1,6 @@
 """``python -m rtseg_inference``; see :mod:`.cli`."""
 
-import sys
-
+from . import program
 from .cli import run
 
-sys.exit(run())
+program.leave(run())

@@ -3,12 +3,12 @@
 import argparse
 import contextlib
 import itertools
-import sys
 from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 import cv2
 import numpy as np
 
+from . import program
 from .arguments import MOST_BATCH, MOST_THREADS, Parser, whole_number
 from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import PRECISIONS, read_contract
@@ -20,7 +20,6 @@ from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
 from .selection import fastest
 
-CANNOT_START, INTERRUPTED = 2, 130
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model. The model is first checked against its golden output."""
 EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done."
@@ -197,7 +196,7 @@ def segment(
     status = progress.close(writer.folder, not_taken)
     if timings:
         print(report(timings))
-    return INTERRUPTED if interrupted else status
+    return program.INTERRUPTED if interrupted else status
 
 
 def batches(frames: Iterator[Frame], size: int) -> Iterator[List[Frame]]:
@@ -242,10 +241,4 @@ def report(timings: Sequence[Tuple[Timings, int]]) -> str:
 def run(arguments: Optional[Sequence[str]] = None) -> int:
     """Parse the arguments and run; print errors that the user can fix in one line."""
     args = parser().parse_args(arguments)
-    try:
-        return main(args)
-    except InputError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return CANNOT_START
-    except KeyboardInterrupt:
-        return 130
+    return program.run(lambda: main(args))

@@ -10,6 +10,8 @@ import contextlib
 import ctypes
 import os
 import platform
+import pwd
+import tempfile
 import warnings
 import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib, so the system's has to be loaded first
 from typing import Dict, Mapping, Optional
@@ -42,6 +44,7 @@ def thread_count() -> int:
 def configure(threads: Optional[int] = None) -> None:
     """Apply :func:`settings` to the environment, and keep freed memory. Call it before ``import paddle``."""
     os.environ.update(settings(threads))
+    os.environ["HOME"] = home()  # libraries that keep something there take an empty one for the root folder
     if not any(name.startswith("MALLOC_") for name in os.environ):  # the user has tuned the allocator
         _keep_freed_memory()
     warnings.filterwarnings("ignore", message="No ccache found")  # matters only when compiling operators
@@ -71,6 +74,20 @@ def usable_cores() -> int:
     except (OSError, ValueError):
         return cores
     return cores if quota == "max" else max(1, min(cores, int(quota) // int(period)))
+
+
+def home() -> str:
+    """The user's home folder: ``HOME``, or what the system has on record; without either, a temporary folder.
+
+    ``os.path.expanduser`` takes an empty ``HOME`` for the root folder, and gives "~" to a user who is not on record, as
+    in a container that runs with a number.
+    """
+    if os.environ.get("HOME"):
+        return os.environ["HOME"]
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        return os.path.join(tempfile.gettempdir(), f"home-{os.getuid()}")
 
 
 def is_amd() -> bool:

@@ -1,18 +1,27 @@
 """Writing files atomically, checksums, and where caches are kept."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import os
-import pwd
+import shutil
 import tempfile
-from typing import Any, Iterator
+import time
+from typing import Any, Iterator, Set
 
 import cv2
 from numpy.typing import NDArray
 
+from . import environment
 from .errors import InputError
 
+PARTIAL = ".partial-"  #: temporary files and folders begin with it
+YOUNG = 60.0  #: seconds for which a temporary file is never taken for a leftover
+
 Array = NDArray[Any]
+
+_cleared: Set[str] = set()  # folders
 
 
 def write_image(path: str, image: Array) -> None:
@@ -38,20 +47,154 @@ def atomic_path(path: str) -> Iterator[str]:
     The temporary name keeps the extension, by which many writers choose the format.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder or the file cannot be written, for example because the disk is full.
     """
     folder, name = os.path.split(os.path.abspath(path))
     make_folder(folder)
-    handle, temporary = tempfile.mkstemp(prefix=".partial-", suffix="-" + name, dir=folder)
-    os.close(handle)
+    clear_leftovers(folder)
+    with writing(path), contextlib.ExitStack() as cleanup:
+        handle, temporary = tempfile.mkstemp(prefix=PARTIAL, suffix="-" + name[-40:], dir=folder)
+        cleanup.callback(os.close, handle)
+        _claim(handle)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o666 & ~_umask())
+            if _is_full(folder):  # not every writer reports that the rest of its file is missing
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.replace(temporary, path)
+        except Exception as e:
+            # Asked before the file is removed, which makes room again.
+            _raise_if_full(e, path, folder)
+            raise
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def partial_folder(parent: str, prefix: str = PARTIAL) -> Iterator[str]:
+    """Yield a new folder inside ``parent``, which is removed in the end, whatever happens.
+
+    Raises:
+        InputError: the disk is full, or ``parent`` cannot be written.
+    """
+    clear_leftovers(parent, prefix)
+    with writing(parent), contextlib.ExitStack() as cleanup:
+        folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        handle = os.open(folder, os.O_RDONLY)
+        cleanup.callback(os.close, handle)
+        _claim(handle)
+        try:
+            yield folder
+        except Exception as e:
+            _raise_if_full(e, parent, folder)
+            raise
+
+
+def temporary_folder() -> "contextlib.AbstractContextManager[str]":
+    """:func:`partial_folder` where temporary files belong."""
     try:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+        parent = tempfile.gettempdir()
+    except OSError as e:
+        raise InputError(
+            "cannot write temporary files; make room, or set TMPDIR to a folder that can be written"
+        ) from e
+    return partial_folder(parent, PARTIAL + "rtseg-")
+
+
+@contextlib.contextmanager
+def exclusive(folder: str, wait: bool = False) -> Iterator[None]:
+    """Keep other processes that call this for ``folder`` away from it; the lock ends with the process.
+
+    Args:
+        folder: an existing folder.
+        wait: wait for another process instead of refusing.
+
+    Raises:
+        InputError: another process holds the folder, and ``wait`` is False.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as e:
+            raise InputError(
+                f"expected a folder that no other process is writing to, got {folder!r}; wait for the other one, or "
+                "choose another folder"
+            ) from e
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
+def clear_leftovers(folder: str, prefix: str = PARTIAL) -> None:
+    """Remove the temporary files and folders that killed runs left in ``folder``; done once in a process.
+
+    A living process holds a lock on each of its own. Those younger than a minute stay in any case, because a lock
+    follows a moment after its file.
+    """
+    if folder in _cleared:
+        return
+    _cleared.add(folder)
+    with contextlib.suppress(OSError):
+        for entry in list(os.scandir(folder)):
+            if entry.name.startswith(prefix) and not entry.is_symlink() and _is_left_over(entry):
+                shutil.rmtree(entry.path, ignore_errors=True) if entry.is_dir() else os.unlink(entry.path)
+
+
+def _is_left_over(entry: "os.DirEntry[str]") -> bool:
+    status = entry.stat(follow_symlinks=False)
+    if time.time() - status.st_mtime < YOUNG or status.st_uid != os.getuid():
+        return False
+    with contextlib.suppress(OSError):  # held, or somebody else's
+        handle = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        finally:
+            os.close(handle)
+    return False
+
+
+def _claim(handle: int) -> None:
+    """Lock a temporary file or folder of this process, so that no other takes it for a leftover."""
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path``, or something in it, into a sentence.
+
+    Raises:
+        InputError: the disk is full, a limit is reached, or something is in the way.
+    """
+    folder = os.path.join(os.path.dirname(os.path.abspath(path)), "")
+    try:
+        yield
+    except OSError as e:
+        if isinstance(e.filename, str) and not os.path.abspath(e.filename).startswith(folder):
+            raise  # about a file that is read
+        raise _cannot_write(path, e.strerror or str(e).splitlines()[0]) from e
+
+
+def _raise_if_full(error: Exception, path: str, folder: str) -> None:
+    """Blame the disk for any error of a writer if it is full: libraries report that in many ways."""
+    if _is_full(folder):
+        raise _cannot_write(path, os.strerror(errno.ENOSPC)) from error
+
+
+def _cannot_write(path: str, reason: str) -> InputError:
+    return InputError(f"cannot write {path!r} ({reason}); make room, or choose another place")
+
+
+def _is_full(folder: str) -> bool:
+    disk = os.statvfs(folder)
+    free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail  # a share is kept for the superuser
+    return disk.f_blocks > 0 and free == 0
 
 
 def make_folder(path: str) -> str:
@@ -76,9 +219,19 @@ def cache_root() -> str:
 
 def cache_folder(variable: str, name: str) -> str:
     """The folder that the environment ``variable`` names, or else ``~/.cache/NAME``."""
-    # expanduser takes an empty HOME literally, which would make it the root folder.
-    home = os.path.expanduser("~") if os.environ.get("HOME", "~") else pwd.getpwuid(os.getuid()).pw_dir
-    return os.environ.get(variable) or os.path.join(home, ".cache", name)
+    return os.environ.get(variable) or os.path.join(environment.home(), ".cache", name)
+
+
+def writable_cache(folder: str, variable: str) -> str:
+    """``folder``, a cache or part of one, created if necessary.
+
+    Raises:
+        InputError: it cannot be written; the message says which environment ``variable`` chooses another.
+    """
+    try:
+        return make_folder(folder)
+    except InputError as e:
+        raise InputError(f"{str(e).rpartition(';')[0]}; name another in the environment variable {variable}") from e
 
 
 def sha256(path: str) -> str:

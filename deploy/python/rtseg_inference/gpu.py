@@ -340,11 +340,11 @@ for i in range(count.value):
 def _installed() -> Tuple[Tuple[str, Card], ...]:
     """The cards that the driver tells of, each with its UUID, or "-" where only visible ones are told."""
     program = shutil.which("nvidia-smi")
-    answer = _answer([program, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]) if program else ""
-    return _parse(answer) or _parse(_answer([sys.executable or "python3", "-I", "-c", _ASK_LIBRARY]))
+    said = answer([program, f"--query-gpu={_FIELDS}", "--format=csv,noheader,nounits"]) if program else ""
+    return _parse(said) or _parse(answer([sys.executable or "python3", "-I", "-c", _ASK_LIBRARY]))
 
 
-def _answer(command: Sequence[str]) -> str:
+def answer(command: Sequence[str]) -> str:
     """What a command prints; "" if it fails or takes longer than ``TIMEOUT``."""
     with tempfile.TemporaryFile() as output:  # a pipe would keep waiting for children of a command that was killed
         try:

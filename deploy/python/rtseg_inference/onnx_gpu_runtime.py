@@ -13,7 +13,6 @@ import importlib.util
 import io
 import json
 import os
-import tempfile
 from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -22,7 +21,7 @@ from . import environment, gpu
 from .configuration import PROVIDERS, Configuration
 from .contract import Contract, ShapeRange
 from .errors import InputError, NotInstalled, first_line, listed
-from .files import Array
+from .files import Array, temporary_folder
 from .onnx_providers import NAMES, cuda_options, missing_library, rtx_options, tensorrt_options, why_missing
 from .onnx_runtime import fail, import_onnxruntime, session_options
 from .tensorrt import native_stderr
@@ -90,7 +89,7 @@ class OnnxGpuRuntime:
                 session = self._create(capture=True)
                 self.captured = True
                 return session
-        with tempfile.TemporaryDirectory(prefix="rtseg-") as folder:
+        with temporary_folder() as folder:
             session = self._create(capture=False, profile=os.path.join(folder, "profile"))
             self._inspect(session)
         return session

@@ -11,7 +11,7 @@ from . import gpu
 from .configuration import Configuration
 from .contract import Contract
 from .errors import first_line
-from .files import cache_root, make_folder
+from .files import cache_root, writable_cache
 
 #: ONNX Runtime's name of each provider
 NAMES = {
@@ -88,7 +88,7 @@ def engine_folder(contract: Contract, configuration: Configuration, version: str
         "onnxruntime": version,
     }
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return make_folder(os.path.join(cache_root(), "onnxruntime-" + digest[:32]))
+    return writable_cache(os.path.join(cache_root(), "onnxruntime-" + digest[:32]), "RTSEG_CACHE")
 
 
 def missing_library(log: str) -> Optional[str]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from .contract import Contract
 from .errors import InputError
-from .files import Array, cache_root, make_folder
+from .files import Array, cache_root, writable_cache
 
 UNRELIABLE = (
     "TensorRT in Paddle 3 (paddle.tensorrt) is unreliable: engines that are built and give nothing (Paddle issue "
@@ -51,7 +51,7 @@ def create_predictor(contract: Contract, precision: str) -> Any:
             "and a paddlepaddle-gpu built with it, or use --backend native"
         )
     folder = cache_folder(contract, precision, _machine(paddle, version))
-    make_folder(folder)
+    writable_cache(folder, "RTSEG_CACHE")
     if contract.program_format == "json":
         return _converted(contract, precision, folder, paddle, inference)
     return _with_subgraphs(contract, precision, folder, inference)

@@ -14,8 +14,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
@@ -23,7 +21,7 @@ from typing import Any, Callable, Dict, Hashable, Iterator, List, Mapping, Optio
 
 import numpy as np
 
-from . import environment, gpu
+from . import environment, gpu, program
 from .configuration import BACKENDS, DEFAULT_BACKEND, PROVIDERS, Configuration
 from .contract import FILE_NAME, PRECISIONS, read_contract
 from .errors import InputError, first_line
@@ -415,12 +413,8 @@ def device_megabytes(device: str) -> Optional[int]:
     """MiB in use on the first card, by all programs; None on a CPU, or where nvidia-smi does not say."""
     if device != "gpu":
         return None
-    command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]
-    try:
-        lines = subprocess.run(command, capture_output=True, text=True, timeout=gpu.TIMEOUT, check=True).stdout
-        return int(lines.split()[0])
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None
+    lines = gpu.answer(["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits"]).split()
+    return int(lines[0]) if lines and lines[0].isdecimal() else None
 
 
 # --- The command
@@ -500,14 +494,8 @@ def variants_of(args: argparse.Namespace) -> List[Variant]:
 def run(arguments: Optional[Sequence[str]] = None) -> int:
     """Parse the arguments and run; print errors that the user can fix in one line."""
     args = parser().parse_args(arguments)
-    try:
-        return main(args)
-    except InputError as e:
-        print(f"error: {e}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    return program.run(lambda: main(args))
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    program.leave(run())

@@ -1,0 +1,88 @@
+"""How every command ends: with its exit status, and one sentence on stderr where the user can fix what went wrong.
+
+The statuses are 0, 1 where some of the work failed, 2 for an error of the user's, and 130 for Ctrl-C.
+"""
+
+import contextlib
+import errno
+import multiprocessing
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Callable, NoReturn, Optional
+
+from .errors import InputError
+
+CANNOT_START, INTERRUPTED = 2, 130
+#: What the operating system says when there is no room left, or the place cannot be written at all.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+_interrupted = False
+
+
+def run(main: Callable[[], Optional[int]]) -> int:
+    """Run ``main`` and return the exit status; None from ``main`` means 0.
+
+    Ctrl-C gives 130 wherever it comes, also where a library swallows the exception or turns it into one of its own. A
+    second one ends the process at once. A bug keeps its traceback.
+    """
+    _catch_interrupts()
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except InputError as e:
+        return _failed(str(e))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as e:
+        sentence = _sentence(e)
+        if sentence is None and not _interrupted:
+            raise
+        return _failed(sentence or "")
+    return INTERRUPTED if _interrupted else status
+
+
+def leave(status: int) -> NoReturn:
+    """End the process. After Ctrl-C without the libraries' own clean-up, which may hang or crash after it."""
+    if status != INTERRUPTED:
+        sys.exit(status)
+    for child in multiprocessing.active_children():
+        child.terminate()
+    with contextlib.suppress(OSError):  # a closed pipe
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(status)
+
+
+def _catch_interrupts() -> None:
+    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # it may be ignored: nohup
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: Optional[FrameType]) -> None:
+    global _interrupted
+    if _interrupted:
+        os._exit(INTERRUPTED)
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def _failed(sentence: str) -> int:
+    if _interrupted:  # it is a consequence
+        return INTERRUPTED
+    print(f"error: {sentence}", file=sys.stderr)
+    return CANNOT_START
+
+
+def _sentence(error: Exception) -> Optional[str]:
+    """What to say of an error of the operating system; None if it is none that the user can fix."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno in _NO_ROOM:
+        where = f"{error.filename!r}" if error.filename else "a file"
+        return f"cannot write {where} ({error.strerror}); make room, or choose another place"
+    return None

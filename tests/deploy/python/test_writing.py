@@ -1,0 +1,181 @@
+"""Full disks, leftovers of killed runs, and folders that two processes use."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from processes import python
+from rtseg_inference import files, program
+from rtseg_inference.errors import InputError
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a disk of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def write(path):
+    with files.atomic_path(str(path)) as temporary, open(temporary, "wb") as f:
+        f.write(bytes(1 << 17))
+
+
+def fail_in_its_own_way(path):
+    with files.atomic_path(str(path)) as temporary, open(temporary, "wb") as f:
+        try:
+            f.write(bytes(1 << 17))
+        except OSError:
+            raise RuntimeError("cannot serialise") from None
+
+
+def fail_silently(path):
+    with files.atomic_path(str(path)) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY)
+        os.write(descriptor, bytes(1 << 17))
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("writer", [write, fail_in_its_own_way, fail_silently])
+def test_full_disk(full_disk, writer):
+    (full_disk / "result").write_text("before")
+    with pytest.raises(InputError, match=r"cannot write '.*result' \(No space left on device\); make room"):
+        writer(full_disk / "result")
+    assert os.listdir(full_disk) == ["result"] and (full_disk / "result").read_text() == "before"
+
+
+def test_full_disk_while_a_folder_is_filled(full_disk):
+    with pytest.raises(InputError, match=r"cannot write '.*disk/.*weights' \(No space left on device\)"):
+        with files.partial_folder(str(full_disk)) as folder:
+            write(os.path.join(folder, "weights"))
+    assert os.listdir(full_disk) == []
+
+
+@pytest.mark.parametrize("name, words", [("x" * 300 + ".png", "File name too long"), ("folder", "Is a directory")])
+def test_names_that_cannot_be_written(name, words, tmp_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match=words):
+        write(tmp_path / name)
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_missing_input_is_not_blamed_on_the_output(tmp_path):
+    with pytest.raises(FileNotFoundError), files.atomic_path(str(tmp_path / "result")):
+        os.stat("/missing/input")
+    assert os.listdir(tmp_path) == []
+
+
+WRITER = """
+import sys, time
+from rtseg_inference import files
+with files.atomic_path(sys.argv[1] + "/result.txt"), files.partial_folder(sys.argv[1]):
+    print("writing", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A process that is writing a file and a folder to ``tmp_path``."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    for entry in tmp_path.iterdir():
+        os.utime(entry, (0, 0))
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_leftovers_of_a_killed_run_are_removed(writer, tmp_path):
+    clear = f"from rtseg_inference import files; files.clear_leftovers({str(tmp_path)!r})"
+    python("-c", clear, check=True)
+    assert len(os.listdir(tmp_path)) == 2  # they belong to a living process
+    writer.kill()
+    writer.wait()
+    (tmp_path / ".partial-young").write_text("its process may not have locked it yet")
+    python("-c", clear, check=True)
+    assert os.listdir(tmp_path) == [".partial-young"]
+
+
+HOLDER = """
+import sys, time
+from rtseg_inference import files
+with files.exclusive(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_folder_of_another_process(tmp_path):
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path), "600"], stdout=subprocess.PIPE)
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(InputError, match="no other process is writing to"), files.exclusive(str(tmp_path)):
+        pass
+    holder.kill()  # its lock ends with it
+    holder.wait()
+    with files.exclusive(str(tmp_path), wait=True):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_command_without_room(number, capsys):
+    def main():
+        raise OSError(number, os.strerror(number), "some/file")
+
+    assert program.run(main) == 2
+    expected = f"error: cannot write 'some/file' ({os.strerror(number)}); make room, or choose another place\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_bug_keeps_its_traceback():
+    with pytest.raises(FileNotFoundError):
+        program.run(lambda: os.stat("/missing"))
+
+
+SWALLOWED = """
+import os, signal
+from rtseg_inference import program
+from rtseg_inference.errors import InputError
+
+def main():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except BaseException as e:
+        {reaction}
+
+program.leave(program.run(main))
+"""
+
+
+@pytest.mark.parametrize("reaction", ["pass", "raise", "raise InputError('x') from e", "raise ImportError('x') from e"])
+def test_interrupt_that_a_library_turns_into_something_else(reaction):
+    done = python("-c", SWALLOWED.format(reaction=reaction))
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_output_that_nobody_reads():
+    script = "from rtseg_inference import program\nprogram.leave(program.run(lambda: print('x' * 10**6)))"
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    assert process.stderr.read() == b"" and process.wait() == 1
+
+
+def test_interrupt_leaves_nothing_half_written(tmp_path):
+    script = WRITER.replace("with files", "with contextlib.suppress(KeyboardInterrupt), files").replace(
+        "import sys", "import contextlib, sys"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"writing\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    assert os.listdir(tmp_path) == []
