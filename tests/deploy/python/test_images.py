@@ -104,6 +104,13 @@ def test_limit_is_a_setting(tmp_path, monkeypatch):
             read_image(path)
 
 
+def test_side_is_limited(tmp_path):
+    """OpenCV writes no longer results: JPEG has this limit, PNG another."""
+    with pytest.raises(InputError, match="at most 100 megapixels and 65500 pixels a side, got 65501 x 2; shrink"):
+        read_image(written(tmp_path, "a.png", opencv(".png", np.zeros((2, 65501), np.uint8))))
+    assert read_image(written(tmp_path, "b.png", opencv(".png", np.zeros((2, 65500), np.uint8)))).shape == (2, 65500, 3)
+
+
 def test_only_regular_files_are_opened(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "device.png").symlink_to("/dev/zero")
