@@ -15,7 +15,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_common(p)
     arguments.add_weights(p)
     p.add_argument(
-        "--image_path", metavar="PATH", help="(required) an image, a folder of images, or a text file that lists images"
+        "--image_path", metavar="PATH", help="(required) an image, a folder of images, or a .txt file that lists images"
     )
     p.add_argument("--save_dir", default="./output/result", help="folder for the results (default ./output/result)")
     arguments.add_test_time(p, "aug_pred")
@@ -26,13 +26,13 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> int:
     from paddle_rtseg.config import load_config
-    from paddle_rtseg.training import run
+    from paddle_rtseg.training.prediction import predict
 
     options = dict(vars(args))
     config = load_config(options.pop("config"), opts=options.pop("opts"))
-    run.predict(config, options.pop("model_path"), **options)
+    return predict(config, options.pop("model_path"), **options)
 
 
 if __name__ == "__main__":

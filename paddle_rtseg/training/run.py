@@ -8,12 +8,10 @@ import contextlib
 import importlib.util
 import inspect
 import os
-from typing import Any, Dict, Iterable, Optional, Sequence
+from typing import Any, Dict, Optional
 
-import cv2
 import paddleseg.core
 from paddleseg.cvlibs import Config
-from paddleseg.transforms import Compose
 from paddleseg.utils import utils
 from rtseg_inference import processor
 
@@ -191,47 +189,3 @@ def evaluate(
         with contextlib.suppress(Exception):  # a defect that evaluation will report
             note_large_window(settings, *dataset[0]["img"].shape[-2:])
     paddleseg.core.evaluate(model, dataset, num_workers=num_workers, **settings)
-
-
-def predict(
-    config: Config,
-    weights: Optional[str],
-    image_path: Optional[str],
-    save_dir: str,
-    device: Optional[str] = None,
-    custom_color: Optional[Sequence[int]] = None,
-    **test_time: Any,
-) -> None:
-    """Segment images, and write PaddleSeg's ``pseudo_color_prediction/`` and ``added_prediction/`` to ``save_dir``.
-
-    Args:
-        weights: the file of weights; None if the config's ``model.pretrained`` is the trained model.
-        image_path: an image, a folder of images, or a text file that lists images.
-        custom_color: R, G, B of each class, as one flat list.
-        test_time: see :func:`.prediction_settings.prediction_settings`.
-
-    Raises:
-        InputError: there are no images, one cannot be decoded, or the weights do not match the config.
-    """
-    settings = prediction_settings(paddleseg.core.predict, config.test_config, custom_color=custom_color, **test_time)
-    check_prediction(config.dic)
-    use_device(device)
-    if not image_path:
-        raise InputError("expected images, got none; name a file or a folder with --image_path")
-    with reporting(f"expected images at {image_path!r}"):
-        images, folder = utils.get_image_list(image_path)
-    check_readable(images)
-    make_folder(save_dir)
-    utils.show_env_info()
-    utils.show_cfg_info(config)
-    model = load_model(config, weights)
-    transforms = Compose(Builder(config).val_transforms, img_channels=channels(config.dic))
-    # The weights were loaded strictly above; PaddleSeg's own loader would only warn about missing parameters.
-    paddleseg.core.predict(model, None, transforms, images, image_dir=folder, save_dir=save_dir, **settings)
-
-
-def check_readable(images: Iterable[str]) -> None:
-    """Raise :class:`InputError` for the first image that is missing or cannot be decoded."""
-    for path in images:
-        if cv2.imread(path, cv2.IMREAD_REDUCED_GRAYSCALE_8) is None:
-            raise InputError(f"expected an image, got {path!r}, which is missing or cannot be decoded; remove it")

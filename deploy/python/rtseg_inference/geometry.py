@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from .contract import Contract, Resize
+from .contract import Contract, Preprocessing, Resize
 from .errors import InputError
 from .images import pixel_limit
 
@@ -21,14 +21,19 @@ class Geometry:
 
 
 def geometry(contract: Contract, image: Size) -> Geometry:
-    """How the contract's resize and pad rules treat an image of that height and width.
+    """How the contract's resize and pad rules treat an image of that height and width; see :func:`sizes`."""
+    return sizes(contract.preprocess, image)
+
+
+def sizes(rules: Preprocessing, image: Size) -> Geometry:
+    """How resize and pad rules treat an image of that height and width.
 
     Raises:
         InputError: the image is larger than what it is to be padded to, or would be resized to nothing or to more
             pixels than :func:`.images.pixel_limit`.
     """
-    pad = contract.preprocess.pad
-    content = resized(image, contract.preprocess.resize)
+    pad = rules.pad
+    content = resized(image, rules.resize)
     network = content if pad is None else (pad.height, pad.width)
     limit = pixel_limit()
     if min(content) < 1 or max(content[0] * content[1], network[0] * network[1]) > limit:

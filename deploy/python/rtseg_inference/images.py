@@ -113,9 +113,14 @@ class Found:
     others: CounterOf[str] = field(default_factory=Counter)  #: files that are no images, by suffix
 
     @property
+    def relative(self) -> List[str]:
+        """The paths relative to ``root``; none leads out of it, even where a list of images does."""
+        return [re.sub(r"^(\.\./)+", "", os.path.relpath(p, self.root or ".")) for p in self.paths]
+
+    @property
     def names(self) -> List[str]:
-        """Where the results of each go: paths relative to ``root``, see :func:`unique_names`."""
-        return unique_names([os.path.relpath(p, self.root or ".") for p in self.paths])
+        """Where the results of each go; see :func:`unique_names`."""
+        return unique_names(self.relative)
 
     @property
     def not_taken(self) -> str:
