@@ -1,108 +1,151 @@
 """Comparison of predicted masks with labels: a table of scores, and a picture."""
 
 import os
-from typing import Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
-from rtseg_inference.images import IMAGE_SUFFIXES
+from rtseg_inference.files import write_image
+from rtseg_inference.images import IMAGE_SUFFIXES, find_images, read_image
 
 from ..errors import InputError
-from ..files import atomic_path
+from .dataset_file import read_dataset_file
+from .labels import read_label
 from .palettes import classes_and_palette
 from .scores import confusion_matrix, intersection_over_union, mean_in_words
 
+MAX_HEIGHT = 65_000  # of a picture: a JPEG cannot have more rows
 
-def compare(images: str, labels: str, masks: str, dataset: str, picture: Optional[str] = None) -> str:
-    """Score masks against labels.
+
+class Outcome(NamedTuple):
+    """What was compared."""
+
+    table: str  #: the IoU of each class, and the mean
+    skipped: List[str]  #: a sentence for each image that could not be compared
+    remarks: List[str]
+
+
+class Triple(NamedTuple):
+    """The files of one frame."""
+
+    name: str
+    image: str
+    label: str
+    mask: str
+
+
+def compare(images: str, labels: str, masks: str, dataset: str, picture: Optional[str] = None) -> Outcome:
+    """Score masks against labels; what cannot be compared is skipped.
 
     Args:
         images, labels, masks: folders of files with the same names.
-        dataset: whose class names and colours to use, such as CamVid.
+        dataset: whose class names and colours to use: CamVid, Cityscapes or a dataset file.
         picture: image file to write, with a row of image, label and mask for each frame.
 
-    Returns:
-        A table of the IoU of each class and the mean.
-
     Raises:
-        InputError: files are missing, cannot be decoded or do not match.
+        InputError: a folder has no images, or no frame can be compared, or the picture cannot be written.
     """
+    if picture and not picture.lower().endswith(IMAGE_SUFFIXES):
+        raise InputError(f"expected a picture of {', '.join(IMAGE_SUFFIXES)}, got {picture!r}; choose one of these")
     classes, palette = classes_and_palette(dataset)
-    triples = pair_up(images, labels, masks)
-    sheet, confusion = side_by_side(triples, palette)
-    if picture:
-        with atomic_path(picture) as path:
-            if not cv2.imwrite(path, sheet):
-                raise OSError(f"OpenCV could not write {path}")
-    iou = intersection_over_union(confusion)
-    lines = [
-        f"{name:16} {'absent' if np.isnan(value) else f'{100 * value:6.2f} %'}" for name, value in zip(classes, iou)
-    ]
-    lines.append(f"{mean_in_words(iou)}  ({len(triples)} frames)")
-    return "\n".join(lines)
+    ignore_index = read_dataset_file(dataset).ignore if dataset.endswith((".yml", ".yaml")) else 255
+    triples, skipped, remarks = pair_up(images, labels, masks)
+    sheet = Sheet(palette) if picture else None
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    frames = 0
+    for triple in triples:
+        try:
+            label, mask = read_label(triple.label), read_label(triple.mask)
+            counted = confusion_matrix(label, mask, len(classes), ignore_index)
+            if sheet:
+                sheet.add(read_image(triple.image), label, mask)
+        except InputError as e:
+            skipped.append(f"{triple.name}: {e}")
+        else:
+            confusion += counted
+            frames += 1
+    if not frames:
+        raise InputError(f"expected an image with a label and a mask that fit, got none; the first is {skipped[0]}")
+    if picture and sheet:
+        write_image(picture, sheet.picture())
+        remarks += [f"{picture} shows the first {len(sheet.rows)} frames"] if len(sheet.rows) < frames else []
+    return Outcome(_table(classes, intersection_over_union(confusion), frames), skipped, remarks)
 
 
-def pair_up(images: str, labels: str, masks: str) -> List[Tuple[str, str, str]]:
-    """Paths (image, label, mask) with the same name, regardless of extension, in the order of the images.
+def pair_up(images: str, labels: str, masks: str) -> Tuple[List[Triple], List[str], List[str]]:
+    """The files with the same names, regardless of extension, in the order of the images.
+
+    Returns:
+        The triples, a sentence for each image without exactly one label and one mask, and remarks on other files.
 
     Raises:
-        InputError: a folder is missing or empty, or an image has no label or mask.
+        InputError: a folder is missing or has no images.
     """
-    by_name = {folder: _files_by_name(folder) for folder in (images, labels, masks)}
-    for folder in (labels, masks):
-        for name in by_name[images]:
-            if name not in by_name[folder]:
-                raise InputError(f"expected {name}.png in {folder!r}, got no such file; add it or remove the image")
-    return [(path, by_name[labels][name], by_name[masks][name]) for name, path in by_name[images].items()]
+    for folder in (images, labels, masks):
+        if not os.path.isdir(folder):
+            raise InputError(f"expected a folder of images, got {folder!r}, which is none; check the path")
+    found = find_images(images, leave_out=(labels, masks))
+    by_name = [(folder, _files_by_name(folder)) for folder in (labels, masks)]
+    triples, skipped = [], []
+    for name, image in zip(found.names, found.paths):
+        counterparts = [files.get(name, []) for _, files in by_name]
+        if all(len(paths) == 1 for paths in counterparts):
+            triples.append(Triple(name, image, *(paths[0] for paths in counterparts)))
+            continue
+        folder, paths = next((f, p) for (f, _), p in zip(by_name, counterparts) if len(p) != 1)
+        got = f"{len(paths)} files of that name" if paths else "no such file"
+        skipped.append(f"{name}: expected one {name}.png in {folder!r}, got {got}; correct that or remove the image")
+    remarks = [found.not_taken] if found.not_taken else []
+    for folder, files in by_name:
+        extra = len(files.keys() - set(found.names))
+        remarks += [f"no image belongs to {extra} of the files in {folder}"] if extra else []
+    return triples, skipped, remarks
 
 
-def side_by_side(
-    triples: Sequence[Tuple[str, str, str]], palette: np.ndarray, width: int = 320
-) -> Tuple[np.ndarray, np.ndarray]:
-    """A sheet with one row per frame: image, label, prediction.
+class Sheet:
+    """A picture with one row per frame, image, label and prediction, up to ``MAX_HEIGHT`` pixels high.
 
     Args:
-        triples: from :func:`pair_up`.
         palette: (num_classes, 3) uint8, RGB.
         width: width of each picture in pixels; heights keep the aspect ratio.
-
-    Returns:
-        The sheet as a BGR image, and the confusion matrix of all frames.
     """
-    colours = np.zeros((256, 3), np.uint8)  # ignored pixels stay black
-    colours[: len(palette)] = palette[:, ::-1]
-    rows, confusion = [], np.zeros((len(palette), len(palette)), np.int64)
-    for image_path, label_path, mask_path in triples:
-        image = _read(image_path, cv2.IMREAD_COLOR)
-        label, mask = (_read(path, cv2.IMREAD_UNCHANGED) for path in (label_path, mask_path))
-        confusion += confusion_matrix(label, mask, len(palette))
-        height = round(image.shape[0] * width / image.shape[1])
-        pictures = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)]
-        pictures += [
-            cv2.resize(colours[ids], (width, height), interpolation=cv2.INTER_NEAREST) for ids in (label, mask)
-        ]
-        rows.append(np.concatenate(pictures, axis=1))
-    return np.concatenate(rows, axis=0), confusion
+
+    def __init__(self, palette: np.ndarray, width: int = 320):
+        self._colours = np.zeros((256, 3), np.uint8)  # ignored pixels stay black
+        self._colours[: len(palette)] = palette[:, ::-1]
+        self._width, self._full = width, False
+        self.rows: List[np.ndarray] = []
+
+    def add(self, image: np.ndarray, label: np.ndarray, mask: np.ndarray) -> None:
+        """Add a frame: (H, W, 3) uint8 BGR, and class ids (H, W).
+
+        Raises:
+            InputError: the sizes differ.
+        """
+        if image.shape[:2] != label.shape:
+            raise InputError(f"expected a label of the image's size {image.shape[:2]}, got {label.shape}; correct it")
+        size = self._width, max(1, round(image.shape[0] * self._width / image.shape[1]))
+        self._full = self._full or sum(len(row) for row in self.rows) + size[1] > MAX_HEIGHT
+        if self._full:
+            return
+        coloured = (self._colours[np.minimum(ids, 255)] for ids in (label, mask))
+        pictures = [cv2.resize(image, size, interpolation=cv2.INTER_AREA)]
+        pictures += [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in coloured]
+        self.rows.append(np.concatenate(pictures, axis=1))
+
+    def picture(self) -> np.ndarray:
+        """The rows below each other, (H, 3 * width, 3) uint8 BGR."""
+        return np.concatenate(self.rows, axis=0)
 
 
-def _read(path: str, mode: int) -> np.ndarray:
-    image = cv2.imread(path, mode)
-    if image is None:
-        raise InputError(f"expected an image, got {path!r}, which cannot be decoded; replace it")
-    return image
+def _table(classes: List[str], iou: np.ndarray, frames: int) -> str:
+    scores = ["absent" if np.isnan(value) else f"{100 * value:6.2f} %" for value in iou]
+    lines = [f"{name:16} {score}" for name, score in zip(classes, scores)]
+    return "\n".join([*lines, f"{mean_in_words(iou)}  ({frames} frames)"])
 
 
-def _files_by_name(folder: str) -> Dict[str, str]:
-    def walk() -> Iterator[Tuple[str, str]]:
-        for file in sorted(os.listdir(folder)):
-            name, suffix = os.path.splitext(file)
-            if suffix.lower() in IMAGE_SUFFIXES:
-                yield name, os.path.join(folder, file)
-
-    try:
-        files = dict(walk())
-    except OSError as e:
-        raise InputError(f"expected a folder of images, got {folder!r} ({e.strerror}); check the path") from e
-    if not files:
-        raise InputError(f"expected images in {folder!r}, got none; check the path")
+def _files_by_name(folder: str) -> Dict[str, List[str]]:
+    files: Dict[str, List[str]] = {}
+    for path in find_images(folder).paths:
+        files.setdefault(os.path.splitext(os.path.relpath(path, folder))[0], []).append(path)
     return files

@@ -51,7 +51,7 @@ def as_text(report: Report, classes: Sequence[str], limit: int, ignore_index: in
     if report.marked_as_ignored:
         lines.append(
             f"  {_counted(report.marked_as_ignored, 'label')} with only 0 and {ignore_index}, which is ignored: if "
-            f"{ignore_index} marks an object, change it to 1"
+            f"{ignore_index} marks an object, change it to 1, as import_labels does"
         )
     if report.empty:
         lines.append(

@@ -4,27 +4,38 @@
 """
 
 import argparse
+import sys
 
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(
         prog="python -m paddle_rtseg.compare",
-        description="Compare predicted masks with labels: the IoU of each class and a picture of each frame.",
+        description="Compare predicted masks with labels: the IoU of each class and a picture of each frame. "
+        "Exits with status 1 if some cannot be compared.",
     )
     p.add_argument("--images", required=True, metavar="DIR", help="folder of images")
     p.add_argument("--labels", required=True, metavar="DIR", help="folder of labels, named like the images")
     p.add_argument("--masks", required=True, metavar="DIR", help="folder of predicted masks, named like the images")
-    p.add_argument("--dataset", default="CamVid", help="dataset whose class names and colours to use (default CamVid)")
+    p.add_argument(
+        "--dataset",
+        default="CamVid",
+        metavar="NAME",
+        help="whose class names and colours to use: CamVid, Cityscapes or a dataset file (default CamVid)",
+    )
     p.add_argument("--save", metavar="FILE", help="file for the picture (default: no picture)")
     return p
 
 
-def main(args: argparse.Namespace) -> None:
+def main(args: argparse.Namespace) -> int:
     from paddle_rtseg.data import comparison
 
-    print(comparison.compare(args.images, args.labels, args.masks, args.dataset, args.save))
+    outcome = comparison.compare(args.images, args.labels, args.masks, args.dataset, args.save)
+    for reason in outcome.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
+    print("\n".join([*outcome.remarks, outcome.table]))
     if args.save:
         print(f"wrote {args.save}")
+    return 1 if outcome.skipped else 0
 
 
 if __name__ == "__main__":
