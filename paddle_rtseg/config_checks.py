@@ -122,7 +122,8 @@ def check_sections(values: Values) -> None:
     shuffle = values.get("train_dataset", {}).get("shuffle", True)
     _expect(isinstance(shuffle, bool), "true or false as train_dataset.shuffle", shuffle)
     ranks = values.get("log_ranks", 0)
-    _expect(re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", str(ranks)), "process numbers such as 0,1 as log_ranks", ranks)
+    text = ",".join(map(str, ranks)) if isinstance(ranks, list) else str(ranks)
+    _expect(re.fullmatch(r"[0-9]{1,5}(,[0-9]{1,5})*", text), "process numbers such as 0,1 as log_ranks", ranks)
 
 
 def check_components(values: Values) -> None:

@@ -82,6 +82,7 @@ REFUSED = [
     ),
     ("test_config", {"is_slide": True, "crop_size": [64, 64], "stride": [0, 9]}, "as test_config.stride, got '0'"),
     ("test_config", {"is_slide": True, "crop_size": [8, 8], "stride": [8, 9]}, "which leaves pixels out; lower it"),
+    ("log_ranks", "all", "expected process numbers such as 0,1 as log_ranks, got 'all'"),
     ("to_static_training", "no", "expected true or false as to_static_training, got 'no'"),
 ]
 
@@ -138,6 +139,8 @@ ACCEPTED = [
     ("optimizer", {"type": "sgd", "momentum": 0.9, "weight_decay": 0}),
     ("val_dataset.transforms", [{"type": "Normalize", "mean": [0.5], "std": [0.5, 0.5, 0.5]}]),
     ("hpi_config_path", "hpi.yml"),
+    ("log_ranks", "0,1"),
+    ("log_ranks", [0, 1]),
 ]
 
 

@@ -58,6 +58,25 @@ def prediction_settings(
     return settings
 
 
+def check_labels(settings: Mapping[str, Any], dataset: Any) -> None:
+    """Check that the first label has a map for each class, where ``use_multilabel`` is set.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not settings.get("use_multilabel") or not len(dataset):
+        return
+    try:
+        label = dataset[0]["label"]
+    except Exception:  # a defect that evaluation will report
+        return
+    if label.ndim != 3 or len(label) != dataset.num_classes:
+        raise InputError(
+            f"expected labels of {dataset.num_classes} maps, one for each class, with use_multilabel, got one of shape "
+            f"{list(label.shape)}; leave use_multilabel out or change the labels"
+        )
+
+
 def note_large_window(settings: Mapping[str, Any], height: int, width: int) -> None:
     """Say so if the sliding window is larger than an image of this size, which is then not divided."""
     crop = settings.get("crop_size") if settings.get("is_slide") else None

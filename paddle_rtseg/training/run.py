@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..files import make_folder
 from . import checkpoints, evaluation, hooks, onednn
 from .outputs import check_losses, explaining_losses
-from .prediction_settings import note_large_window, prediction_settings
+from .prediction_settings import check_labels, note_large_window, prediction_settings
 
 
 def train(
@@ -92,6 +92,7 @@ def train(
     if repeats > 1:
         train_dataset.file_list *= repeats
     if val_dataset is not None:
+        check_labels(settings, val_dataset)
         val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
     with explaining_losses(model):
@@ -147,7 +148,9 @@ def _loop_settings(config: Config, precision: str, do_eval: bool, loop: Dict[str
             "PaddleSeg"
         )
     if "log_ranks" in config.dic and "logger" in known:
-        loop["logger"] = paddleseg.utils.logger.setup_logger(log_ranks=config.dic["log_ranks"])
+        ranks = config.dic["log_ranks"]
+        ranks = ",".join(map(str, ranks)) if isinstance(ranks, list) else ranks
+        loop["logger"] = paddleseg.utils.logger.setup_logger(log_ranks=ranks)
     if "print_mem_info" in config.dic and "print_mem_info" in known:
         loop["print_mem_info"] = config.dic["print_mem_info"]
     for name, needed in (("log_ranks", "logger"), ("print_mem_info", "print_mem_info")):
@@ -185,6 +188,7 @@ def evaluate(
         dataset = Builder(config).val_dataset
     names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
     dataset.display = evaluation.Display(names, palette)
+    check_labels(settings, dataset)
     if settings.get("is_slide"):
         with contextlib.suppress(Exception):  # a defect that evaluation will report
             note_large_window(settings, *dataset[0]["img"].shape[-2:])

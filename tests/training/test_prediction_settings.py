@@ -1,10 +1,11 @@
 """Settings of evaluation and prediction, from a config and from flags."""
 
+import numpy as np
 import pytest
 from paddleseg.core import evaluate, predict
 
 from paddle_rtseg.errors import InputError
-from paddle_rtseg.training.prediction_settings import note_large_window, prediction_settings
+from paddle_rtseg.training.prediction_settings import check_labels, note_large_window, prediction_settings
 
 WINDOWS = {"is_slide": True, "crop_size": [64, 32], "stride": [32, 32]}
 PLAIN = {"scales": 1.0, "flip_horizontal": False, "flip_vertical": False}
@@ -78,3 +79,21 @@ def test_window_larger_than_the_image(crop, noted, capsys):
     note_large_window({"crop_size": crop}, 48, 64)
     said = f"note: the window of {crop[0]} x {crop[1]} pixels is larger than the first image, 64 x 48, which is "
     assert capsys.readouterr().err == (said + "predicted as a whole\n" if noted else "")
+
+
+class OneLabel(list):
+    num_classes = 3
+
+    def __init__(self, *shape):
+        super().__init__([{"label": np.zeros(shape, np.uint8)}])
+
+
+def test_multilabel_needs_a_map_for_each_class():
+    settings = {"use_multilabel": True}
+    check_labels(settings, OneLabel(3, 8, 8))
+    check_labels({}, OneLabel(1, 8, 8))
+    for shape in ([1, 8, 8], [8, 8]):
+        with pytest.raises(
+            InputError, match="expected labels of 3 maps, one for each class, with use_multilabel, got one"
+        ):
+            check_labels(settings, OneLabel(*shape))
