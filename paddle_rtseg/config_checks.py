@@ -99,7 +99,7 @@ SWITCHES = ("to_static_training", "print_mem_info", "uniform_output_enabled")
 
 
 def check_config(values: Values) -> None:
-    """Raise :class:`InputError` for the first check of ``CHECKS`` that fails."""
+    """Raise :class:`InputError` for the first check of ``CHECKS`` that fails, after :func:`check_sections`."""
     for check in CHECKS:
         check(values)
 
@@ -249,7 +249,7 @@ def check_channels(values: Values) -> None:
 
 
 CHECKS: Sequence[Callable[[Values], None]] = (
-    *(check_sections, check_components, check_numbers, check_losses, check_test_time, check_classes),
+    *(check_components, check_numbers, check_losses, check_test_time, check_classes),
     check_channels,
 )
 

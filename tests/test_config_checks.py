@@ -169,3 +169,11 @@ def test_transforms_that_cannot_be_undone(tmp_path, name):
         InputError, match=f"by a resize and a padding only, got {name}, which is for training; remove it"
     ):
         check_prediction(config.dic)
+
+
+@pytest.mark.parametrize("section", ["model", "loss", "train_dataset"])
+@pytest.mark.parametrize("value", [3, [1]])
+def test_sections_with_a_dataset_file(tmp_path, section, value):
+    path = write_config(tmp_path / "config.yml", tiny_config(tmp_path, data="data.yml", **{section: value}))
+    with pytest.raises(InputError, match=f"expected keys and values as {section}"):
+        load_config(path)

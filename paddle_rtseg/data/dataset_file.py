@@ -67,7 +67,7 @@ def read_dataset_file(path: str) -> DatasetFile:
         if key not in values:
             raise InputError(f"expected a key '{key}' in {path!r}, got none; add it")
     names = _names(path, values["names"])
-    root = os.path.join(os.path.dirname(path), _text(path, values, "path", ""))
+    root = os.path.join(os.path.dirname(path) or ".", _text(path, values, "path", ""))
     ignore = values.get("ignore", 255)
     if type(ignore) is not int or not 0 <= ignore <= 255 or ignore < len(names):
         raise InputError(
@@ -104,7 +104,8 @@ def use_dataset_file(config: Dict[str, Any]) -> None:
         transforms = (config.get(f"{mode}_dataset") or {}).get("transforms", [])
         config[f"{mode}_dataset"] = {**found.as_config(mode), "transforms": transforms}
     config.setdefault("model", {})["num_classes"] = len(found.names)
-    for loss in (config.get("loss") or {}).get("types", []):
+    losses = config.get("loss", {}).get("types")
+    for loss in losses if isinstance(losses, list) else []:
         if found.ignore != 255 and isinstance(loss, dict):
             loss["ignore_index"] = found.ignore
 

@@ -112,3 +112,13 @@ def test_colours_differ_and_stay(count):
     colours = distinct_colours(names)
     assert colours.shape == (count, 3) and len(np.unique(colours, axis=0)) == count
     np.testing.assert_array_equal(colours, distinct_colours([*names, "more"])[:count])
+
+
+def test_a_file_in_the_current_folder(write, tmp_path, monkeypatch):
+    write({**GOOD, "train": "leaves/train.txt", "val": "leaves/val.txt", "path": "."})
+    monkeypatch.chdir(tmp_path)
+    assert os.path.isdir(read_dataset_file("my.yml").root)
+    write({key: value for key, value in GOOD.items() if key != "path"})
+    monkeypatch.chdir(tmp_path / "leaves")
+    os.rename(tmp_path / "my.yml", "my.yml")
+    assert os.path.isdir(read_dataset_file("my.yml").root)
