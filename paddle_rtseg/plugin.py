@@ -11,6 +11,7 @@ The finder also supplies the commands: ``python -m paddleseg.train`` and the oth
 ``PADDLE_RTSEG_AUTOLOAD=0`` disables the ``.pth`` line; ``import paddle_rtseg`` then does the same by hand.
 """
 
+import contextlib
 import os
 import re
 import signal
@@ -37,7 +38,7 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 class Finder:
-    """A finder for ``sys.meta_path`` that handles paddleseg and the commands, and declines everything else."""
+    """A finder for ``sys.meta_path`` that handles paddle, paddleseg and the commands, and declines everything else."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -45,6 +46,11 @@ class Finder:
             spec = cls._find_elsewhere(name, path, target)
             if spec is not None and hasattr(spec.loader, "exec_module"):
                 spec.loader.exec_module = _registering(spec.loader.exec_module)
+            return spec
+        if name == "paddle":
+            spec = cls._find_elsewhere(name, path, target)
+            if spec is not None and hasattr(spec.loader, "exec_module"):
+                spec.loader.exec_module = _quietly(spec.loader.exec_module)
             return spec
         package, _, command = name.partition(".")
         known = {"paddleseg": PADDLESEG_COMMANDS, _PACKAGE: PADDLESEG_COMMANDS + OWN_COMMANDS}
@@ -131,6 +137,17 @@ def _registering(exec_module):
         register()
 
     return exec_and_register
+
+
+def _quietly(exec_module):
+    """Wrap the ``exec_module`` of Paddle's loader so that our own settings cause no warning."""
+
+    def exec_without_warning(module):
+        environment = sys.modules.get("rtseg_inference.environment")
+        with environment.importing_paddle() if environment else contextlib.nullcontext():
+            exec_module(module)
+
+    return exec_without_warning
 
 
 def _let_interrupts_end_imports():

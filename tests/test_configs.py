@@ -109,5 +109,7 @@ def test_every_command_takes_a_name(command, tmp_path, monkeypatch):
     """Each gets as far as the data or the weights, which it does not have here."""
     monkeypatch.chdir(tmp_path)
     arguments = ["--config", "rtformer_slim_cityscapes_1024x512_120k"]
+    if command is predict:
+        arguments += ["--image_path", "missing.png"]
     with pytest.raises(InputError, match=r"Cityscapes expects|trained weights|expected images"):
         command.main(command.parser().parse_args(arguments))

@@ -187,6 +187,16 @@ PATCHES = (
     *DATA_PATCHES,
     *EVALUATION_PATCHES,
     Patch(
+        name="counting, quietly",
+        defect="train() ends with a line for each kind of layer, among them those that paddle.flops does not know",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where=_TRAIN,
+        changes=[("paddle.flops(", "count_flops(")],
+        names={"count_flops": hooks.count_flops},
+        seen="2026-11-27",
+    ),
+    Patch(
         name="compiled training",
         defect="--to_static_training expects Paddle to compile the full graph; Paddle now compiles piece by piece by "
         "default, which fails for a model that checks where a tensor is placed",

@@ -12,10 +12,13 @@ MOST_PIXELS = 1 << 16  # of a side
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Add the config and its overrides."""
     parser.add_argument(
-        "--config", metavar="FILE", help="(required) PaddleSeg config: a YAML file, or the name of a bundled one"
+        "--config", required=True, metavar="FILE", help="PaddleSeg config: a YAML file, or the name of a bundled one"
     )
     parser.add_argument(
-        "--opts", nargs="+", metavar="KEY=VALUE", help="override config values, such as model.num_classes=19"
+        "--opts",
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="override config values, such as model.num_classes=19 (default: none)",
     )
 
 
@@ -39,6 +42,8 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
 def add_weights(parser: argparse.ArgumentParser, **options: Any) -> None:
     """Add the trained weights."""
     meaning = "trained weights: a .pdparams or .safetensors file, or a bundled name such as rtformer_slim_camvid"
+    if not options.get("required"):
+        meaning += " (default: the config's model.pretrained)"
     parser.add_argument("--model_path", metavar="FILE", help=meaning, **options)
 
 

@@ -48,9 +48,11 @@ def parser() -> argparse.ArgumentParser:
         "--save",
         metavar="FILE.md",
         help="write the table to a file after each turn, and the times to "
-        "FILE.jsonl; a later run with the same file measures only what is missing",
+        "FILE.jsonl; a later run with the same file measures only what is missing (default: none)",
     )
-    p.add_argument("--plot", metavar="FILE.png", help="write a plot of milliseconds against multiply-accumulates")
+    p.add_argument(
+        "--plot", metavar="FILE.png", help="write a plot of milliseconds against multiply-accumulates (default: none)"
+    )
     return p
 
 

@@ -26,7 +26,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the classes by id, the first one for what has no label; by default those found, after 'background'",
     )
-    p.add_argument("--data", metavar="FILE", help="dataset file with the names and colours of masks in colours")
+    p.add_argument(
+        "--data", metavar="FILE", help="dataset file with the names and colours of masks in colours (default: none)"
+    )
     p.add_argument("--save_dir", required=True, metavar="FOLDER", help="folder for labels, lists and dataset.yml")
     p.add_argument(
         "--val", type=float, default=0.2, metavar="SHARE", help="share of the images to validate with (default 0.2)"

@@ -16,11 +16,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     p.add_argument("--recount", action="store_true", help="count parameters and MACs of all networks again")
     p.add_argument(
-        "--measure", nargs="+", metavar="NAME", help="time the networks of the configs whose name contains a NAME"
+        "--measure",
+        nargs="+",
+        metavar="NAME",
+        help="time the networks of the configs whose name contains a NAME (default: none)",
     )
     p.add_argument("--turns", type=int, default=7, help="measurements of each network (default 7)")
     p.add_argument("--machine", help="its name on the page (default: as /proc/cpuinfo states it)")
-    p.add_argument("--note", default="", help="a remark on the measurements, such as what else was running")
+    p.add_argument(
+        "--note", default="", help="a remark on the measurements, such as what else was running (default: none)"
+    )
     return p
 
 

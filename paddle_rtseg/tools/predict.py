@@ -15,13 +15,20 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_common(p)
     arguments.add_weights(p)
     p.add_argument(
-        "--image_path", metavar="PATH", help="(required) an image, a folder of images, or a .txt file that lists images"
+        "--image_path",
+        required=True,
+        metavar="PATH",
+        help="an image, a folder of images, or a .txt file that lists images",
     )
     p.add_argument("--save_dir", default="./output/result", help="folder for the results (default ./output/result)")
     arguments.add_test_time(p, "aug_pred")
     arguments.add_multilabel(p)
     p.add_argument(
-        "--custom_color", nargs="+", type=whole_number(0, 255), metavar="N", help="class colours: R G B R G B ..."
+        "--custom_color",
+        nargs="+",
+        type=whole_number(0, 255),
+        metavar="N",
+        help="class colours: R G B R G B ... (default: PaddleSeg's)",
     )
     return p
 

@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="KEY=TEXT",
-        help="additional metadata, such as terms=CC-BY-NC-4.0",
+        help="additional metadata, such as terms=CC-BY-NC-4.0 (default: none)",
     )
     return p
 

@@ -16,7 +16,7 @@ def parser() -> argparse.ArgumentParser:
         "--batch_size", type=whole_number(1), help="images per iteration in each process (default: from the config)"
     )
     p.add_argument("--learning_rate", type=float, help="initial learning rate (default: from the config)")
-    p.add_argument("--seed", type=whole_number(0, 2**32 - 1), help="seed for Paddle, NumPy and Python")
+    p.add_argument("--seed", type=whole_number(0, 2**32 - 1), help="seed for Paddle, NumPy and Python (default: none)")
     arguments.add_workers(p)
     p.add_argument("--do_eval", action="store_true", help="evaluate after each checkpoint")
     p.add_argument("--use_vdl", action="store_true", help="write VisualDL logs to save_dir")
@@ -34,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--resume_model",
         metavar="DIR",
-        help="checkpoint to resume from, such as output/iter_1000; auto: the latest complete one in save_dir, if any",
+        help="checkpoint to resume from, such as output/iter_1000; auto: the latest complete one in save_dir, if any "
+        "(default: none)",
     )
     p.add_argument(
         "--precision",
@@ -62,10 +63,15 @@ def parser() -> argparse.ArgumentParser:
         help="number of times each sample occurs in an epoch (default 1)",
     )
     p.add_argument(
-        "--early_stop_intervals", type=whole_number(1), metavar="N", help="stop after N evaluations without improvement"
+        "--early_stop_intervals",
+        type=whole_number(1),
+        metavar="N",
+        help="stop after N evaluations without improvement (default: never)",
     )
     arguments.add_multilabel(p)
-    p.add_argument("--profiler_options", help="options for PaddleSeg's profiler, such as batch_range=[10,20]")
+    p.add_argument(
+        "--profiler_options", help="options for PaddleSeg's profiler, such as batch_range=[10,20] (default: none)"
+    )
     return p
 
 

@@ -24,7 +24,7 @@ def parser() -> argparse.ArgumentParser:
         choices=["8.5", "8.6", "10.5", "10.8"],
         help="10.8 is for later releases too (default: 8.5 for Paddle 2.6, 8.6 for 3.x)",
     )
-    p.add_argument("--json", metavar="FILE", help="also write the report as JSON")
+    p.add_argument("--json", metavar="FILE", help="also write the report as JSON (default: no file)")
     return p
 
 

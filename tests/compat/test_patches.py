@@ -109,6 +109,15 @@ def test_profiler(without, monkeypatch, tiny_images, tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["iter_2", "iter_3", "profile.json"]
 
 
+def test_counting_of_layers(without, tiny_images, tmp_path, capsys):
+    with without("counting, quietly"):
+        tiny_training.run(tiny_images, tmp_path / "with", iters=1)
+    assert "flops has been counted" in capsys.readouterr().out
+    tiny_training.run(tiny_images, tmp_path / "without", iters=1)
+    printed = capsys.readouterr().out
+    assert "Total Flops" in printed and "flops has been counted" not in printed and "Cannot find" not in printed
+
+
 @pytest.mark.skipif(paddle_version() < (3, 0), reason="Paddle 2 writes .pdmodel")
 def test_deploy_yaml_reading(without, tmp_path):
     deploy = {"Deploy": {"model": "model.pdmodel", "params": "model.pdiparams", "transforms": []}}

@@ -97,9 +97,10 @@ def test_unreadable_config(folder, path, content, words):
         call("train", "--config", path)
 
 
-def test_missing_config(folder):
-    with pytest.raises(InputError, match="--config"):
+def test_missing_config(folder, capsys):
+    with pytest.raises(SystemExit) as stopped:
         call("train")
+    assert stopped.value.code == 2 and "required: --config" in capsys.readouterr().err
 
 
 def test_missing_weights(folder):

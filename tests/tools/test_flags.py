@@ -3,6 +3,10 @@
 import importlib
 
 import pytest
+from processes import python
+from rtseg_inference import cli, timing
+
+from paddle_rtseg import plugin
 
 REFUSED = [
     ("train", "--iters", ["0"]),
@@ -39,3 +43,30 @@ def test_refused(command, flag, values, capsys):
     error = capsys.readouterr().err
     assert stopped.value.code == 2
     assert error.startswith(f"error: argument {flag}: ") and error.count("\n") == 1
+
+
+def all_parsers():
+    parsers = [cli.parser(), timing.parser()]
+    for command in plugin.PADDLESEG_COMMANDS + plugin.OWN_COMMANDS:
+        parsers.append(importlib.import_module(f"paddle_rtseg.tools.{command}").parser())
+    return {parser.prog: parser for parser in parsers}
+
+
+@pytest.mark.parametrize("command", all_parsers())
+def test_every_flag_is_explained(command):
+    parser = all_parsers()[command]
+    assert parser.description
+    for action in parser._actions:
+        what = f"{command} {action.option_strings}"
+        assert action.help, what
+        is_switch = action.nargs == 0
+        if not action.required and not is_switch:
+            assert "default" in action.help, what
+        if action.default not in (None, False, "", []) and not isinstance(action.default, list) and not is_switch:
+            assert str(action.default) in action.help or "default:" in action.help, what
+
+
+def test_list_of_commands():
+    listed = python("-m", "paddle_rtseg", check=True).stdout
+    for command in plugin.PADDLESEG_COMMANDS + plugin.OWN_COMMANDS:
+        assert len([line for line in listed.splitlines() if f"seg.{command} " in line and len(line) > 40]) == 1

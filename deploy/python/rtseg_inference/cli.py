@@ -30,7 +30,7 @@ def parser(
 ) -> argparse.ArgumentParser:
     p = Parser(prog=prog, description=DESCRIPTION, epilog=EPILOG)
     p.add_argument("--model", required=True, help=model)
-    p.add_argument("--input", help="image, folder, video, camera or camera:N; without it, the same as --verify")
+    p.add_argument("--input", help="image, folder, video, camera or camera:N (default: none, the same as --verify)")
     p.add_argument("--save_dir", default="./output/inference", help="folder to write (default ./output/inference)")
     p.add_argument(
         "--write",
@@ -62,7 +62,7 @@ def parser(
     p.add_argument(
         "--provider",
         choices=list(PROVIDERS),
-        help="what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime; without it, cuda",
+        help="what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime (default cuda)",
     )
     p.add_argument(
         "--strict",

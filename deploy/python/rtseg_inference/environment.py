@@ -8,15 +8,21 @@ for the next layer, which takes up to a third of a network's time on large image
 
 import contextlib
 import ctypes
+import io
 import os
 import platform
 import pwd
+import re
+import sys
 import tempfile
 import warnings
 import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib, so the system's has to be loaded first
-from typing import Dict, Mapping, Optional
+from typing import Dict, Iterator, Mapping, Optional
 
 import cv2  # noqa: F401  the same, for its PNG reader
+
+_THREADS_WARNING = re.compile(r"WARNING: OMP_NUM_THREADS set to .*\n|PLEASE USE OMP_NUM_THREADS WISELY.*\n")
+_chosen_here = False  # whether configure() set OMP_NUM_THREADS
 
 NAMES = ("OMP_NUM_THREADS", "FLAGS_paddle_num_threads", "MKL_DEBUG_CPU_TYPE")
 
@@ -43,11 +49,30 @@ def thread_count() -> int:
 
 def configure(threads: Optional[int] = None) -> None:
     """Apply :func:`settings` to the environment, and keep freed memory. Call it before ``import paddle``."""
+    global _chosen_here
+    _chosen_here = _chosen_here or "OMP_NUM_THREADS" not in os.environ
     os.environ.update(settings(threads))
     os.environ["HOME"] = home()  # libraries that keep something there take an empty one for the root folder
     if not any(name.startswith("MALLOC_") for name in os.environ):  # the user has tuned the allocator
         _keep_freed_memory()
     warnings.filterwarnings("ignore", message="No ccache found")  # matters only when compiling operators
+
+
+@contextlib.contextmanager
+def importing_paddle() -> Iterator[None]:
+    """Leave out what Paddle prints at its import about a number of threads that :func:`configure` has set.
+
+    Whoever sets ``OMP_NUM_THREADS`` sees the warning, and everything else is printed.
+    """
+    if not _chosen_here:
+        yield
+        return
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(printed):
+            yield
+    finally:
+        sys.stderr.write(_THREADS_WARNING.sub("", printed.getvalue()))
 
 
 def _keep_freed_memory() -> None:

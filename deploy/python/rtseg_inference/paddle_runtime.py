@@ -24,8 +24,9 @@ class PaddleRuntime:
         self.threads = configuration.threads or environment.thread_count()
         environment.configure(self.threads)
         try:
-            import paddle
-            from paddle import inference
+            with environment.importing_paddle():
+                import paddle
+                from paddle import inference
         except ImportError as e:
             package = "paddlepaddle" if configuration.device == "cpu" else "paddlepaddle-gpu"
             raise NotInstalled(

@@ -441,15 +441,21 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--turns", type=int, default=21, metavar="N", help="turns at most (default 21)")
     p.add_argument("--calls", type=int, default=1, metavar="N", help="consecutive calls in a turn (default 1)")
     p.add_argument("--threads", type=int, default=0, metavar="N", help="processor threads (default: all cores)")
-    p.add_argument("--seconds", type=float, metavar="S", help="stop after this time and name what was skipped")
+    p.add_argument(
+        "--seconds", type=float, metavar="S", help="stop after this time and name what was skipped (default: never)"
+    )
     p.add_argument(
         "--group_seconds",
         type=float,
         metavar="S",
         help="end the turns of the models of one backend, precision and batch size after this time, if each has had "
-        f"{LEAST_TURNS}",
+        f"{LEAST_TURNS} (default: never)",
     )
-    p.add_argument("--save", metavar="FILE.jsonl", help="save each row when it is measured; skip rows that it holds")
+    p.add_argument(
+        "--save",
+        metavar="FILE.jsonl",
+        help="save each row when it is measured; skip rows that it holds (default: none)",
+    )
     return p
 
 

@@ -1,6 +1,7 @@
 """CPU settings suit the machine, and the user's own take precedence."""
 
 import os
+import pwd
 
 import pytest
 from processes import python
@@ -47,6 +48,30 @@ def test_commands_configure_before_importing_paddle():
     shown = dict(line.split(None, 1) for line in printed.splitlines() if line.startswith("  "))
     assert shown["OMP_NUM_THREADS"] == shown["FLAGS_paddle_num_threads"] == "3"
     assert shown["paddle"] and "RTFormer_Slim" in shown["models"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads, lines", [(None, 0), ("2", 2)])
+def test_warning_about_threads_is_for_those_who_set_them(threads, lines):
+    variables = {**dict.fromkeys(environment.NAMES), "OMP_NUM_THREADS": threads}
+    printed = python("-m", "paddle_rtseg.env", check=True, **variables).stderr
+    assert printed.count("OMP_NUM_THREADS") == lines and printed.count("\n") == lines, printed
+
+
+def test_home_that_is_not_set(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert environment.home() == str(tmp_path)
+    recorded = pwd.getpwuid(os.getuid()).pw_dir
+    monkeypatch.setenv("HOME", "")
+    assert environment.home() == recorded
+    monkeypatch.delenv("HOME")
+    assert environment.home() == recorded
+
+    def not_on_record(user):
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", not_on_record)  # a container that runs with a number
+    assert os.path.isabs(environment.home()) and environment.home() != "/"
 
 
 @pytest.mark.parametrize("variable, kept", [("UNRELATED", True), ("MALLOC_TOP_PAD_", False)])
