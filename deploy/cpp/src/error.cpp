@@ -15,4 +15,13 @@ std::string first_line(const std::string& text) {
   return first.substr(0, 200);
 }
 
+std::string quote(const std::string& text, std::size_t most) {
+  std::string line = text.substr(0, most);
+  for (char& c : line)
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+  return text.size() <= most ? line : line + "...";
+}
+
+std::string quoted(const std::string& path) { return "'" + quote(path, path.size()) + "'"; }
+
 }  // namespace rtseg

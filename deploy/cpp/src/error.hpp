@@ -1,6 +1,7 @@
 // The exceptions for errors that the user can fix.
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -22,5 +23,11 @@ class NotInstalled : public InputError {
 /// The line of an engine's error that says what happened, out of pages of C++ frames. It begins with the kind of error,
 /// such as "(Unimplemented)" or, for json programs, "UnimplementedError:".
 std::string first_line(const std::string& text);
+
+/// Text from outside for a message: on one line, printable, and of at most `most` bytes and "...".
+std::string quote(const std::string& text, std::size_t most = 100);
+
+/// A path for use in a message: in quotes and on one line.
+std::string quoted(const std::string& path);
 
 }  // namespace rtseg

@@ -1,112 +1,139 @@
 #include "files.hpp"
 
+#include <fcntl.h>
 #include <pwd.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <map>
-
-#include "error.hpp"
+#include <mutex>
+#include <opencv2/imgcodecs.hpp>
+#include <set>
+#include <system_error>
+#include <utility>
 
 namespace rtseg {
 namespace {
 
 namespace fs = std::filesystem;
 
-const std::array<const char*, 8> kImageSuffixes{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"};
+constexpr char kPartial[] = ".partial-";
+constexpr std::time_t kYoungSeconds = 60;
 
-bool is_image(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return std::find(kImageSuffixes.begin(), kImageSuffixes.end(), extension) != kImageSuffixes.end();
+/// A file descriptor.
+class Handle {
+ public:
+  explicit Handle(int number) : number_(number) {}
+  ~Handle() {
+    if (number_ >= 0) ::close(number_);
+  }
+  Handle(const Handle&) = delete;
+  Handle& operator=(const Handle&) = delete;
+
+  int number() const { return number_; }
+
+  /// Close it, which may report that what was written before was not kept; 0, or the error's number.
+  int close() { return ::close(std::exchange(number_, -1)) == 0 ? 0 : errno; }
+
+ private:
+  int number_;
+};
+
+/// Write all of `data`; 0, or the error's number.
+int write_all(int handle, const std::vector<unsigned char>& data) {
+  for (std::size_t done = 0; done < data.size();) {
+    const ssize_t written = ::write(handle, data.data() + done, data.size() - done);
+    if (written < 0 && errno != EINTR) return errno;
+    if (written > 0) done += static_cast<std::size_t>(written);
+  }
+  return 0;
+}
+
+/// Permissions of new files.
+mode_t file_mode() {
+  static const mode_t mask = [] {  // can only be asked by setting it
+    const mode_t before = umask(0);
+    umask(before);
+    return before;
+  }();
+  return 0666 & ~mask;
+}
+
+[[noreturn]] void cannot_write(const std::string& path, int error) {
+  const std::string message =
+      "cannot write " + quoted(path) + " (" + std::strerror(error) + "); make room, or choose another place";
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == EROFS || error == EIO) throw DiskFull(message);
+  throw InputError(message);
+}
+
+bool is_left_over(const std::string& path) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  if (std::time(nullptr) - status.st_mtime < kYoungSeconds) return false;
+  const Handle handle(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  return handle.number() >= 0 && flock(handle.number(), LOCK_EX | LOCK_NB) == 0;
+}
+
+/// Remove the temporary files that killed runs left in `folder`; done once for each folder. A living process holds a lock
+/// on each of its own; those younger than a minute stay in any case, because a lock follows a moment after its file. The
+/// Python package has the same rule.
+void clear_leftovers(const std::string& folder) {
+  static std::mutex mutex;
+  static std::set<std::string> cleared;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!cleared.insert(folder).second) return;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder.empty() ? "." : folder, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string path = entry->path().string();
+    if (entry->path().filename().string().rfind(kPartial, 0) == 0 && is_left_over(path)) unlink(path.c_str());
+  }
 }
 
 }  // namespace
 
-std::vector<ImageFile> find_images(const std::string& path) {
-  if (!fs::exists(path)) throw InputError("expected an image or a folder, got '" + path + "', which does not exist");
-  std::vector<fs::path> paths;
-  fs::path root = fs::path(path).parent_path();
-  if (fs::is_directory(path)) {
-    root = path;
-    for (const auto& entry : fs::recursive_directory_iterator(path))
-      if (entry.is_regular_file() && is_image(entry.path())) paths.push_back(entry.path());
-    if (paths.empty()) {
-      std::string suffixes;
-      for (const char* suffix : kImageSuffixes) suffixes += (suffixes.empty() ? "" : ", ") + std::string(suffix);
-      throw InputError("expected images (" + suffixes + ") in '" + path + "', got none");
-    }
-    std::sort(paths.begin(), paths.end(), [](const fs::path& a, const fs::path& b) {
-      return std::pair(a.parent_path().string(), a.filename().string()) <
-             std::pair(b.parent_path().string(), b.filename().string());
-    });
-  } else {
-    paths.push_back(path);
-  }
-  std::map<fs::path, int> count;
-  std::vector<fs::path> names;
-  for (const fs::path& file : paths) {
-    names.push_back(root.empty() ? file : file.lexically_relative(root));
-    ++count[fs::path(names.back()).replace_extension()];
-  }
-  std::vector<ImageFile> files;
-  for (std::size_t i = 0; i < paths.size(); ++i) {
-    const fs::path stem = fs::path(names[i]).replace_extension();  // of two with one stem both keep their extensions
-    files.push_back({paths[i].string(), (count[stem] == 1 ? stem : names[i]).string()});
-  }
-  return files;
-}
-
-cv::Mat read_image(const std::string& path, int flags) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError("cannot read the image '" + path + "' (" + std::strerror(errno) + ")");
-  const std::string data{std::istreambuf_iterator<char>(file), {}};
-  // OpenCV silently fills the missing part of a truncated JPEG with grey.
-  const bool cut_short = data.rfind("\xff\xd8", 0) == 0 && data.find("\xff\xd9") == std::string::npos;
-  cv::Mat image;
-  if (!data.empty() && !cut_short) image = cv::imdecode(std::vector<char>(data.begin(), data.end()), flags);
-  if (image.empty())
-    throw InputError("'" + path + "' is not an image that can be decoded (" + std::to_string(data.size()) +
-                     " bytes); is it cut short?");
-  return image;
-}
-
-void write_image(const std::string& path, const cv::Mat& image) {
-  const fs::path target(path);
+std::vector<unsigned char> encode_image(const std::string& path, const cv::Mat& image) {
   std::vector<unsigned char> data;
-  if (!cv::imencode(target.extension().string(), image, data))
-    throw InputError("OpenCV cannot write this image to '" + path + "'; use .png");
-  make_folder(target.parent_path().string());
-  const fs::path temporary =
-      target.parent_path() / (".partial-" + std::to_string(getpid()) + "-" + target.filename().string());
-  std::ofstream file(temporary, std::ios::binary);
-  file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
-  file.close();
-  std::error_code error;
-  if (file) fs::rename(temporary, target, error);
-  if (!file || error) {
-    const std::string reason = error ? error.message() : std::strerror(errno);
-    fs::remove(temporary, error);
-    throw InputError("cannot write '" + path + "' (" + reason + ")");
+  try {
+    if (cv::imencode(fs::path(path).extension().string(), image, data)) return data;
+  } catch (const cv::Exception&) {  // the format has no such sizes
   }
+  throw InputError("OpenCV cannot write an image of " + std::to_string(image.cols) + " x " +
+                   std::to_string(image.rows) + " to " + quoted(path) + "; use .png");
+}
+
+void write_file(const std::string& path, const std::vector<unsigned char>& data) {
+  const std::string folder = fs::path(path).parent_path().string();
+  make_folder(folder);
+  clear_leftovers(folder);
+  std::string temporary = (fs::path(folder) / (std::string(kPartial) + "XXXXXX")).string();
+  Handle handle(mkostemp(temporary.data(), O_CLOEXEC));
+  if (handle.number() < 0) cannot_write(path, errno);
+  flock(handle.number(), LOCK_EX | LOCK_NB);
+  int error = write_all(handle.number(), data);
+  if (error == 0 && fchmod(handle.number(), file_mode()) != 0) error = errno;
+  if (const int closing = handle.close(); error == 0) error = closing;
+  if (error == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
+  if (error == 0) return;
+  unlink(temporary.c_str());
+  cannot_write(path, error);
 }
 
 void make_folder(const std::string& path) {
   if (path.empty()) return;
   std::error_code error;
   fs::create_directories(path, error);
-  if (error || access(path.c_str(), W_OK) != 0)
-    throw InputError("expected a folder that can be written, got '" + path + "' (" +
-                     (error ? error.message() : std::strerror(errno)) + "); choose another");
+  if (!error && access(path.c_str(), W_OK) != 0) error.assign(errno, std::generic_category());
+  if (!error) return;
+  const std::string message =
+      "expected a folder that can be written, got " + quoted(path) + " (" + error.message() + "); choose another";
+  if (error.value() == ENOSPC || error.value() == EDQUOT) throw DiskFull(message);
+  throw InputError(message);
 }
 
 std::string cache_root() {

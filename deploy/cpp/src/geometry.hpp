@@ -13,7 +13,7 @@ struct Geometry {
 };
 
 /// How the contract's resize and pad rules treat an image of that size. Throws InputError if the image is larger than
-/// what it is to be padded to.
+/// what it is to be padded to, or would be resized to nothing or to more pixels than pixel_limit().
 Geometry geometry(const Contract& contract, cv::Size image);
 
 }  // namespace rtseg

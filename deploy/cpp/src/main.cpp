@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <opencv2/core/utility.hpp>
 #include <string>
@@ -16,6 +17,8 @@
 #include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
+#include "images.hpp"
+#include "interruption.hpp"
 #include "options.hpp"
 #include "predictor.hpp"
 #include "preprocess.hpp"
@@ -23,7 +26,8 @@
 
 namespace {
 
-enum Status { kAllWritten = 0, kSomeFailed = 1, kCannotStart = 2 };
+constexpr std::size_t kNameLength = 500;
+constexpr int kAllWritten = 0, kSomeFailed = 1, kCannotStart = 2;
 
 using rtseg::Options;
 
@@ -33,6 +37,12 @@ struct Group {
   std::vector<cv::Mat> images;
   std::string error;
 };
+
+/// Why an image has no result.
+std::string reason_of(const std::exception& error) {
+  if (dynamic_cast<const rtseg::InputError*>(&error) != nullptr) return error.what();
+  return "cannot be segmented (" + rtseg::quote(rtseg::first_line(error.what())) + "); shrink it";
+}
 
 /// Decodes the files in order. `next` returns groups of up to `size` images, and an empty one at the end.
 class Reader {
@@ -45,9 +55,9 @@ class Reader {
       if (image_.empty()) {
         try {
           image_ = rtseg::read_image(files_[position_].path);
-        } catch (const rtseg::InputError& e) {
+        } catch (const std::exception& e) {
           if (!group.names.empty()) break;  // reported after the images before it
-          return {{files_[position_++].name}, {}, e.what()};
+          return {{files_[position_++].name}, {}, reason_of(e)};
         }
       }
       if (!group.images.empty() && group.images[0].size() != image_.size()) break;
@@ -64,16 +74,46 @@ class Reader {
   cv::Mat image_;  ///< already decoded, but of another size than the previous group
 };
 
-void write(const Options& options, const Group& group, const std::vector<rtseg::Result>& results,
+/// An image without a result, and the reason.
+struct Failure {
+  std::string name, reason;
+};
+
+/// Write the results of an image: both files, or none if one of them has no such size.
+void write(const Options& options, const std::string& name, const cv::Mat& image, const cv::Mat& mask,
            const rtseg::Contract& contract) {
   const std::filesystem::path folder(options.save_dir);
+  std::map<std::string, std::vector<unsigned char>> encoded;  // by path
+  const auto encode = [&](const char* kind, const char* suffix, const cv::Mat& pixels) {
+    const std::string path = (folder / kind / (name + suffix)).string();
+    encoded.emplace(path, rtseg::encode_image(path, pixels));
+  };
+  if (options.masks) encode("masks", ".png", mask);
+  if (options.overlays) encode("overlays", ".jpg", rtseg::overlay(image, mask, contract));
+  for (const auto& [path, data] : encoded) rtseg::write_file(path, data);
+}
+
+/// What came of writing a group.
+struct Outcome {
+  std::size_t written = 0;
+  std::vector<Failure> failures;
+};
+
+/// Write the results of a group. Throws DiskFull if nothing more can be written.
+Outcome write(const Options& options, const Group& group, const std::vector<rtseg::Result>& results,
+                           const rtseg::Contract& contract) {
+  Outcome outcome;
   for (std::size_t i = 0; i < results.size(); ++i) {
-    const cv::Mat& mask = results[i].mask;
-    if (options.masks) rtseg::write_image((folder / "masks" / (group.names[i] + ".png")).string(), mask);
-    if (options.overlays)
-      rtseg::write_image((folder / "overlays" / (group.names[i] + ".jpg")).string(),
-                         rtseg::overlay(group.images[i], mask, contract));
+    try {
+      write(options, group.names[i], group.images[i], results[i].mask, contract);
+      ++outcome.written;
+    } catch (const rtseg::DiskFull&) {
+      throw;
+    } catch (const std::exception& e) {
+      outcome.failures.push_back({group.names[i], reason_of(e)});
+    }
   }
+  return outcome;
 }
 
 /// Linear interpolation between the two nearest values, as NumPy's percentile does.
@@ -97,45 +137,79 @@ void report(const std::vector<rtseg::Timings>& timings) {
   }
 }
 
+/// What came of the images so far.
+class Tally {
+ public:
+  void skip(const std::vector<Failure>& failures) {
+    for (const Failure& failure : failures)
+      std::fprintf(stderr, "skipped %s: %s\n", rtseg::quote(failure.name, kNameLength).c_str(), failure.reason.c_str());
+    failed_ += failures.size();
+  }
+
+  void add(const std::vector<rtseg::Result>& results) {
+    const auto count = static_cast<double>(results.size());
+    for (const auto& [mask, t] : results) timings_.push_back({t.pre / count, t.run / count, t.post / count});
+  }
+
+  void add(const Outcome& outcome) {
+    written_ += outcome.written;
+    skip(outcome.failures);
+  }
+
+  /// Print the counts, the files that are no images and the times, and return the status.
+  int finish(const std::string& folder, double seconds, const std::string& not_taken) const {
+    std::printf("%zu written to %s, %zu failed, %.1f images/s\n", written_, rtseg::quote(folder, kNameLength).c_str(),
+                failed_, static_cast<double>(written_) / seconds);
+    if (!not_taken.empty()) std::printf("%s\n", not_taken.c_str());
+    if (!timings_.empty()) report(timings_);
+    return failed_ == 0 ? kAllWritten : kSomeFailed;
+  }
+
+ private:
+  std::vector<rtseg::Timings> timings_;
+  std::size_t written_ = 0, failed_ = 0;
+};
+
+/// The results of a group; empty, with the reason in `group.error`, if there are none.
+std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group) {
+  if (!group.error.empty()) return {};
+  try {
+    return predictor.predict(group.images);
+  } catch (const std::exception& e) {
+    group.error = reason_of(e);
+    return {};
+  }
+}
+
 /// Segment all files and write the results; files that fail are reported and skipped. While the network runs on one
-/// batch, the next is decoded and the previous one is written.
-Status segment(rtseg::Predictor& predictor, const Options& options, const std::vector<rtseg::ImageFile>& files) {
-  Reader reader(files, options.batch_size);
-  std::vector<rtseg::Timings> timings;
-  int failed = 0;
+/// batch, the next is decoded and the previous one is written. Ctrl-C ends it after what is being written.
+int segment(rtseg::Predictor& predictor, const Options& options, const rtseg::Found& found) {
+  const rtseg::Deferral deferral;
+  Reader reader(found.files, options.batch_size);
+  Tally tally;
   const auto start = std::chrono::steady_clock::now();
   const auto read_ahead = [&] { return std::async(std::launch::async, [&] { return reader.next(); }); };
   std::future<Group> ahead = read_ahead();
-  std::future<void> writing;
-  for (Group group = ahead.get(); !group.names.empty(); group = ahead.get()) {
+  std::future<Outcome> writing;
+  for (Group group = ahead.get(); !group.names.empty() && deferral.status() == 0; group = ahead.get()) {
     ahead = read_ahead();
-    std::vector<rtseg::Result> results;
-    if (group.error.empty()) {
-      try {
-        results = predictor.predict(group.images);
-      } catch (const rtseg::InputError& e) {
-        group.error = e.what();
-      }
-    }
+    std::vector<rtseg::Result> results = predict(predictor, group);
     if (!group.error.empty()) {
-      for (const std::string& name : group.names)
-        std::fprintf(stderr, "skipped %s: %s\n", name.c_str(), group.error.c_str());
-      failed += static_cast<int>(group.names.size());
+      for (const std::string& name : group.names) tally.skip({{name, group.error}});
       continue;
     }
-    const auto count = static_cast<double>(results.size());
-    for (const auto& [mask, t] : results) timings.push_back({t.pre / count, t.run / count, t.post / count});
-    if (writing.valid()) writing.get();
+    tally.add(results);
+    if (writing.valid()) tally.add(writing.get());
     writing = std::async(std::launch::async, [&, group = std::move(group), results = std::move(results)] {
-      write(options, group, results, predictor.contract());
+      return write(options, group, results, predictor.contract());
     });
   }
-  if (writing.valid()) writing.get();
+  if (writing.valid()) tally.add(writing.get());
+  const int stopped = deferral.status();
+  if (stopped != 0) std::fprintf(stderr, "stopped\n");
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  std::printf("%zu written to %s, %d failed, %.1f images/s\n", timings.size(), options.save_dir.c_str(), failed,
-              static_cast<double>(timings.size()) / seconds.count());
-  if (!timings.empty()) report(timings);
-  return failed == 0 ? kAllWritten : kSomeFailed;
+  const int status = tally.finish(options.save_dir, seconds.count(), found.not_taken());
+  return stopped != 0 ? stopped : status;
 }
 
 /// The first image that can be read and that the model accepts, to time backends with; empty if there is none.
@@ -145,7 +219,7 @@ cv::Mat sample(const std::vector<rtseg::ImageFile>& files, const rtseg::Contract
       const cv::Mat image = rtseg::read_image(file.path);
       rtseg::Preprocessor{contract}({image});
       return image;
-    } catch (const rtseg::InputError&) {  // segment reports it
+    } catch (const std::exception&) {  // segment reports it
     }
   }
   return {};
@@ -177,7 +251,24 @@ std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg:
   return predictor;
 }
 
-Status run(const std::vector<std::string>& args) {
+/// The images to segment, without the results of an earlier run.
+rtseg::Found find(const Options& options) {
+  const std::vector<std::string> results =
+      rtseg::result_folders(options.input, options.save_dir, {"masks", "overlays"});
+  rtseg::Found found = rtseg::find_images(options.input, results);
+  if (options.max_frames > 0 && found.files.size() > static_cast<std::size_t>(options.max_frames))
+    found.files.resize(options.max_frames);
+  return found;
+}
+
+void check_batch(const rtseg::Contract& contract, int size) {
+  const int most = contract.input.shape.max[0];
+  if (most > 0 && size > most)
+    throw rtseg::InputError("expected --batch_size of at most " + std::to_string(most) +
+                            ", the model's largest batch, got " + std::to_string(size) + "; lower it");
+}
+
+int run(const std::vector<std::string>& args) {
   const Options options = rtseg::parse_options(args);
   if (options.help) {
     std::fputs(rtseg::kUsage, stdout);
@@ -185,26 +276,28 @@ Status run(const std::vector<std::string>& args) {
   }
   const bool verify_only = options.verify || options.input.empty();
   const rtseg::Contract contract = rtseg::read_contract(options.model);
-  std::vector<rtseg::ImageFile> files;
+  rtseg::Found found;
   if (!verify_only) {
-    files = rtseg::find_images(options.input);
+    found = find(options);
     rtseg::make_folder(options.save_dir);
   }
-  if (options.max_frames > 0 && files.size() > static_cast<std::size_t>(options.max_frames))
-    files.resize(options.max_frames);
   rtseg::prepare_environment(options.configuration.threads);
   cv::setNumThreads(rtseg::thread_count(options.configuration.threads));
-  const auto predictor = choose(contract, options.configuration, files);
-  return verify_only ? kAllWritten : segment(*predictor, options, files);
+  const auto predictor = choose(contract, options.configuration, found.files);
+  if (verify_only) return kAllWritten;
+  check_batch(predictor->contract(), options.batch_size);
+  return segment(*predictor, options, found);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  rtseg::end_at_signals();
   try {
     return run({argv + 1, argv + argc});
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "error: %s\n", e.what());
+    const bool sentence = dynamic_cast<const rtseg::InputError*>(&e) != nullptr;
+    std::fprintf(stderr, "error: %s\n", sentence ? e.what() : rtseg::first_line(e.what()).c_str());
     return kCannotStart;
   }
 }

@@ -2,24 +2,25 @@
 
 #include <algorithm>
 #include <sstream>
-#include <stdexcept>
 
 #include "error.hpp"
 
 namespace rtseg {
 namespace {
 
-int parse_count(const std::string& flag, const std::string& text, int least) {
-  int value = -1;
-  std::size_t used = 0;
-  try {
-    value = std::stoi(text, &used);
-  } catch (const std::logic_error&) {
-    used = 0;
-  }
-  if (used == 0 || used != text.size() || value < least)
-    throw InputError("expected " + flag + " of " + std::to_string(least) + " or more, got '" + text + "'");
-  return value;
+constexpr int kMost = 1'000'000'000, kMostThreads = 1024, kMostBatch = 1024;
+
+/// The whole number from `least` to `most` in `text`. The Python package has the same ranges in arguments.py.
+int parse_number(const std::string& flag, const std::string& text, int least, int most) {
+  constexpr std::size_t kDigits = 18;
+  const std::size_t start = text.find_first_of("+-") == 0 ? 1 : 0;
+  const bool whole = text.size() > start && text.size() - start <= kDigits &&
+                     text.find_first_not_of("0123456789", start) == std::string::npos;
+  const long long value = whole ? std::stoll(text) : 0;
+  if (!whole || value < least || value > most)
+    throw InputError("argument " + flag + ": expected a whole number from " + std::to_string(least) + " to " +
+                     std::to_string(most) + ", got " + quoted(text.substr(0, 100)) + "; see --help");
+  return static_cast<int>(value);
 }
 
 /// What --write asks for, in the forms "masks,overlays" and "masks overlays".
@@ -29,7 +30,7 @@ void parse_kinds(const std::vector<std::string>& words, Options& options) {
     std::istringstream kinds(word + ",");
     for (std::string kind; std::getline(kinds, kind, ',');) {
       if (kind != "masks" && kind != "overlays")
-        throw InputError("expected --write masks, overlays or both, got '" + kind + "'");
+        throw InputError("expected --write masks, overlays or both, got " + quoted(kind.substr(0, 100)));
       (kind == "masks" ? options.masks : options.overlays) = true;
     }
   }
@@ -98,13 +99,13 @@ Options parse_options(const std::vector<std::string>& args) {
     } else if (flag == "--provider") {
       options.configuration.provider = value();
     } else if (flag == "--threads") {
-      options.configuration.threads = parse_count(flag, value(), 0);
+      options.configuration.threads = parse_number(flag, value(), 0, kMostThreads);
     } else if (flag == "--batch_size") {
-      options.batch_size = parse_count(flag, value(), 1);
+      options.batch_size = parse_number(flag, value(), 1, kMostBatch);
     } else if (flag == "--max_frames") {
-      options.max_frames = parse_count(flag, value(), 1);
+      options.max_frames = parse_number(flag, value(), 1, kMost);
     } else {
-      throw InputError("unknown option '" + flag + "'; see --help");
+      throw InputError("unknown option " + quoted(flag.substr(0, 100)) + "; see --help");
     }
   }
   if (options.model.empty() && !options.help) throw InputError("expected --model FOLDER; see --help");

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "error.hpp"
-#include "files.hpp"
+#include "images.hpp"
 #include "npy.hpp"
 #include "postprocess.hpp"
 

@@ -7,7 +7,7 @@
 
 #include "configuration.hpp"
 #include "error.hpp"
-#include "files.hpp"
+#include "images.hpp"
 #include "processor.hpp"
 
 namespace rtseg {

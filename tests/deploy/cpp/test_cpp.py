@@ -1,19 +1,9 @@
-"""The C++ program writes the same masks and files as the Python package and refuses the same bad input.
+"""The C++ program writes the same masks and files as the Python package and refuses the same bad input."""
 
-Everything except the network itself is built wherever CMake, OpenCV and yaml-cpp are installed. rtseg_infer also needs
-Paddle's headers, of the installed version, in the folder that PADDLE_INFERENCE_HEADERS names, or ONNX Runtime's, not
-newer than the installed package, in the folder that ONNXRUNTIME_HEADERS names. It is built with each engine that has
-its headers, and a second time with ONNX Runtime alone.
-"""
-
-import importlib.util
 import itertools
 import os
-import pathlib
 import re
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -21,6 +11,7 @@ import paddle
 import pytest
 import yaml
 from bad_contracts import BAD_CONTRACTS, spoil
+from cpp_programs import SOURCE, onnxruntime_options, run
 from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
 from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND
 from rtseg_inference.contract import Pad, Preprocessing, Resize
@@ -32,73 +23,7 @@ from paddle_rtseg.export.exporter import export_model
 
 pytestmark = pytest.mark.slow
 
-SOURCE = pathlib.Path(__file__).parents[3] / "deploy" / "cpp"
-HEADERS = os.environ.get("PADDLE_INFERENCE_HEADERS")
-ONNXRUNTIME_HEADERS = os.environ.get("ONNXRUNTIME_HEADERS")
 MEAN_STD = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-
-
-def run(*command):
-    """Status and both outputs of a command."""
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
-    return done.returncode, done.stdout, done.stderr
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory):
-    """The folder of the programs that can be built here."""
-    folder = tmp_path_factory.mktemp("build")
-    configure = [SOURCE / "build_with_wheel.sh", HEADERS, folder, sys.executable, *onnxruntime_options()]
-    if not HEADERS or paddle.__version__.startswith("2."):
-        configure = ["cmake", "-S", SOURCE, "-B", folder]
-    return build(configure, folder)
-
-
-def onnxruntime_options():
-    """What CMake is told of the installed ONNX Runtime; nothing if it or its headers are missing."""
-    package = importlib.util.find_spec("onnxruntime")
-    if not ONNXRUNTIME_HEADERS or package is None:
-        return []
-    return [f"-DONNXRUNTIME={os.path.dirname(package.origin)}", f"-DONNXRUNTIME_HEADERS={ONNXRUNTIME_HEADERS}"]
-
-
-def build(configure, folder):
-    """Configure and build, without warnings, and return the folder."""
-    if not shutil.which("cmake"):
-        pytest.skip("CMake is not installed")
-    for command in (configure, ["cmake", "--build", folder, "--parallel", 2]):
-        status, out, err = run(*command)
-        if status and "Could not find a package configuration file" in err:
-            pytest.skip("OpenCV or yaml-cpp for C++ is not installed (libopencv-dev, libyaml-cpp-dev)")
-        assert status == 0, out + err
-        assert "warning" not in out + err
-    return folder
-
-
-@pytest.fixture(scope="module")
-def host_check(programs):
-    """The program that exposes what runs around the network."""
-    return programs / "host_check"
-
-
-@pytest.fixture(scope="module")
-def rtseg_infer(programs):
-    """The program, linked with the installed wheel."""
-    if not HEADERS:
-        pytest.skip("PADDLE_INFERENCE_HEADERS does not name a folder of Paddle's inference headers")
-    if paddle.__version__.startswith("2."):
-        pytest.skip("PADDLE_INFERENCE_HEADERS belongs to the default Paddle, not to this one")
-    return programs / "rtseg_infer"
-
-
-@pytest.fixture(scope="module")
-def onnx_infer(tmp_path_factory):
-    """The program, linked with ONNX Runtime alone."""
-    if not ONNXRUNTIME_HEADERS:
-        pytest.skip("ONNXRUNTIME_HEADERS does not name a folder of ONNX Runtime's headers")
-    pytest.importorskip("onnxruntime")
-    folder = tmp_path_factory.mktemp("onnx_build")
-    return build(["cmake", "-S", SOURCE, "-B", folder, *onnxruntime_options()], folder) / "rtseg_infer"
 
 
 def skip_without_paddle2onnx():
@@ -201,15 +126,31 @@ def test_both_forms_of_write(words, host_check):
         ["--write", "masks,pictures"],
         ["--write", "masks", "pictures"],
         ["--write", ","],
-        ["--threads", "-1"],
-        ["--batch_size", "0"],
-        ["--max_frames", "0"],
+        *(["--threads", n] for n in ("-1", "1025", "99999999999", "²", "1.5", "", " 1", "0x1", "9" * 500)),
+        *(["--batch_size", n] for n in ("0", "1025", "nan", "1_0")),
+        *(["--max_frames", n] for n in ("0", "1000000001", "1e3")),
     ],
 )
 def test_bad_values_of_flags_equal_python(arguments, host_check, capsys):
     status, _, err = run(host_check, "options", "--model", "nowhere", *arguments)
-    assert status == 2 and cli.run(["--model", "nowhere", *arguments]) == 2
-    assert err == capsys.readouterr().err
+    try:
+        python = cli.run(["--model", "nowhere", *arguments])
+    except SystemExit as stopped:
+        python = stopped.code
+    assert (status, python) == (2, 2)
+    assert err == capsys.readouterr().err.replace("see python -m rtseg_inference --help", "see --help")
+
+
+@pytest.mark.parametrize("number", ["1", "1024", "+3", "007"])
+def test_numbers_equal_python(number, host_check):
+    arguments = [
+        "--model",
+        "m",
+        *(word for flag in ("threads", "batch_size", "max_frames") for word in (f"--{flag}", number)),
+    ]
+    read = cli.parser().parse_args(arguments)
+    _, shown, _ = run(host_check, "options", *arguments)
+    assert shown.endswith(f" batch {read.batch_size} frames {read.max_frames} threads {read.threads}\n")
 
 
 @pytest.mark.parametrize(
