@@ -18,6 +18,10 @@ TINY_MIT = {"embed_dims": [8, 16, 40, 64], "depths": [1, 1, 2, 1]}
 TINY_LRFORMER = {"dims": [8, 16, 40, 64], "depths": [1, 1, 2, 1]}
 
 
+#: Networks for poses, which have keypoints instead of classes, and tests of their own.
+POSE = {"SegFormerPPPose"}
+
+
 class Case(NamedTuple):
     """A registered network and the keyword arguments of an instance of it."""
 
@@ -43,7 +47,7 @@ def _cases() -> List[Case]:
         _segformer_pp("SegFormerPP matching queries", [{}, {}, matching, matching]),
         Case("LRFormerSeg", "LRFormerSeg", {"backbone": lrformer, "head_channels": 32}),
     ]
-    known = {case.model for case in tiny}
+    known = {case.model for case in tiny} | POSE
     return tiny + [Case(name, name, _arguments(name)) for name in paddle_rtseg.list_models() if name not in known]
 
 

@@ -1,6 +1,7 @@
 """SegFormer checkpoints of three PyTorch publishers -> the state of our models and of PaddleSeg's SegFormer.
 
-* mmseg's names (SegFormer++ and OpenMMLab): whole models become the state of ``SegFormerPP``.
+* mmseg's names (SegFormer++ and OpenMMLab): whole models become the state of ``SegFormerPP``. SegFormer++'s models for
+  pose, whose head ends in ``final_layer``, become that of ``SegFormerPPPose``.
 * NVlabs' names (the SegFormer authors): whole models become the state of PaddleSeg's ``SegFormer``.
 * Hugging Face's names (``SegformerForSemanticSegmentation``): the same.
 
@@ -86,6 +87,8 @@ def convert(state: Arrays) -> State:
         state = {"segformer." + n if n.startswith("encoder.") else n: a for n, a in state.items()}
     elif any("layers.0.0.projection." in n for n in names):
         rules = MMSEG
+        if any(n.startswith("head.final_layer.") for n in names):
+            state = {_of_pose(n): a for n, a in state.items()}
         state = _split_packed({"backbone." + n if n.startswith("layers.") else n: a for n, a in state.items()})
     else:
         raise InputError(
@@ -95,6 +98,11 @@ def convert(state: Arrays) -> State:
     result = {re.sub(r"<(\d)>", _one_based, name): array for name, array in rename(state, rules).items()}
     result = _joined_key_value(result)
     return complete(result, _expected(result))
+
+
+def _of_pose(name: str) -> str:
+    """mmseg's name for a parameter of mmpose's head, which is the same but for its own name and its last layer's."""
+    return re.sub(r"^head\.(final_layer\.)?", lambda match: f"decode_head.{'conv_seg.' if match[1] else ''}", name)
 
 
 def _one_based(match: Match[str]) -> str:
