@@ -79,6 +79,8 @@ class Builder(SegBuilder):
 
     def build_component(self, cfg):
         check_files(cfg)
+        if "num_keypoints" in cfg:  # PaddleSeg's builder gives every model a number of classes
+            cfg = {key: value for key, value in cfg.items() if key != "num_classes"}
         try:
             return super().build_component(cfg)
         except InputError:

@@ -87,7 +87,7 @@ def register() -> None:
     try:
         from . import models  # noqa: F401  importing these, the losses and the dataset registers them
         from .compat import patches
-        from .data import camvid  # noqa: F401
+        from .data import camvid, keypoints  # noqa: F401
         from .training import losses  # noqa: F401
 
         patches.apply()

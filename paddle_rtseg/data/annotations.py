@@ -7,7 +7,6 @@ ones; in COCO, where order means nothing, smaller ones cover larger ones.
 
 import base64
 import binascii
-import json
 import math
 import os
 from dataclasses import dataclass, field
@@ -19,9 +18,9 @@ from rtseg_inference.images import find_images, read_image, unique_names
 
 from ..errors import InputError
 from ..weights.limits import quote
+from .json_files import list_of, objects_of, read_json
 
 BACKGROUND = "background"
-MAX_JSON_BYTES = 1 << 28
 MAX_POINTS = 1_000_000
 
 Points = np.ndarray  # (N, 2) float, x and y in pixels
@@ -72,7 +71,7 @@ class Labelme:
 
     def _draw(self, path: str) -> Drawn:
         file = self._files[path]
-        content = _read_json(file)
+        content = read_json(file)
         label = np.zeros(read_image(path).shape[:2], np.uint8)
         stated = (content.get("imageHeight"), content.get("imageWidth"))
         if None not in stated and stated != label.shape:
@@ -81,7 +80,7 @@ class Labelme:
                 f"{stated[0]}; annotate the image at its own size"
             )
         drawn = Drawn(path, label)
-        for shape in _list(content, "shapes", file):
+        for shape in list_of(content, "shapes", file):
             name = shape.get("label") if isinstance(shape, dict) else None
             class_id = _class_id(name, self.names, file)
             kind = shape.get("shape_type") or "polygon"
@@ -109,13 +108,13 @@ class Coco:
             import pycocotools.mask  # noqa: F401
         except ImportError as e:
             raise InputError('expected pycocotools for COCO files, got none; pip install "paddle_rtseg[coco]"') from e
-        content = _read_json(file)
+        content = read_json(file)
         self._file, self._folder = file, images
-        categories = {item.get("id"): item.get("name") for item in _dicts(content, "categories", file)}
-        self._ids = self._found(_dicts(content, "images", file))
+        categories = {item.get("id"): item.get("name") for item in objects_of(content, "categories", file)}
+        self._ids = self._found(objects_of(content, "images", file))
         self.images = dict(zip(self._ids, unique_names([os.path.relpath(path, images) for path in self._ids])))
         self._annotations: Dict[Any, List[Dict[str, Any]]] = {}
-        for item in _dicts(content, "annotations", file):
+        for item in objects_of(content, "annotations", file):
             self._annotations.setdefault(item.get("image_id"), []).append(item)
         if not categories or not all(isinstance(name, str) for name in categories.values()):
             raise InputError(f"expected named categories in {file!r}, got none; export the annotations as COCO again")
@@ -244,7 +243,7 @@ def _stem(path: str, root: str) -> str:
 
 def _labels_in(file: str) -> Iterator[str]:
     try:
-        shapes = _list(_read_json(file), "shapes", file)
+        shapes = list_of(read_json(file), "shapes", file)
     except InputError:  # reported with its image
         return
     for shape in shapes:
@@ -361,36 +360,3 @@ def _is_whole_code(counts: str, pixels: int) -> bool:
 
 def _mixed(keys: Any) -> bool:
     return not all(type(key) is int for key in keys)
-
-
-def _list(content: Dict[str, Any], key: str, file: str) -> List[Any]:
-    value = content.get(key)
-    if not isinstance(value, list):
-        raise InputError(f"expected a list {key!r} in {file!r}, got {quote(value)}; check --format")
-    return value
-
-
-def _dicts(content: Dict[str, Any], key: str, file: str) -> List[Dict[str, Any]]:
-    items = _list(content, key, file)
-    if not all(isinstance(item, dict) for item in items):
-        raise InputError(f"expected objects in {key!r} of {file!r}, got others; export the annotations again")
-    return items
-
-
-def _read_json(file: str) -> Dict[str, Any]:
-    try:
-        if not os.path.isfile(file):
-            raise InputError(f"expected a JSON file, got {file!r}, which is not a file; check the path")
-        if os.path.getsize(file) > MAX_JSON_BYTES:
-            raise InputError(f"expected a JSON file of at most {MAX_JSON_BYTES >> 20} MiB, got {file!r}; split it")
-        with open(file, encoding="utf-8") as f:
-            content = json.load(f)
-    except InputError:
-        raise
-    except OSError as e:
-        raise InputError(f"cannot read {file!r} ({e.strerror}); check the path") from e
-    except (ValueError, RecursionError) as e:
-        raise InputError(f"expected a JSON file, got {file!r} ({quote(e)}); save it again") from e
-    if not isinstance(content, dict):
-        raise InputError(f"expected an object in {file!r}, got {type(content).__name__}; check --format")
-    return content

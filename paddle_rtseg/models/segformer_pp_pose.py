@@ -4,7 +4,7 @@ Kienzle et al., arXiv 2405.14467, section 4 (the tables for jump-broadcast and C
 in :mod:`paddle_rtseg.pose`. The decoder is that of :mod:`.segformer_pp`, started differently.
 """
 
-from typing import List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence
 
 import paddle
 from paddle import nn
@@ -50,6 +50,12 @@ class SegFormerPPPose(SegFormerPP):
         """
         self.check_input(x)
         return self.low_resolution_logits(x)
+
+    def loss_computation(self, logits_list: List[paddle.Tensor], losses: Dict[str, Any], data: Dict[str, Any]):
+        """The losses of a batch, as PaddleSeg's training asks for them: heatmaps against those of the data."""
+        (heatmaps,) = logits_list
+        pairs = zip(losses["types"], losses["coef"])
+        return [coef * loss(heatmaps, data["heatmaps"], data["weights"]) for loss, coef in pairs]
 
 
 def _init(layer: nn.Layer) -> None:

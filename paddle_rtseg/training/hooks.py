@@ -95,19 +95,30 @@ def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
     return len(batch_sampler)
 
 
-def evaluate_in_sync(model, *args, **kwargs):
-    """PaddleSeg's ``evaluate``, with the first process's network in all processes.
+def evaluate_in_sync(model, dataset, **settings):
+    """:func:`evaluate`, with the first process's network in all processes.
 
     The processes share parameters, but not BatchNorm statistics unless the layers synchronise them.
     """
     import paddle
-    from paddleseg.core import evaluate
 
     if paddle.distributed.get_world_size() > 1:
         for tensor in model.state_dict().values():
             if tensor.stop_gradient:  # BatchNorm statistics, which Paddle keeps as parameters
                 paddle.distributed.broadcast(tensor, src=0)
-    return evaluate(model, *args, **kwargs)
+    return evaluate(model, dataset, **settings)
+
+
+def evaluate(model, dataset, **settings):
+    """PaddleSeg's ``evaluate``, or for keypoints :func:`.poses.evaluate`."""
+    import paddleseg.core
+
+    from ..data.keypoints import CocoKeypoints
+    from . import poses
+
+    if isinstance(dataset, CocoKeypoints):
+        return poses.evaluate(model, dataset, **settings)
+    return paddleseg.core.evaluate(model, dataset, **settings)
 
 
 def is_repeated(field) -> bool:

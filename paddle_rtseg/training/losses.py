@@ -46,6 +46,22 @@ class PixelCrossEntropyLoss(CrossEntropyLoss):
         return label.shape == [batch, *size] and (self.weight is None or len(self.weight) == classes)
 
 
+@manager.LOSSES.add_component
+class HeatmapMSELoss(paddle.nn.Layer):
+    """Squared error of heatmaps, each keypoint with its weight; the mean over all cells, keypoints and persons.
+
+    Args:
+        ignore_index: has no meaning here; PaddleSeg's builder gives it to every loss.
+    """
+
+    def __init__(self, ignore_index: int = 255):
+        super().__init__()
+
+    def forward(self, output: paddle.Tensor, target: paddle.Tensor, weights: paddle.Tensor) -> paddle.Tensor:
+        """(B, K, h, w) heatmaps, (B, K, h, w) targets and (B, K) weights -> the loss."""
+        return (weights.unsqueeze([-1, -2]) * (output - target) ** 2).mean()
+
+
 class _CrossEntropy(PyLayer):
     """Sum over the pixels of weight x negative log-likelihood.
 

@@ -18,6 +18,7 @@ from rtseg_inference import processor
 from ..config import Builder, load_model, reporting, use_data_format, use_device
 from ..config_checks import channels, check_prediction
 from ..config_files import note
+from ..data.keypoints import CocoKeypoints
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder
@@ -91,7 +92,7 @@ def train(
         optimizer = builder.optimizer
     if repeats > 1:
         train_dataset.file_list *= repeats
-    if val_dataset is not None:
+    if val_dataset is not None and not isinstance(val_dataset, CocoKeypoints):
         check_labels(settings, val_dataset)
         val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
@@ -186,10 +187,11 @@ def evaluate(
     onednn.accelerate(model)
     with reporting("the config's validation data cannot be read"):
         dataset = Builder(config).val_dataset
-    names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
-    dataset.display = evaluation.Display(names, palette)
+    if not isinstance(dataset, CocoKeypoints):
+        names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
+        dataset.display = evaluation.Display(names, palette)
     check_labels(settings, dataset)
     if settings.get("is_slide"):
         with contextlib.suppress(Exception):  # a defect that evaluation will report
             note_large_window(settings, *dataset[0]["img"].shape[-2:])
-    paddleseg.core.evaluate(model, dataset, num_workers=num_workers, **settings)
+    hooks.evaluate(model, dataset, num_workers=num_workers, **settings)

@@ -1,0 +1,190 @@
+"""Persons with keypoints, from COCO's JSON, as a dataset of PaddleSeg."""
+
+import math
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+import numpy as np
+import paddle
+from paddleseg.cvlibs import manager
+from rtseg_inference.images import read_image
+from rtseg_inference.pose import PADDING, STRIDE, Region, Size, crop, matrix, with_aspect
+
+from ..errors import InputError
+from ..pose.augmentation import Person, mirrored, random_half, random_region
+from ..pose.heatmaps import targets
+from ..pose.skeletons import skeleton as parse_skeleton
+from ..weights.limits import quote
+from .json_files import objects_of, read_json
+
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+MAX_SIDE = 4096
+
+
+class Annotation(NamedTuple):
+    """A labelled person."""
+
+    image: str  #: path
+    image_id: int
+    size: Tuple[int, int]  #: width and height of the image, as the file says
+    box: np.ndarray  #: (4,) left, top, right, bottom, clipped to the image
+    keypoints: np.ndarray  #: (K, 2)
+    visible: np.ndarray  #: (K,)
+
+
+@manager.DATASETS.add_component
+class CocoKeypoints(paddle.io.Dataset):
+    """Persons of a COCO keypoint file, cropped by their labelled boxes, with heatmaps to train with.
+
+    In training, persons are mirrored, halved, moved, resized and turned as in SegFormer++'s published trainings
+    (arXiv 2405.14467). Left out are crowds, persons without a visible keypoint, and boxes without an area.
+
+    Args:
+        annotations: COCO's JSON file.
+        images: folder of the images.
+        mode: "train" or "val".
+        skeleton: "coco", "jbd", "lsp", a YAML file or a mapping; see :func:`paddle_rtseg.pose.skeletons.skeleton`.
+        input_size: width and height of the network's input, multiples of 4.
+        sigma: of the heatmaps' Gaussians, in cells of 4 pixels.
+        flip_test: evaluate the mean of each person's heatmaps and those of the mirror image.
+
+    Raises:
+        InputError: the files or the arguments do not go together, or nobody is left.
+    """
+
+    #: What PaddleSeg's builder asks of a dataset. Keypoints are no classes, so nothing uses the number.
+    NUM_CLASSES = 1
+    IMG_CHANNELS = 3
+    IGNORE_INDEX = 255
+
+    def __init__(
+        self,
+        annotations: str,
+        images: str,
+        mode: str = "train",
+        skeleton: Any = "coco",
+        input_size: Sequence[int] = (288, 384),
+        sigma: float = 3.0,
+        flip_test: bool = True,
+    ):
+        super().__init__()
+        if mode not in ("train", "val"):
+            raise InputError(f"CocoKeypoints expects mode 'train' or 'val', got {quote(mode)!r}; correct the config")
+        self.skeleton = parse_skeleton(skeleton)
+        self.input_size = _input_size(input_size)
+        if not isinstance(sigma, (int, float)) or not 0 < sigma <= 100:
+            raise InputError(f"expected a sigma above 0 and at most 100, got {quote(sigma)}; correct the config")
+        self.mode, self.sigma, self.flip_test = mode, float(sigma), bool(flip_test)
+        self.file, self.num_classes = annotations, self.NUM_CLASSES
+        self.persons, self.left_out = read_annotations(annotations, images, len(self.skeleton.names))
+        if not self.persons:
+            raise InputError(
+                f"expected labelled persons in {annotations!r}, got none of {self.left_out} annotations; check the file"
+            )
+        self.file_list = [(person.image, None) for person in self.persons]
+
+    def __len__(self) -> int:
+        return len(self.persons)
+
+    def __getitem__(self, index: int) -> Dict[str, np.ndarray]:
+        """The input (3, H, W), heatmaps (K, H / 4, W / 4), their weights (K,), and the region as center and scale."""
+        person = self.persons[index]
+        image = read_image(person.image)
+        if image.shape[1::-1] != person.size:
+            raise InputError(
+                f"expected {person.image!r} to have the {person.size[0]} x {person.size[1]} pixels that {self.file!r} "
+                f"states, got {image.shape[1]} x {image.shape[0]}; correct the file, or remove the image's orientation"
+            )
+        keypoints, visible, box, degrees = person.keypoints, person.visible, person.box, 0.0
+        # Seeded by the training loop, for each sample.
+        random = np.random.default_rng(np.random.randint(2**31)) if self.mode == "train" else None
+        if random is not None and random.random() < 0.5:
+            image = np.ascontiguousarray(image[:, ::-1])
+            keypoints, visible, box = mirrored(keypoints, visible, box, image.shape[1], self.skeleton.flip_indices)
+        region = Region((box[:2] + box[2:]) / 2, (box[2:] - box[:2]) * PADDING)
+        if random is not None:
+            region = random_half(Person(keypoints, visible, region), self.skeleton, random).region
+            region, degrees = random_region(region, random)
+        region = with_aspect(region.center, region.scale, self.input_size)
+        transform = matrix(region, self.input_size, degrees)
+        pixels = crop(image, transform, self.input_size)[..., ::-1].astype(np.float32) / 255
+        inside = keypoints @ transform[:, :2].T + transform[:, 2]
+        heatmaps, weights = targets(inside, visible, self.input_size, self.sigma)
+        return {
+            "img": np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1)),
+            "label": np.zeros(1, np.int64),  # PaddleSeg's loop asks for one
+            "heatmaps": heatmaps,
+            "weights": weights,
+            "region": np.concatenate([region.center, region.scale]).astype(np.float64),
+        }
+
+
+def read_annotations(file: str, images: str, count: int) -> Tuple[List[Annotation], int]:
+    """The persons of a COCO keypoint file that can be trained with, and the number of those left out.
+
+    Args:
+        file: the JSON file.
+        images: folder of the images.
+        count: number of keypoints.
+
+    Raises:
+        InputError: the file is defective, or has another number of keypoints.
+    """
+    content = read_json(file)
+    known = {item.get("id"): item for item in objects_of(content, "images", file)}
+    persons, left_out = [], 0
+    for item in objects_of(content, "annotations", file):
+        image = known.get(item.get("image_id"))
+        if image is None:
+            raise InputError(
+                f"expected an image of each annotation in {file!r}, got {quote(item.get('image_id'))}; correct it"
+            )
+        person = _annotation(item, image, images, file, count)
+        if person is None:
+            left_out += 1
+        else:
+            persons.append(person)
+    return persons, left_out
+
+
+def _annotation(
+    item: Dict[str, Any], image: Dict[str, Any], folder: str, file: str, count: int
+) -> Optional[Annotation]:
+    name, size = image.get("file_name"), (image.get("width"), image.get("height"))
+    if not isinstance(name, str) or not all(type(n) is int and n > 0 for n in size):
+        raise InputError(
+            f"expected file_name, width and height of each image in {file!r}, got {quote(image)}; correct it"
+        )
+    path = os.path.normpath(os.path.join(folder, name))
+    if os.path.isabs(name) or os.path.relpath(path, folder).startswith(".."):
+        raise InputError(f"expected images in their folder in {file!r}, got {quote(name)!r}; correct it")
+    values = _numbers(item.get("keypoints"), 3 * count, "keypoints", file).reshape(count, 3)
+    left, top, width, height = _numbers(item.get("bbox"), 4, "bbox", file)
+    box = np.array([left, top, left + width, top + height])
+    box = np.clip(box, 0, np.array([size[0] - 1, size[1] - 1] * 2))
+    usable = width > 0 and height > 0 and (box[2:] > box[:2]).all() and (values[:, 2] > 0).any() and values.max() > 0
+    if not usable or item.get("iscrowd"):
+        return None
+    return Annotation(path, item["image_id"], size, box, values[:, :2], values[:, 2])
+
+
+def _numbers(value: Any, count: int, key: str, file: str) -> np.ndarray:
+    numeric = isinstance(value, list) and all(
+        isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) and abs(n) < 1e6 for n in value
+    )
+    if not numeric or len(value) != count:
+        got = f"{len(value)} values" if isinstance(value, list) else quote(value)
+        raise InputError(
+            f"expected {count} numbers as {key} of each annotation in {file!r}, got {got}; correct the file"
+        )
+    return np.array(value, np.float64)
+
+
+def _input_size(value: Any) -> Size:
+    valid = isinstance(value, (list, tuple)) and len(value) == 2
+    if not valid or not all(type(n) is int and 0 < n <= MAX_SIDE and n % STRIDE == 0 for n in value):
+        raise InputError(
+            f"expected an input_size of width and height, multiples of 4, got {quote(value)}; correct the config"
+        )
+    return value[0], value[1]
