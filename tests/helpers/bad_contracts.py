@@ -1,8 +1,8 @@
 """Bad values of deploy.yaml, which the readers in Python and C++ have to refuse with the same words.
 
 ``fixtures/bad_contracts.json`` describes each by what it changes in a good file: ``set`` gives keys below ``rtseg`` new
-values, ``remove`` deletes a key, ``replace`` replaces text, ``text`` is the whole file. ``expect`` is part of the
-message. The two readers' messages are equal, except where ``same`` is false.
+values, ``remove`` deletes a key, ``replace`` replaces text, ``text`` is the whole file, and ``repeat`` is a text and how
+often the file repeats it. ``expect`` is part of the message. The two readers' messages are equal, except where ``same`` is false.
 """
 
 import json
@@ -17,6 +17,9 @@ def spoil(folder: pathlib.Path, name: str) -> None:
     """Make the deploy.yaml in ``folder`` the bad one of that name."""
     change, path = BAD_CONTRACTS[name], folder / "deploy.yaml"
     text = change.get("text", path.read_text())
+    if "repeat" in change:
+        piece, count = change["repeat"]
+        text = count * piece
     if "replace" in change:
         old, new = change["replace"]
         assert text.count(old) == 1, f"expected {old!r} once"

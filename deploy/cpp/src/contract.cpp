@@ -1,6 +1,8 @@
 #include "contract.hpp"
 
 #include <filesystem>
+#include <set>
+#include <system_error>
 #include <utility>
 
 #include "configuration.hpp"
@@ -35,13 +37,17 @@ const std::vector<std::pair<std::string, Interpolation>> kInterpolations{{"neare
                                                                          {"cubic", Interpolation::kCubic},
                                                                          {"area", Interpolation::kArea}};
 
-YAML::Node load(const std::string& path) {
-  try {
-    return YAML::LoadFile(path);
-  } catch (const YAML::Exception& e) {
-    const std::string where = e.mark.is_null() ? "" : " (line " + std::to_string(e.mark.line + 1) + ")";
-    throw InputError(path + " is damaged" + where + "; copy it again or export the model again");
-  }
+/// Refuse what is not a regular file in `folder`: pipes and devices never end, links may lead anywhere.
+void check_own(const std::string& folder, const std::string& name) {
+  std::error_code error;
+  const fs::path path = fs::path(folder) / name;
+  if (!fs::exists(fs::symlink_status(path, error)))
+    throw InputError((fs::path(folder) / kFileName).string() + " names " + name +
+                     ", which does not exist; copy the whole folder of the exported model");
+  const fs::path relative = fs::canonical(path, error).lexically_relative(fs::canonical(folder, error));
+  if (!fs::is_regular_file(path, error) || relative.empty() || *relative.begin() == "..")
+    throw InputError("expected " + path.string() +
+                     " to be a regular file in this folder; copy the files themselves into it");
 }
 
 ShapeRange read_shape(const Node& node, const std::string& layout, bool bounded) {
@@ -123,9 +129,9 @@ Golden read_golden(const Node& node, const Output& output) {
   if ((output.op != OutputOp::kArgmax) == stored.is_null())
     throw stored.error("null with argmax and a file name otherwise");
   Golden golden;
-  golden.image = node["image"].text();
-  golden.mask = node["mask"].text();
-  if (!stored.is_null()) golden.output = stored.text();
+  golden.image = node["image"].file_name();
+  golden.mask = node["mask"].file_name();
+  if (!stored.is_null()) golden.output = stored.file_name();
   golden.step = node["step"].whole();
   for (const std::string& precision : precisions()) {
     if (precision == "tf32" && !node["tolerance"].has(precision)) continue;
@@ -169,15 +175,22 @@ void check(const Contract& contract, const Node& root, const std::string& path) 
       throw InputError(path + " gives no SHA-256 of " + *name + "; export the model again");
 }
 
-void check_files(const Contract& contract, const std::string& path) {
-  for (const auto& [name, expected] : contract.sha256) {
-    const std::string file = contract.path(name);
-    if (!fs::is_regular_file(file))
-      throw InputError(path + " names " + name + ", which does not exist; copy the whole folder of the exported model");
-    const std::string found = file_sha256(file);
-    if (found != expected)
+/// Names of the files that it names, in alphabetical order.
+std::set<std::string> files_of(const Contract& contract) {
+  std::set<std::string> names{contract.golden.image, contract.golden.mask};
+  if (contract.golden.output) names.insert(*contract.golden.output);
+  for (const auto& [name, sum] : contract.sha256) names.insert(name);
+  return names;
+}
+
+void check_files(const Contract& contract) {
+  for (const std::string& name : files_of(contract)) {
+    check_own(contract.folder, name);
+    const std::string file = contract.path(name), found = file_sha256(file);
+    const auto sum = contract.sha256.find(name);  // of the golden files, older exports wrote none
+    if (sum != contract.sha256.end() && found != sum->second)
       throw InputError(file + " has SHA-256 " + found.substr(0, 12) + "..., " + kFileName + " expects " +
-                       expected.substr(0, 12) + "...; the file was changed or cut short: copy the whole folder again");
+                       sum->second.substr(0, 12) + "...; the file was changed or cut short: copy the whole folder again");
   }
 }
 
@@ -219,10 +232,18 @@ bool Contract::is_json() const {
 
 Contract read_contract(const std::string& folder) {
   const std::string path = (fs::path(folder) / kFileName).string();
-  if (!fs::is_regular_file(path))
+  std::error_code error;
+  if (!fs::is_regular_file(path, error))
     throw InputError("expected the folder of an exported model with a " + std::string(kFileName) + ", got '" + folder +
                      "'; export one");
-  const Node root = Node(path, "", load(path))["rtseg"];
+  check_own(folder, kFileName);
+  const Value document = read_document(path);
+  const Node top(path, "", document);
+  if (top.find("Deploy") != nullptr && top.find("rtseg") == nullptr)
+    throw InputError(path +
+                     " has no key 'rtseg': it was written by PaddleSeg's own tools/export.py; export the model again "
+                     "with python -m paddleseg.export --config CONFIG --model_path WEIGHTS");
+  const Node root = top["rtseg"];
   if (const int schema = root["schema"].whole(0); schema != kSchema)
     throw InputError(path + " has schema " + std::to_string(schema) + ", this program reads " +
                      std::to_string(kSchema) + "; use matching versions of the two");
@@ -230,9 +251,9 @@ Contract read_contract(const std::string& folder) {
   Contract contract;
   contract.folder = folder;
   contract.output = read_output(root["output"]);
-  contract.model = root["model"].text();
-  contract.params = root["params"].text();
-  for (const auto& [name, sum] : root["sha256"].items()) contract.sha256[name] = sum.text();
+  contract.model = root["model"].file_name({".json", ".pdmodel"});
+  contract.params = root["params"].file_name();
+  contract.sha256 = root["sha256"].checksums();
   contract.paddle_version = root["paddle_version"].text();
   contract.network = root["network"].text();
   contract.input = read_input(root["input"]);
@@ -241,10 +262,10 @@ Contract read_contract(const std::string& folder) {
   contract.palette = read_palette(root["palette"]);
   contract.golden = read_golden(root["golden"], contract.output);
   contract.tensorrt = read_tensorrt(root["tensorrt"], contract.input.layout);
-  if (root.has("onnx")) contract.onnx = root["onnx"].text();
-  if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].text();
+  if (root.has("onnx")) contract.onnx = root["onnx"].file_name();
+  if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].file_name();
   check(contract, root, path);
-  check_files(contract, path);
+  check_files(contract);
   return contract;
 }
 

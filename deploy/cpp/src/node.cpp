@@ -1,66 +1,18 @@
 #include "node.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
-#include <regex>
 
 namespace rtseg {
 namespace {
 
-constexpr double kMaxNumber = 1e300;  // infinity and integers that no double can hold are above it
+using Kind = Value::Kind;
 
-enum class Kind { kNull, kFlag, kWhole, kNumber, kDate, kDateTime, kText, kMapping, kList };
-
-/// The type of a plain scalar in PyYAML, which follows YAML 1.1.
-Kind kind_of_plain(const std::string& text) {
-  if (text.size() > 1000) {  // std::regex recurses once per character
-    const bool digits = std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isdigit(c); });
-    return digits ? Kind::kWhole : Kind::kText;
-  }
-  static const std::vector<std::pair<std::regex, Kind>> kinds = [] {
-    const auto pattern = [](const char* text) { return std::regex(text, std::regex::optimize); };
-    return std::vector<std::pair<std::regex, Kind>>{
-        {pattern("(~|null|Null|NULL)?"), Kind::kNull},
-        {pattern("yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF"), Kind::kFlag},
-        {pattern("[-+]?(0|[1-9][0-9_]*|0[0-7_]+|0b[01_]+|0x[0-9a-fA-F_]+)"), Kind::kWhole},
-        {pattern(
-             "([-+]?[0-9][0-9_]*\\.[0-9_]*|\\.[0-9][0-9_]*)([eE][-+][0-9]+)?|[-+]?\\.(inf|Inf|INF)|\\.(nan|NaN|NAN)"),
-         Kind::kNumber},
-        {pattern("[0-9]{4}-[0-9]{2}-[0-9]{2}"), Kind::kDate},
-        {pattern("[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}.*"), Kind::kDateTime}};
-  }();
-  for (const auto& [pattern, kind] : kinds)
-    if (std::regex_match(text, pattern)) return kind;
-  return Kind::kText;
-}
-
-Kind kind_of(const YAML::Node& value) {
-  if (value.IsMap()) return Kind::kMapping;
-  if (value.IsSequence()) return Kind::kList;
-  if (!value.IsScalar()) return Kind::kNull;
-  return value.Tag() == "!" || value.Tag() == "tag:yaml.org,2002:str" ? Kind::kText : kind_of_plain(value.Scalar());
-}
-
-/// A whole number or a number; integers in other bases included.
-double value_of(const YAML::Node& value, Kind kind) {
-  std::string text = value.Scalar();
-  text.erase(std::remove(text.begin(), text.end(), '_'), text.end());
-  if (kind == Kind::kWhole) {
-    const std::size_t start = text[0] == '-' || text[0] == '+' ? 1 : 0;
-    if (text.compare(start, 2, "0b") == 0)
-      return (text[0] == '-' ? -1.0 : 1.0) * static_cast<double>(std::strtoll(text.c_str() + start + 2, nullptr, 2));
-    if (text.compare(start, 2, "0x") != 0 && text[start] == '0')
-      return static_cast<double>(std::strtoll(text.c_str(), nullptr, 8));
-  } else if (const auto dot = text.find('.'); dot != std::string::npos && dot + 1 < text.size()) {
-    const char after = text[dot + 1];
-    if (after == 'i' || after == 'I') return text[0] == '-' ? -INFINITY : INFINITY;
-    if (after == 'n' || after == 'N') return NAN;
-  }
-  return std::strtod(text.c_str(), nullptr);
-}
+constexpr double kMaxNumber = 1e300;    // infinity and integers that no double can hold are above it
+constexpr std::size_t kMaxName = 100;   // bytes of a file's name
+constexpr std::size_t kQuoted = 40;     // characters in a message
+constexpr std::size_t kSumDigits = 64;  // of a SHA-256
 
 /// "0.5", as in a message
 std::string plain(double value) {
@@ -70,113 +22,129 @@ std::string plain(double value) {
 }
 
 /// A value in a message, in one short piece whatever it is.
-std::string shown(const YAML::Node& value) {
-  const Kind kind = kind_of(value);
-  switch (kind) {
+std::string shown(const Value& value) {
+  switch (value.kind) {
     case Kind::kNull:
       return "null";
     case Kind::kMapping:
       return "a mapping";
     case Kind::kList:
-      return "a list of " + std::to_string(value.size());
+      return "a list of " + std::to_string(value.items.size());
     case Kind::kText:
-      return "'" + value.Scalar().substr(0, 40) + "'";
-    case Kind::kDate:
-      return "a date";
-    case Kind::kDateTime:
-      return "a datetime";
+      return "'" + first_characters(value.text, kQuoted) + "'";
     case Kind::kFlag:
-      return value.as<bool>() ? "true" : "false";
+      return value.flag() ? "true" : "false";
     default:
       break;
   }
-  const double number = value_of(value, kind);
+  const double number = value.number();
   if (std::isnan(number)) return "NaN";
   if (std::abs(number) >= kMaxNumber) return "a number beyond 1e300";
-  return std::abs(number) < 1e18 ? value.Scalar() : plain(number);
+  return std::abs(number) < 1e18 ? value.text : plain(number);
+}
+
+Value text_value(const std::string& text) {
+  Value value;
+  value.kind = Kind::kText;
+  value.text = text;
+  return value;
 }
 
 }  // namespace
 
 InputError Node::error(const std::string& expected) const {
-  return InputError(file_ + ": expected " + key_ + " to be " + expected + ", got " + shown(value_) +
+  return InputError(file_ + ": expected " + key_ + " to be " + expected + ", got " + shown(*value_) +
                     "; export the model again");
 }
 
-std::optional<YAML::Node> Node::find(const std::string& name) const {
-  if (!value_.IsMap()) {
+const Value* Node::find(const std::string& name) const {
+  if (value_->kind != Kind::kMapping) {
     if (!key_.empty()) throw error("a mapping");
-    return std::nullopt;
+    return nullptr;
   }
-  std::optional<YAML::Node> found;
-  for (const auto& item : value_)  // of two equal keys the last one counts
-    if (item.first.IsScalar() && item.first.Scalar() == name) found.emplace(item.second);
-  return found;
+  const auto found = std::find(value_->keys.begin(), value_->keys.end(), name);
+  return found == value_->keys.end() ? nullptr : &value_->items[found - value_->keys.begin()];
 }
 
 Node Node::operator[](const std::string& name) const {
   const std::string key = key_.empty() ? name : key_ + "." + name;
-  const std::optional<YAML::Node> found = find(name);
-  if (!found) throw InputError(file_ + " has no key '" + key + "'; it is cut short or too old: export the model again");
+  const Value* found = find(name);
+  if (found == nullptr)
+    throw InputError(file_ + " has no key '" + key + "'; it is cut short or too old: export the model again");
   return {file_, key, *found};
 }
 
 bool Node::is_null() const {
-  return kind_of(value_) == Kind::kNull;
+  return value_->kind == Kind::kNull;
 }
 
 bool Node::has(const std::string& name) const {
-  const std::optional<YAML::Node> found = find(name);
-  return found && kind_of(*found) != Kind::kNull;
+  const Value* found = find(name);
+  return found != nullptr && found->kind != Kind::kNull;
 }
 
-std::vector<std::pair<std::string, Node>> Node::items() const {
-  if (!value_.IsMap()) throw error("a mapping of names");
-  std::vector<std::pair<std::string, Node>> items;
-  for (const auto& item : value_) {
-    if (kind_of(item.first) != Kind::kText) throw error("a mapping of names");
-    items.emplace_back(item.first.Scalar(), Node(file_, key_ + "." + item.first.Scalar(), item.second));
+std::map<std::string, std::string> Node::checksums() const {
+  if (value_->kind != Kind::kMapping) throw error("a mapping of names");
+  std::map<std::string, std::string> sums;
+  for (std::size_t i = 0; i < value_->keys.size(); ++i) {
+    const Value key = text_value(value_->keys[i]);
+    const std::string name = Node(file_, "a key of " + key_, key).file_name();
+    const Node sum(file_, key_ + "." + first_characters(name, kQuoted), value_->items[i]);
+    const std::string text = sum.text();
+    if (text.size() != kSumDigits || text.find_first_not_of("0123456789abcdef") != std::string::npos)
+      throw sum.error("64 hexadecimal digits");
+    sums[name] = text;
   }
-  return items;
-}
-
-Node Node::item(std::size_t index) const {
-  return {file_, key_ + "[" + std::to_string(index) + "]", value_[index]};
+  return sums;
 }
 
 std::vector<Node> Node::list() const {
-  if (!value_.IsSequence()) throw error("a list");
+  if (value_->kind != Kind::kList) throw error("a list");
   std::vector<Node> items;
-  for (std::size_t i = 0; i < value_.size(); ++i) items.push_back(item(i));
+  for (std::size_t i = 0; i < value_->items.size(); ++i)
+    items.emplace_back(file_, key_ + "[" + std::to_string(i) + "]", value_->items[i]);
   return items;
 }
 
 std::vector<Node> Node::list(std::size_t count, const std::string& what) const {
-  if (!value_.IsSequence() || value_.size() != count) throw error(std::to_string(count) + " " + what);
+  if (value_->kind != Kind::kList || value_->items.size() != count) throw error(std::to_string(count) + " " + what);
   return list();
 }
 
 std::string Node::text() const {
-  if (kind_of(value_) != Kind::kText || value_.Scalar().empty()) throw error("text");
-  return value_.Scalar();
+  if (value_->kind != Kind::kText || value_->text.empty()) throw error("text");
+  return value_->text;
+}
+
+std::string Node::file_name(const std::vector<std::string>& suffixes) const {
+  const std::string name = text();
+  if (name == "." || name == ".." || name.find_first_of("/\\") != std::string::npos || name.size() > kMaxName)
+    throw error("a file name without a folder, of at most " + std::to_string(kMaxName) + " bytes");
+  std::string expected;
+  for (const std::string& suffix : suffixes) {
+    if (name.size() >= suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0)
+      return name;
+    expected += (expected.empty() ? "" : " or ") + suffix;
+  }
+  if (!suffixes.empty()) throw error("a file name that ends in " + expected);
+  return name;
 }
 
 std::string Node::choice(const std::vector<std::string>& words) const {
-  if (kind_of(value_) == Kind::kText && std::find(words.begin(), words.end(), value_.Scalar()) != words.end())
-    return value_.Scalar();
+  if (value_->kind == Kind::kText && std::find(words.begin(), words.end(), value_->text) != words.end())
+    return value_->text;
   std::string names;
   for (const std::string& word : words) names += (names.empty() ? "" : ", ") + word;
   throw error("one of " + names);
 }
 
 bool Node::flag() const {
-  if (kind_of(value_) != Kind::kFlag) throw error("true or false");
-  return value_.as<bool>();
+  if (value_->kind != Kind::kFlag) throw error("true or false");
+  return value_->flag();
 }
 
 int Node::whole(int least, int most) const {
-  const Kind kind = kind_of(value_);
-  const double value = kind == Kind::kWhole ? value_of(value_, kind) : NAN;
+  const double value = value_->kind == Kind::kWhole ? value_->number() : NAN;
   if (value >= least && value <= most) return static_cast<int>(value);
   if (most < INT_MAX || value > most)
     throw error("a whole number from " + std::to_string(least) + " to " + std::to_string(most));
@@ -190,8 +158,8 @@ std::vector<int> Node::wholes(std::size_t count, int least, int most) const {
 }
 
 double Node::number(const Bounds& bounds) const {
-  const Kind kind = kind_of(value_);
-  const double value = kind == Kind::kWhole || kind == Kind::kNumber ? value_of(value_, kind) : NAN;
+  const bool is_number = value_->kind == Kind::kWhole || value_->kind == Kind::kNumber;
+  const double value = is_number ? value_->number() : NAN;
   const bool good = std::abs(value) < kMaxNumber && !(bounds.least && value < *bounds.least) &&
                     !(bounds.most && value > *bounds.most) && !(bounds.above && value <= *bounds.above);
   if (good) return value;

@@ -1,9 +1,9 @@
 #include "npy.hpp"
 
-#include <cstdint>
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
-#include <iterator>
-#include <regex>
+#include <system_error>
 
 #include "error.hpp"
 
@@ -12,39 +12,63 @@ namespace {
 
 constexpr char kMagic[] = "\x93NUMPY";
 constexpr std::size_t kMagicSize = 6;
+constexpr std::size_t kPrefix = 10;  // magic, version (1.0), length of the header (2 bytes)
+constexpr char kStart[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+constexpr char kEnd[] = "), }";
+constexpr std::size_t kMaxHeader = 1000;
+constexpr std::size_t kMaxAxes = 4;
+constexpr std::size_t kMaxDigits = 9;  // of the length of an axis
+
+/// The text between `kStart` and `kEnd` of a header as NumPy writes it, and nothing else than spaces after them.
+bool find_shape(const std::string& header, std::string& shape) {
+  const std::size_t start = sizeof kStart - 1, end = header.find(')');
+  if (header.rfind(kStart, 0) != 0 || end == std::string::npos || header.compare(end, 4, kEnd) != 0) return false;
+  shape = header.substr(start, end - start);
+  return header.find_first_not_of(" \n", end + 4) == std::string::npos;
+}
+
+/// "3, 64, 96" -> the lengths of the axes.
+bool read_shape(const std::string& text, std::vector<int>& shape) {
+  if (text.find_first_not_of("0123456789, ") != std::string::npos) return false;
+  for (std::size_t i = 0; (i = text.find_first_of("0123456789", i)) != std::string::npos;) {
+    const std::size_t end = std::min(text.find_first_not_of("0123456789", i), text.size());
+    if (end - i > kMaxDigits || shape.size() == kMaxAxes) return false;
+    shape.push_back(std::stoi(text.substr(i, end - i)));
+    i = end;
+  }
+  return true;
+}
 
 }  // namespace
 
 Array read_npy(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw InputError("cannot read " + path + "; copy the whole folder of the exported model");
-  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  std::error_code error;
+  const std::size_t size = std::filesystem::file_size(path, error);
+  if (!file || error) throw InputError("cannot read " + path + "; copy the whole folder of the exported model");
   const auto damaged = [&](const std::string& why) {
     return InputError(path + " is not a .npy file of float32 in C order (" + why + "); export the model again");
   };
-  // magic, version (2 bytes), header length (2 bytes in version 1, 4 in version 2), header: a Python dictionary
-  if (bytes.size() < 12 || bytes.compare(0, kMagicSize, kMagic, kMagicSize) != 0) throw damaged("no NumPy header");
-  const auto byte = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(bytes[i])); };
-  const bool first_version = byte(6) == 1;
-  const std::size_t header = first_version ? 10 : 12;
-  std::size_t length = byte(8) | byte(9) << 8;
-  if (!first_version) length |= byte(10) << 16 | byte(11) << 24;
-  if (bytes.size() < header + length) throw damaged("cut short");
-  const std::string text = bytes.substr(header, length);
-
-  static const std::regex pattern(R"('descr': '<f4', 'fortran_order': False, 'shape': \(([0-9, ]*)\))");
-  std::smatch match;
-  if (!std::regex_search(text, match, pattern)) throw damaged("its header is " + text);
+  std::string prefix(kPrefix, '\0');
+  file.read(&prefix[0], kPrefix);
+  if (!file || prefix.compare(0, kMagicSize, kMagic) != 0 || prefix[6] != 1 || prefix[7] != 0)
+    throw damaged("no NumPy header");
+  const auto byte = [&](std::size_t i) { return static_cast<std::size_t>(static_cast<unsigned char>(prefix[i])); };
+  std::string header(std::min(byte(8) | byte(9) << 8, kMaxHeader + 1), '\0'), sizes;
   Array array;
-  const std::string sizes = match[1];
-  static const std::regex number("[0-9]+");
-  for (std::sregex_iterator i(sizes.begin(), sizes.end(), number), end; i != end; ++i)
-    array.shape.push_back(std::stoi(i->str()));
-  const std::size_t count = volume(array.shape);
-  if (bytes.size() - header - length != count * sizeof(float)) throw damaged("cut short");
-  const char* data = bytes.data() + header + length;
+  if (header.size() > kMaxHeader || !file.read(&header[0], static_cast<std::streamsize>(header.size())) ||
+      !find_shape(header, sizes) || !read_shape(sizes, array.shape))
+    throw damaged("another header");
+  const std::size_t bytes = size - kPrefix - header.size();
+  std::size_t count = 1;
+  for (int n : array.shape) {
+    if (n > 0 && count > bytes / static_cast<std::size_t>(n)) throw damaged("cut short");
+    count *= static_cast<std::size_t>(n);
+  }
+  if (count * sizeof(float) != bytes) throw damaged("cut short");
   array.values.resize(count);
-  std::copy(data, data + count * sizeof(float), reinterpret_cast<char*>(array.values.data()));
+  if (!file.read(reinterpret_cast<char*>(array.values.data()), static_cast<std::streamsize>(bytes)))
+    throw damaged("cut short");
   return array;
 }
 

@@ -32,7 +32,7 @@ double relative_error(const float* found, const std::vector<int>& shape, const A
   const std::vector<int> expected{shape[0], kept(shape[1]), kept(shape[2])};
   if (golden.shape != expected)
     throw InputError("the golden output has shape " + shape_text(golden.shape) + ", the network gives " +
-                     shape_text(expected));
+                     shape_text(expected) + "; export the model again");
   double error = 0, total = 0;
   std::size_t i = 0;
   for (int k = 0; k < shape[0]; ++k)

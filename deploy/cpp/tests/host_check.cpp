@@ -1,6 +1,8 @@
 // Checks of what runs around the network. Needs no engine.
 //   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
 //   host_check contract MODEL_DIR                    read deploy.yaml and check the files that it names
+//   host_check contracts                             the same for each folder of standard input: what it states, or why not
+//   host_check arrays                                the shape of each .npy file of standard input, or why not
 //   host_check tolerance MODEL_DIR PRECISION         largest error and smallest agreement that it allows
 //   host_check configurations                        devices, backends and precisions
 //   host_check options ARGUMENTS                     what rtseg_infer makes of its command line
@@ -17,8 +19,10 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <iostream>
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -136,6 +140,39 @@ int show_options(const rtseg::Options& options) {
   return 0;
 }
 
+/// One line for each path of standard input: what `read` makes of it, or its error.
+int read_each(const std::function<std::string(const std::string&)>& read) {
+  for (std::string path; std::getline(std::cin, path);) {
+    std::string line;
+    try {
+      line = "read " + read(path);
+    } catch (const rtseg::InputError& e) {
+      line = std::string("error: ") + e.what();
+    }
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);  // what was read before a crash has to be known
+  }
+  return 0;
+}
+
+/// What a contract states, as contract_fuzz.py has it in Python, in one line.
+std::string stated(const std::string& folder) {
+  const rtseg::Contract contract = rtseg::read_contract(folder);
+  const rtseg::Preprocessing& preprocess = contract.preprocess;
+  std::ostringstream text;
+  text.precision(17);
+  text << contract.model << ' ' << contract.params << ' ' << contract.network << ' ' << contract.paddle_version << ' '
+       << contract.input.name << ' ' << contract.input.shape.text() << ' ' << contract.golden.step << ' '
+       << contract.tensorrt.shape.text() << ' ' << contract.tensorrt.workspace_mb << ' ' << preprocess.scale;
+  for (double value : preprocess.mean) text << ' ' << value;
+  for (double value : preprocess.std) text << ' ' << value;
+  if (preprocess.pad) text << ' ' << preprocess.pad->height << ' ' << preprocess.pad->width;
+  for (const std::string& name : contract.classes) text << ' ' << name;
+  for (const auto& color : contract.palette)
+    for (unsigned char channel : color) text << ' ' << static_cast<int>(channel);
+  return text.str();
+}
+
 int run(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "" : args[0];
   if (command == "selftest" && args.size() == 1) return selftest();
@@ -143,6 +180,9 @@ int run(const std::vector<std::string>& args) {
     rtseg::read_contract(args[1]);
     return 0;
   }
+  if (command == "contracts" && args.size() == 1) return read_each(stated);
+  if (command == "arrays" && args.size() == 1)
+    return read_each([](const std::string& path) { return rtseg::shape_text(rtseg::read_npy(path).shape); });
   if (command == "tolerance" && args.size() == 3) {
     const rtseg::Contract contract = rtseg::read_contract(args[1]);
     const rtseg::Tolerance& tolerance = contract.golden.tolerance_of(args[2]);

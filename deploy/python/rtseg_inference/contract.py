@@ -8,12 +8,14 @@ only writer. ``deploy/README.md`` documents each key, and ``deploy/cpp/src/contr
 import dataclasses
 import os
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, TypeVar, get_args
+from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, get_args
 
 import yaml
 
+from .document import Value, read_document
 from .errors import InputError, NotInstalled
 from .files import atomic_path, sha256
+from .node import Node, shown
 
 FILE_NAME = "deploy.yaml"
 SCHEMA = 1
@@ -37,8 +39,6 @@ OUTPUT_DTYPES: Tuple[OutputDtype, ...] = get_args(OutputDtype)
 RULES: Tuple[Rule, ...] = get_args(Rule)
 INTERPOLATIONS: Tuple[Interpolation, ...] = get_args(Interpolation)
 
-MAX_INT = 2**31 - 1  # of C++'s int
-MAX_NUMBER = 1e300  # infinity and integers that no float can hold are above it
 MAX_CLASSES = 1 << 16  # class ids have 8 or 16 bits
 
 
@@ -175,6 +175,11 @@ class Contract:
         """Path of one of the model's files."""
         return os.path.join(self.folder, name)
 
+    def files(self) -> List[str]:
+        """Names of the files that it names, in alphabetical order."""
+        golden = (self.golden.image, self.golden.mask, self.golden.output)
+        return sorted({*self.sha256, *(name for name in golden if name is not None)})
+
     def onnx_path(self, half: bool = False) -> str:
         """Path of the ONNX form, or of the one in half precision.
 
@@ -253,43 +258,52 @@ class _PlainDumper(yaml.SafeDumper):
 
 
 def read_contract(folder: str) -> Contract:
-    """Read and check ``folder``/deploy.yaml and the files that it names.
+    """Read and check ``folder``/deploy.yaml and the files that it names. Nothing outside the folder is opened.
 
     Raises:
-        InputError: the file is missing, damaged, of another schema, or names a file that is missing or has changed.
+        InputError: the file is missing, damaged, of another schema, or names a file that is missing, has changed or
+            lies elsewhere.
     """
-    path = os.path.join(folder, FILE_NAME)
     contract = parse(load(folder), folder)
-    for name, expected in contract.sha256.items():
-        file = contract.path(name)
-        if not os.path.isfile(file):
-            raise InputError(f"{path} names {name}, which does not exist; copy the whole folder of the exported model")
-        found = sha256(file)
+    for name in contract.files():
+        _check_own(folder, name)
+        try:
+            found = sha256(contract.path(name))
+        except OSError as e:
+            raise InputError(f"cannot read {contract.path(name)} ({e.strerror}); check its permissions") from e
+        expected = contract.sha256.get(name, found)  # of the golden files, older exports wrote none
         if found != expected:
             raise InputError(
-                f"{file} has SHA-256 {found[:12]}..., {FILE_NAME} expects {expected[:12]}...; the file was changed or "
-                "cut short: copy the whole folder again"
+                f"{contract.path(name)} has SHA-256 {found[:12]}..., {FILE_NAME} expects {expected[:12]}...; the file "
+                "was changed or cut short: copy the whole folder again"
             )
     return contract
 
 
-def load(folder: str) -> Any:
+def load(folder: str) -> Value:
     """The contents of ``folder``/deploy.yaml, unchecked.
 
     Raises:
-        InputError: the file is missing, or not YAML.
+        InputError: the file is missing, lies elsewhere, or is not what :mod:`.document` reads.
     """
     path = os.path.join(folder, FILE_NAME)
     if not os.path.isfile(path):
         raise InputError(f"expected the folder of an exported model with a {FILE_NAME}, got {folder!r}; export one")
-    try:
-        with open(path, encoding="utf-8") as f:
-            return yaml.safe_load(f)
-    # PyYAML turns plain scalars into numbers and dates with functions that raise errors of their own.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as e:
-        line = getattr(getattr(e, "problem_mark", None), "line", None)
-        where = "" if line is None else f" (line {line + 1})"
-        raise InputError(f"{path} is damaged{where}; copy it again or export the model again") from e
+    _check_own(folder, FILE_NAME)
+    return read_document(path)
+
+
+def _check_own(folder: str, name: str) -> None:
+    """Refuse what is not a regular file in ``folder``: pipes and devices never end, links may lead anywhere."""
+    path = os.path.join(folder, name)
+    if not os.path.lexists(path):
+        raise InputError(
+            f"{os.path.join(folder, FILE_NAME)} names {name}, which does not exist; copy the whole folder of the "
+            "exported model"
+        )
+    inside = os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), ""))
+    if not inside or not os.path.isfile(path):
+        raise InputError(f"expected {path} to be a regular file in this folder; copy the files themselves into it")
 
 
 def parse(document: Any, folder: str) -> Contract:
@@ -299,7 +313,12 @@ def parse(document: Any, folder: str) -> Contract:
         InputError: a key is missing, or its value is not what the schema allows.
     """
     file = os.path.join(folder, FILE_NAME)
-    root = _Node(file, "", document)["rtseg"]
+    if isinstance(document, dict) and "Deploy" in document and "rtseg" not in document:
+        raise InputError(
+            f"{file} has no key 'rtseg': it was written by PaddleSeg's own tools/export.py; export the model again "
+            "with python -m paddleseg.export --config CONFIG --model_path WEIGHTS"
+        )
+    root = Node(file, "", document)["rtseg"]
     schema = root["schema"].whole(least=0)
     if schema != SCHEMA:
         raise InputError(f"{file} has schema {schema}, this program reads {SCHEMA}; use matching versions of the two")
@@ -310,9 +329,9 @@ def parse(document: Any, folder: str) -> Contract:
     )
     contract = Contract(
         folder=folder,
-        model=root["model"].text(),
-        params=root["params"].text(),
-        sha256={name: node.text() for name, node in root["sha256"].items()},
+        model=root["model"].file_name(".json", ".pdmodel"),
+        params=root["params"].file_name(),
+        sha256={name.file_name(): sum.checksum() for name, sum in root["sha256"].items()},
         paddle_version=root["paddle_version"].text(),
         network=root["network"].text(),
         input=_input(root["input"]),
@@ -327,14 +346,14 @@ def parse(document: Any, folder: str) -> Contract:
             min_subgraph_size=root["tensorrt"]["min_subgraph_size"].whole(),
             fp32_ops=tuple(node.text() for node in root["tensorrt"]["fp32_ops"].items_of_list()),
         ),
-        onnx=root["onnx"].text() if root.has("onnx") else None,
-        onnx_fp16=root["onnx_fp16"].text() if root.has("onnx_fp16") else None,
+        onnx=root["onnx"].file_name() if root.has("onnx") else None,
+        onnx_fp16=root["onnx_fp16"].file_name() if root.has("onnx_fp16") else None,
     )
     _check(contract, root, file)
     return contract
 
 
-def _check(contract: Contract, root: "_Node", file: str) -> None:
+def _check(contract: Contract, root: "Node", file: str) -> None:
     """What several keys have to agree on."""
     given, output = contract.input, contract.output
     raw = (given.dtype, given.layout, given.color) == ("uint8", "NHWC", "BGR")
@@ -344,7 +363,7 @@ def _check(contract: Contract, root: "_Node", file: str) -> None:
             f"{given.color}; export the model again"
         )
     if contract.preprocess.in_graph != raw:
-        raise root["preprocess"]["in_graph"].error(f"{_shown(raw)} with {given.dtype} input")
+        raise root["preprocess"]["in_graph"].error(f"{shown(raw)} with {given.dtype} input")
     if (output.dtype == "float32") == (output.op == "argmax"):
         raise root["output"]["dtype"].error("int32 or int64 with argmax and float32 otherwise")
     if not len(contract.classes) == len(contract.palette) == output.num_classes:
@@ -357,7 +376,7 @@ def _check(contract: Contract, root: "_Node", file: str) -> None:
             raise InputError(f"{file} gives no SHA-256 of {name}; export the model again")
 
 
-def _input(node: "_Node") -> Input:
+def _input(node: "Node") -> Input:
     layout = node["layout"].choice(LAYOUTS)
     return Input(
         name=node["name"].text(),
@@ -368,7 +387,7 @@ def _input(node: "_Node") -> Input:
     )
 
 
-def _shape_range(node: "_Node", layout: Layout, bounded: bool) -> ShapeRange:
+def _shape_range(node: "Node", layout: Layout, bounded: bool) -> ShapeRange:
     low = node["min"].wholes(4)
     opt = node["opt"].wholes(4)
     high = node["max"].wholes(4, least=1 if bounded else FREE)
@@ -379,7 +398,7 @@ def _shape_range(node: "_Node", layout: Layout, bounded: bool) -> ShapeRange:
     return ShapeRange(tuple(low), tuple(opt), tuple(high))
 
 
-def _preprocessing(node: "_Node") -> Preprocessing:
+def _preprocessing(node: "Node") -> Preprocessing:
     return Preprocessing(
         in_graph=node["in_graph"].flag(),
         resize=_resize(node["resize"]) if node["resize"].value is not None else None,
@@ -390,7 +409,7 @@ def _preprocessing(node: "_Node") -> Preprocessing:
     )
 
 
-def _resize(node: "_Node") -> Resize:
+def _resize(node: "Node") -> Resize:
     rule = node["rule"].choice(RULES)
     target = rule in ("exact", "fit")
     return Resize(
@@ -405,18 +424,18 @@ def _resize(node: "_Node") -> Resize:
     )
 
 
-def _pad(node: "_Node") -> Pad:
+def _pad(node: "Node") -> Pad:
     return Pad(node["height"].whole(), node["width"].whole(), node["value"].number())
 
 
-def _golden(node: "_Node", output: Output) -> Golden:
+def _golden(node: "Node", output: Output) -> Golden:
     stored = node["output"]
     if (output.op == "argmax") != (stored.value is None):
         raise stored.error("null with argmax and a file name otherwise")
     return Golden(
-        image=node["image"].text(),
-        mask=node["mask"].text(),
-        output=None if stored.value is None else stored.text(),
+        image=node["image"].file_name(),
+        mask=node["mask"].file_name(),
+        output=None if stored.value is None else stored.file_name(),
         step=node["step"].whole(),
         tolerance={
             precision: _tolerance(node["tolerance"][precision])
@@ -426,114 +445,5 @@ def _golden(node: "_Node", output: Output) -> Golden:
     )
 
 
-def _tolerance(node: "_Node") -> Tolerance:
+def _tolerance(node: "Node") -> Tolerance:
     return Tolerance(rms_error=node["rms_error"].number(least=0), agreement=node["agreement"].number(least=0, most=1))
-
-
-Word = TypeVar("Word", bound=str)
-
-
-class _Node:
-    """A value of the document; each failure names its file and its key in full."""
-
-    def __init__(self, file: str, key: str, value: Any):
-        self.file, self.key, self.value = file, key, value
-
-    def error(self, expected: str) -> InputError:
-        return InputError(
-            f"{self.file}: expected {self.key} to be {expected}, got {_shown(self.value)}; export the model again"
-        )
-
-    def __getitem__(self, name: str) -> "_Node":
-        """The value of a key, which may be null."""
-        key = f"{self.key}.{name}" if self.key else name
-        if self.key and not isinstance(self.value, dict):
-            raise self.error("a mapping")
-        if not isinstance(self.value, dict) or name not in self.value:
-            raise InputError(f"{self.file} has no key '{key}'; it is cut short or too old: export the model again")
-        return _Node(self.file, key, self.value[name])
-
-    def has(self, name: str) -> bool:
-        """Whether there is such a key with another value than null."""
-        if not isinstance(self.value, dict):
-            raise self.error("a mapping")
-        return self.value.get(name) is not None
-
-    def items(self) -> List[Tuple[str, "_Node"]]:
-        """Keys, which have to be text, and values of a mapping."""
-        if not isinstance(self.value, dict) or not all(isinstance(name, str) for name in self.value):
-            raise self.error("a mapping of names")
-        return [(name, self[name]) for name in self.value]
-
-    def items_of_list(self, count: Optional[int] = None, what: str = "values") -> List["_Node"]:
-        if not isinstance(self.value, list) or count not in (None, len(self.value)):
-            raise self.error("a list" if count is None else f"{count} {what}")
-        return [_Node(self.file, f"{self.key}[{i}]", item) for i, item in enumerate(self.value)]
-
-    def text(self) -> str:
-        if not isinstance(self.value, str) or not self.value:
-            raise self.error("text")
-        return self.value
-
-    def choice(self, words: Tuple[Word, ...]) -> Word:
-        for word in words:
-            if self.value == word:
-                return word
-        raise self.error("one of " + ", ".join(words))
-
-    def flag(self) -> bool:
-        if not isinstance(self.value, bool):
-            raise self.error("true or false")
-        return self.value
-
-    def whole(self, least: int = 1, most: int = MAX_INT) -> int:
-        if isinstance(self.value, bool) or not isinstance(self.value, int) or not least <= self.value <= most:
-            bounded = most < MAX_INT or (isinstance(self.value, int) and self.value > most)
-            raise self.error(f"a whole number {f'from {least} to {most}' if bounded else f'of {least} or more'}")
-        return self.value
-
-    def wholes(self, count: int, least: int = 1, most: int = MAX_INT) -> List[int]:
-        return [item.whole(least, most) for item in self.items_of_list(count, "whole numbers")]
-
-    def number(
-        self, least: Optional[float] = None, most: Optional[float] = None, above: Optional[float] = None
-    ) -> float:
-        """A finite number, within the bounds that are given."""
-        value = self.value
-        is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < MAX_NUMBER
-        if (
-            not is_number  # which NaN is not either
-            or (least is not None and value < least)
-            or (most is not None and value > most)
-            or (above is not None and value <= above)
-        ):
-            if most is not None:
-                raise self.error(f"a number from {least:g} to {most:g}")
-            if above is not None:
-                raise self.error(f"a number above {above:g}")
-            raise self.error("a number" if least is None else f"a number of {least:g} or more")
-        return float(value)
-
-    def numbers(self, count: int, above: Optional[float] = None) -> List[float]:
-        return [item.number(above=above) for item in self.items_of_list(count, "numbers")]
-
-
-def _shown(value: Any) -> str:
-    """A value in a message, in one short piece whatever it is."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    if isinstance(value, str):
-        return f"'{value[:40]}'"
-    if isinstance(value, (int, float)):
-        if value != value:
-            return "NaN"
-        return (
-            "a number beyond 1e300" if abs(value) >= MAX_NUMBER else f"{value if abs(value) < 1e18 else float(value)}"
-        )
-    return f"a {type(value).__name__}"
