@@ -14,6 +14,10 @@ from types import SimpleNamespace
 from typing import Sequence
 
 from rtseg_inference import environment, processor
+from rtseg_inference.contract import read_contract
+from rtseg_inference.images import read_image
+
+from ..errors import InputError
 
 
 def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turns: int = 21) -> None:
@@ -27,10 +31,18 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
         turns: measurements per predictor.
 
     Raises:
-        InputError: this processor does not compute in a precision of ``ours``, or a model is damaged.
+        InputError: a file is missing, this processor does not compute in a precision of ``ours``, a model is damaged,
+            or infer.py fails.
     """
-    for text in ours:
-        processor.require(text.partition(":")[2])
+    models = [text.partition(":") for text in ours]
+    for _, _, precision in models:
+        processor.require(precision)
+    for flag, path in (("--infer", infer), ("--theirs", os.path.join(theirs, "deploy.yaml"))):
+        if not os.path.isfile(path):
+            raise InputError(f"expected a file for {flag}, got {path!r}, which does not exist; check the path")
+    read_image(image)
+    for folder, _, _ in models:
+        read_contract(folder)
     cores = str(environment.usable_cores())
     os.environ.update(OMP_NUM_THREADS=cores, FLAGS_paddle_num_threads=cores)
     spawn = multiprocessing.get_context("spawn")
@@ -44,8 +56,11 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
     from .timing import measure
 
     def ask():
-        connection.send(True)
-        return connection.recv()
+        try:
+            connection.send(True)
+            return connection.recv()
+        except (EOFError, ConnectionError) as e:  # the other process ended
+            raise InputError(f"{infer!r} does not run the model in {theirs!r}: see its error above") from e
 
     runs = {"PaddleSeg's infer.py": ask}
     mask = ask()

@@ -2,9 +2,11 @@
 
 import argparse
 
+from rtseg_inference.arguments import Parser, whole_number
+
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.compare_infer",
         description="Time PaddleSeg's own infer.py and this package's predictor from image file to mask, alternating.",
     )
@@ -18,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         help="exported models for this package; :bf16 runs one in bfloat16",
     )
     p.add_argument("--image", required=True, metavar="FILE", help="image to segment")
-    p.add_argument("--turns", type=int, default=21, help="measurements per predictor (default 21)")
+    p.add_argument("--turns", type=whole_number(1, 10_000), default=21, help="measurements per predictor (default 21)")
     return p
 
 

@@ -1,6 +1,9 @@
 """The benchmark: its turns and its table."""
 
+import os
+
 import cv2
+import numpy as np
 import paddle
 import pytest
 from rtseg_inference import processor
@@ -168,6 +171,31 @@ def test_bf16_without_avx512(monkeypatch):
         timing.benchmark(["RTFormer_Slim"], [(64, 64)], precision="bf16")
     with pytest.raises(InputError, match="expected a processor with AVX-512 for bf16"):
         infer_py.compare_infer("infer.py", "theirs", ["ours", "ours:bf16"], "image.png")
+
+
+@pytest.mark.parametrize("missing", ["infer.py", "theirs/deploy.yaml", "image.png", "ours/deploy.yaml"])
+def test_comparison_without_its_files(missing, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("theirs", "ours"):
+        os.mkdir(folder)
+        (tmp_path / folder / "deploy.yaml").write_text("")
+    (tmp_path / "infer.py").write_text("")
+    cv2.imwrite("image.png", np.zeros((4, 4), np.uint8))
+    os.unlink(missing)
+    with pytest.raises(InputError, match=missing.replace("ours/", "")):
+        infer_py.compare_infer("infer.py", "theirs", ["ours"], "image.png")
+
+
+@pytest.mark.slow
+def test_comparison_with_another_program(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(infer_py, "read_contract", lambda folder: None)
+    (tmp_path / "deploy.yaml").write_text("")
+    (tmp_path / "infer.py").write_text("raise RuntimeError('not infer.py')")
+    cv2.imwrite("image.png", np.zeros((4, 4), np.uint8))
+    with pytest.raises(InputError, match=r"'infer.py' does not run the model in '.': see its error above"):
+        infer_py.compare_infer("infer.py", ".", ["ours"], "image.png")
+    assert "not infer.py" in capfd.readouterr().err
 
 
 def test_plot_without_failed_rows(tmp_path):

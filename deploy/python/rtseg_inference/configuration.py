@@ -6,8 +6,9 @@
 from dataclasses import dataclass
 from typing import Collection, Dict, Optional, Tuple
 
+from .arguments import MOST_THREADS
 from .contract import Precision
-from .errors import InputError
+from .errors import InputError, quote
 
 #: device -> backend -> the precisions it computes in
 BACKENDS: Dict[str, Dict[str, Tuple[Precision, ...]]] = {
@@ -37,8 +38,8 @@ class Configuration:
     """What runs the network.
 
     Raises:
-        InputError: there is no such device, backend or provider, it does not compute in this precision, or a provider
-            is given for another backend than ONNX Runtime on a GPU.
+        InputError: there is no such device, backend or provider, it does not compute in this precision, a provider is
+            given for another backend than ONNX Runtime on a GPU, or the number of threads is out of range.
     """
 
     device: str = "cpu"
@@ -49,6 +50,7 @@ class Configuration:
     strict: bool = False  #: ONNX Runtime on a GPU: it is an error if some operators run on the processor
 
     def __post_init__(self) -> None:
+        check_threads(self.threads)
         _expect("the device", self.device, BACKENDS)
         _expect(f"the {self.device} backend", self.backend, BACKENDS[self.device])
         _expect(f"the precision of {self.device} {self.backend}", self.precision, BACKENDS[self.device][self.backend])
@@ -65,6 +67,12 @@ class Configuration:
         return f"{self.device} {self.backend} {self.precision}{provider}"
 
 
+def check_threads(threads: object) -> None:
+    """Raise :class:`.InputError` unless it is a whole number of threads."""
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 0 <= threads <= MOST_THREADS:
+        raise InputError(f"expected threads from 0 to {MOST_THREADS}, got {quote(repr(threads))}; 0 takes every core")
+
+
 def _expect(what: str, got: str, allowed: Collection[str]) -> None:
-    if got not in allowed:
+    if not isinstance(got, str) or got not in allowed:
         raise InputError(f"expected {what} to be one of {', '.join(allowed)}, got '{got}'")

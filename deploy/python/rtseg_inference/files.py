@@ -30,7 +30,10 @@ def write_image(path: str, image: Array) -> None:
     Raises:
         InputError: the folder cannot be written.
     """
-    written, data = cv2.imencode(os.path.splitext(path)[1], image)
+    try:
+        written, data = cv2.imencode(os.path.splitext(path)[1], image)
+    except cv2.error:  # no such format
+        written = False
     if not written:
         raise InputError(f"OpenCV cannot write an image of {image.dtype} {image.shape} to {path!r}; use .png")
     try:

@@ -1,5 +1,6 @@
 """The predictor: camera images in, class ids out."""
 
+import os
 import time
 from dataclasses import dataclass, field
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union, cast
@@ -13,15 +14,16 @@ from .contract import Contract, read_contract
 from .errors import InputError
 from .files import Array, write_image
 from .geometry import geometry
-<<<<<<< HEAD
 from .images import read_image
-=======
+
+
 from .npy import read_npy
->>>>>>> bce8ae8 (Read deploy.yaml without a YAML library: bounded, the same in Python and C++, and only from its own folder)
 from .preprocess import Preprocessor
 from .runtime import load
 
-Image = Union[str, Array]
+Path = Union[str, "os.PathLike[str]"]
+Image = Union[Path, Array]
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,17 @@ class Result:
         palette = np.array(self.contract.palette, np.uint8)[:, ::-1]  # RGB -> BGR
         return cv2.addWeighted(palette[self.mask], opacity, self.image, 1 - opacity, 0)
 
-    def save(self, path: str) -> None:
-        """Write the mask as an image of class ids: 8 bits, or 16 for more than 256 classes."""
+    def save(self, path: Path) -> None:
+        """Write the mask as an image of class ids: 8 bits, or 16 for more than 256 classes.
+
+        Raises:
+            InputError: the suffix is of a format that would change the ids, or the file cannot be written.
+        """
+        path = as_path(path)
+        if not path.lower().endswith(MASK_SUFFIXES):
+            raise InputError(
+                f"expected a lossless format for class ids ({', '.join(MASK_SUFFIXES)}), got {path!r}; use .png"
+            )
         write_image(path, self.mask)
 
     def polygons(self) -> List[results.Polygon]:
@@ -112,7 +123,7 @@ class Predictor:
 
     def __init__(
         self,
-        model_dir: str,
+        model_dir: Path,
         device: str = "cpu",
         backend: Optional[str] = None,
         precision: str = "fp32",
@@ -121,9 +132,9 @@ class Predictor:
         strict: bool = False,
     ):
         self.configuration = Configuration(
-            device, backend or DEFAULT_BACKEND.get(device, ""), precision, threads, provider, strict
+            device, backend or DEFAULT_BACKEND.get(str(device), ""), precision, threads, provider, strict
         )
-        self.contract = read_contract(model_dir)
+        self.contract = read_contract(as_path(model_dir))
         self.runtime = load(self.contract, self.configuration)
         self.preprocess = Preprocessor(self.contract, self.runtime.shape)
 
@@ -131,21 +142,22 @@ class Predictor:
         """Segment an image, or a list of images as one batch.
 
         Args:
-            images: a path or an (H, W, 3) uint8 BGR array, or a list of these (or a (B, H, W, 3) array). Images of a
-                batch may differ in size where the model's resize rule brings them to one.
+            images: a path or an (H, W, 3) uint8 BGR array, or a list or tuple of these (or a (B, H, W, 3) array). The
+                images of a batch may differ in size where the model's resize rule brings them to one.
 
         Returns:
             A :class:`Result`, or a list of them.
 
         Raises:
-            InputError: an image cannot be read, or lies outside the shapes that the model was exported for.
+            InputError: there is no image, one is of another kind or cannot be read, or lies outside the shapes that the
+                model was exported for.
         """
-        single = isinstance(images, str) or (isinstance(images, np.ndarray) and images.ndim == 3)
-        batch = [
-            read_image(i) if isinstance(i, str) else i for i in (cast(List[Image], [images]) if single else images)
-        ]
+        several = isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
+        batch = [as_pixels(i) for i in (cast(Sequence[Image], images) if several else [cast(Image, images)])]
+        if not batch:
+            raise InputError("expected at least one image, got none; give a path or an (H, W, 3) uint8 BGR array")
         found = self._predict(batch)
-        return found[0] if single else found
+        return found if several else found[0]
 
     def _predict(self, images: Sequence[Array]) -> List[Result]:
         start = time.perf_counter()
@@ -173,12 +185,10 @@ class Predictor:
         agreement = float((result.mask == mask).mean())
         error = None
         if golden.output:
-<<<<<<< HEAD
             expected = np.load(self.contract.path(golden.output))
             assert result.output is not None
-=======
+
             expected = read_npy(self.contract.path(golden.output))
->>>>>>> bce8ae8 (Read deploy.yaml without a YAML library: bounded, the same in Python and C++, and only from its own folder)
             found = result.output[:, :: golden.step, :: golden.step]
             if found.shape != expected.shape:
                 raise InputError(
@@ -194,6 +204,44 @@ class Predictor:
 
 def _shape_text(array: Array) -> str:
     return "x".join(map(str, array.shape))
+
+
+def as_path(path: Path) -> str:
+    """A path as text.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"expected a path, got {described(path)}; give a text or a pathlib.Path")
+    return os.fspath(path)
+
+
+def as_pixels(image: Image) -> Array:
+    """(H, W, 3) uint8 BGR of an image that is a path or such an array.
+
+    Raises:
+        InputError: it is of another type or shape, or the file cannot be read.
+    """
+    if isinstance(image, (str, os.PathLike)):
+        return read_image(as_path(image))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return image
+    fix = "convert it"
+    if isinstance(image, np.ndarray) and image.ndim == 2:
+        fix = "for a grey image, give cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
+    elif hasattr(image, "convert"):
+        fix = 'give numpy.asarray(image.convert("RGB"))[:, :, ::-1]'
+    raise InputError(f"expected a path or 8-bit BGR images of shape (H, W, 3), got {described(image)}; {fix}")
+
+
+def described(value: object) -> str:
+    """What a value is, in words."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} {value.shape}"
+    if value is None:
+        return "None"
+    return f"an object of the type {type(value).__module__.partition('.')[0]}.{type(value).__name__}"
 
 
 def to_mask(output: Array, contract: Contract, size: Tuple[int, int]) -> Array:

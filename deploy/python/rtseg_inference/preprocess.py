@@ -41,7 +41,7 @@ class Preprocessor:
                 shapes that the model was exported for.
         """
         for image in images:
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
                 raise InputError(
                     f"expected 8-bit BGR images of shape (H, W, 3), got {image.dtype} {image.shape}; convert it"
                 )

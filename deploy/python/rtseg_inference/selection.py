@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Dict, List, Optional, Set, Tuple
 
 from . import processor
-from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS
+from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS, check_threads
 from .contract import Precision, read_contract
 from .errors import InputError, NotInstalled, first_line
 from .files import Array
 from .images import read_image
-from .predictor import Predictor
+from .predictor import Path, Predictor, as_path
 
 TURNS = 5
 
@@ -31,7 +31,7 @@ class Trial:
 
 
 def fastest(
-    model_dir: str,
+    model_dir: Path,
     device: str = "cpu",
     precision: str = AUTO,
     threads: int = 0,
@@ -51,6 +51,8 @@ def fastest(
     Raises:
         InputError: none passes, the processor does not compute in ``precision``, or the model is damaged.
     """
+    check_threads(threads)
+    model_dir = as_path(model_dir)
     read_contract(model_dir)  # an error in the folder concerns every backend: report it once
     if device == "cpu" and precision != AUTO:
         processor.require(precision)

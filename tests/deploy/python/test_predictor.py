@@ -1,0 +1,101 @@
+"""What the predictor takes in Python, and what it refuses."""
+
+import pathlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from rtseg_inference import InputError, Predictor, fastest
+from rtseg_inference.files import write_image
+
+
+@pytest.fixture(scope="module")
+def predictor(exported):
+    return Predictor(pathlib.Path(exported["logits"]), backend="native")
+
+
+def test_paths_are_texts_or_path_objects(predictor, frame, tmp_path):
+    path = tmp_path / "frame.png"
+    cv2.imwrite(str(path), frame)
+    expected = predictor.predict(frame).mask
+    assert np.array_equal(predictor.predict(path).mask, expected)
+    results = predictor.predict((path, str(path), frame))
+    assert all(np.array_equal(result.mask, expected) for result in results) and len(results) == 3
+    assert len(predictor.predict(np.stack([frame, frame]))) == 2
+    results[0].save(tmp_path / "mask.png")
+    assert np.array_equal(cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED), expected)
+
+
+PIXELS = np.zeros((240, 320, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (None, "got None; convert it"),
+        ([], "expected at least one image, got none"),
+        (np.zeros((0, 240, 320, 3), np.uint8), "expected at least one image, got none"),
+        ([None], "got None"),
+        (PIXELS[:, :, 0], r"got an array of uint8 \(240, 320\); for a grey image, give cv2.cvtColor"),
+        ([PIXELS[:, :, 0]], r"got an array of uint8 \(240, 320\); for a grey image"),
+        (PIXELS.astype(np.float32), r"8-bit BGR images of shape \(H, W, 3\), got an array of float32 \(240, 320, 3\)"),
+        (np.zeros((240, 320, 4), np.uint8), r"got an array of uint8 \(240, 320, 4\)"),
+        (np.zeros((0, 320, 3), np.uint8), r"got uint8 \(0, 320, 3\)"),
+        (PIXELS[0, 0], r"got an array of uint8 \(3,\)"),
+        (Image.fromarray(PIXELS), r'got an object of the type PIL.Image; give numpy.asarray\(image.convert\("RGB"\)\)'),
+        ([Image.fromarray(PIXELS)], "PIL.Image"),
+        (b"frame.png", "got an object of the type builtins.bytes"),
+        ({"image": PIXELS}, "got an object of the type builtins.dict"),
+        (7, "got an object of the type builtins.int"),
+        ("nowhere.png", "cannot read the image 'nowhere.png'"),
+    ],
+)  # fmt: skip
+def test_other_images_are_refused_in_words(images, message, predictor):
+    with pytest.raises(InputError, match=message) as error:
+        predictor.predict(images)
+    assert len(str(error.value)) < 250
+
+
+def test_array_of_pillow_is_the_way_that_the_message_names(predictor, frame):
+    image = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
+    mask = predictor.predict(np.asarray(image.convert("RGB"))[:, :, ::-1]).mask
+    assert np.array_equal(mask, predictor.predict(frame).mask)
+
+
+@pytest.mark.parametrize("threads", [-1, 1025, 99999999999, 1.5, "2", None, True])
+def test_threads_out_of_range(threads, exported):
+    for load in (Predictor, fastest):
+        with pytest.raises(InputError, match=r"expected threads from 0 to 1024, got .*; 0 takes every core"):
+            load(exported["logits"], threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model_dir": None}, "expected a path, got None"),
+        ({"model_dir": 7}, "expected a path, got an object of the type builtins.int"),
+        ({"device": []}, "expected the device to be one of cpu, gpu"),
+        ({"backend": ["native"]}, "expected the cpu backend to be one of"),
+        ({"precision": None}, "expected the precision of cpu onednn to be one of"),
+    ],
+)
+def test_other_arguments_are_refused(arguments, message, exported):
+    with pytest.raises(InputError, match=message):
+        Predictor(**{"model_dir": exported["logits"], **arguments})
+
+
+@pytest.mark.parametrize("name", ["m.jpg", "m.JPEG", "m.webp", "m", "m.xyz", "m.ppm"])
+def test_masks_are_saved_without_loss(name, predictor, frame, tmp_path):
+    result = predictor.predict(frame)
+    with pytest.raises(InputError, match=r"expected a lossless format for class ids \(.png, .tif, .tiff, .bmp\), got"):
+        result.save(tmp_path / name)
+    for suffix in (".png", ".TIF", ".bmp"):
+        result.save(str(tmp_path / ("m" + suffix)))
+        assert np.array_equal(cv2.imread(str(tmp_path / ("m" + suffix)), cv2.IMREAD_UNCHANGED), result.mask)
+
+
+def test_images_of_no_format_are_not_written(tmp_path):
+    with pytest.raises(InputError, match=r"OpenCV cannot write an image of uint8 .* to '.*picture.xyz'; use .png"):
+        write_image(str(tmp_path / "picture.xyz"), PIXELS)
+    assert list(tmp_path.iterdir()) == []
