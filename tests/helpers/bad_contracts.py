@@ -1,8 +1,8 @@
 """Bad values of deploy.yaml, which the readers in Python and C++ have to refuse with the same words.
 
 ``fixtures/bad_contracts.json`` describes each by what it changes in a good file: ``set`` gives keys below ``rtseg`` new
-values, ``remove`` deletes a key, ``replace`` replaces text, ``text`` is the whole file, and ``repeat`` is a text and how
-often the file repeats it. ``expect`` is part of the message. The two readers' messages are equal, except where ``same`` is false.
+values, ``remove`` deletes a key, ``replace`` replaces text, ``text`` is the whole file, ``repeat`` is a text and how
+often the file repeats it. ``expect`` is part of the message, which is the same from both readers.
 """
 
 import json

@@ -61,7 +61,8 @@ _PIECES = [
 def mutated_contract(text: str, chance: random.Random) -> bytes:
     """``text`` with one to four changes of its values, its lines or its bytes."""
     if chance.random() < 0.2:  # where any value is ignored, only the two languages' YAML counts
-        text += f"  later:\n    {chance.choice(_PIECES)}{chance.choice(_PIECES)}a{chance.choice(_PIECES)}b{chance.choice(_PIECES)}\n"
+        first, second, third, fourth = (chance.choice(_PIECES) for _ in range(4))
+        text += f"  later:\n    {first}{second}a{third}b{fourth}\n"
         return text.encode(errors="surrogatepass")
     if chance.random() < 0.4:
         text = _other_values(text, chance)

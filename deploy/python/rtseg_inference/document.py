@@ -259,8 +259,9 @@ class _Reader:
         if self.values > MAX_VALUES:
             raise self._error(f"at most {MAX_VALUES} values", "more")
 
-    def _null(self) -> None:
+    def _null(self) -> Value:
         self._count()
+        return None
 
     def _colon(self, flow: bool) -> int:
         """Where the colon after the key is that begins here; -1 if none does."""
