@@ -1,7 +1,8 @@
 """Small image files of every kind that is read, made on the fly."""
 
 import io
-from typing import Any, Dict
+from functools import partial
+from typing import Any, Callable, Dict
 
 import cv2
 import numpy as np
@@ -32,29 +33,54 @@ def pillow(form: str, image: Image.Image, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def image_files(image: np.ndarray) -> Dict[str, bytes]:
-    """File contents by name; of ``image``, or of forms of it with other colours."""
-    photo = Image.fromarray(image[:, :, ::-1])
-    translucent = photo.convert("RGBA")
-    translucent.putalpha(100)
+def _photo(image: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))
+
+
+def _translucent(image: np.ndarray) -> Image.Image:
+    photo = _photo(image).convert("RGBA")
+    photo.putalpha(100)
+    return photo
+
+
+def _turned() -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112] = TURNED
-    files = {f"plain{suffix}": opencv(suffix, image) for suffix in (".png", ".jpg", ".bmp", ".tif", ".webp", ".ppm")}
-    files.update({f"grey{suffix}": opencv(suffix, image[:, :, 0]) for suffix in (".png", ".jpg", ".bmp", ".tif")})
-    files.update({f"16 bits{suffix}": opencv(suffix, image.astype(np.uint16) * 257) for suffix in (".png", ".tif")})
-    files.update({f"palette.{f}": pillow(f, photo.quantize(16)) for f in ("png", "bmp", "tiff")})
-    files.update({f"alpha.{f}": pillow(f, translucent) for f in ("png", "tiff", "webp")})
-    files.update({f"turned.{f}": pillow(f, photo, exif=exif) for f in ("png", "jpeg", "tiff")})
-    files.update({f"bits.{f}": pillow(f, photo.convert("1")) for f in ("png", "bmp", "tiff")})
-    files["progressive.jpg"] = opencv(".jpg", image, cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
-    files["restarts.jpg"] = opencv(".jpg", image, cv2.IMWRITE_JPEG_RST_INTERVAL, 2)
-    files["444.jpeg"] = pillow("jpeg", photo, subsampling=0)
-    files["cmyk.jpeg"] = pillow("jpeg", photo.convert("CMYK"))
-    files["lossless.webp"] = opencv(".webp", image, cv2.IMWRITE_WEBP_QUALITY, 101)
-    files["lzw.tiff"] = pillow("tiff", photo, compression="tiff_lzw")
-    files["deflate.tiff"] = pillow("tiff", photo, compression="tiff_adobe_deflate")
-    files["pages.tiff"] = pillow("tiff", photo, save_all=True, append_images=[photo.rotate(180)])
-    files["frames.png"] = pillow("png", photo, save_all=True, append_images=[photo.rotate(180)])
-    files["text.ppm"] = b"P3 # a comment\n2 1\n255\n1 2 3 40 50 60\n"
-    files["16 bits.ppm"] = b"P5 2 1 65535\n\x12\x34\x56\x78"
-    return files
+    return exif
+
+
+def _pages(form: str, image: np.ndarray) -> bytes:
+    photo = _photo(image)
+    return pillow(form, photo, save_all=True, append_images=[photo.rotate(180)])
+
+
+def _sixteen(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.uint16) * 257
+
+
+#: Name of a file: its contents from a picture.
+FORMS: Dict[str, Callable[[np.ndarray], bytes]] = {
+    **{f"plain{s}": partial(opencv, s) for s in (".png", ".jpg", ".bmp", ".tif", ".webp", ".ppm")},
+    **{f"grey{s}": lambda image, s=s: opencv(s, image[:, :, 0]) for s in (".png", ".jpg", ".bmp", ".tif")},
+    **{f"16 bits{s}": lambda image, s=s: opencv(s, _sixteen(image)) for s in (".png", ".tif")},
+    **{f"palette.{f}": lambda image, f=f: pillow(f, _photo(image).quantize(16)) for f in ("png", "bmp", "tiff")},
+    **{f"alpha.{f}": lambda image, f=f: pillow(f, _translucent(image)) for f in ("png", "tiff", "webp")},
+    **{f"turned.{f}": lambda image, f=f: pillow(f, _photo(image), exif=_turned()) for f in ("png", "jpeg", "tiff")},
+    **{f"bits.{f}": lambda image, f=f: pillow(f, _photo(image).convert("1")) for f in ("png", "bmp", "tiff")},
+    "progressive.jpg": lambda image: opencv(".jpg", image, cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restarts.jpg": lambda image: opencv(".jpg", image, cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+    "444.jpeg": lambda image: pillow("jpeg", _photo(image), subsampling=0),
+    "cmyk.jpeg": lambda image: pillow("jpeg", _photo(image).convert("CMYK")),
+    "lossless.webp": lambda image: opencv(".webp", image, cv2.IMWRITE_WEBP_QUALITY, 101),
+    "lzw.tiff": lambda image: pillow("tiff", _photo(image), compression="tiff_lzw"),
+    "deflate.tiff": lambda image: pillow("tiff", _photo(image), compression="tiff_adobe_deflate"),
+    "pages.tiff": partial(_pages, "tiff"),
+    "frames.png": partial(_pages, "png"),
+    "text.ppm": lambda image: b"P3 # a comment\n2 1\n255\n1 2 3 40 50 60\n",
+    "16 bits.ppm": lambda image: b"P5 2 1 65535\n\x12\x34\x56\x78",
+}
+
+
+def image_files(image: np.ndarray) -> Dict[str, bytes]:
+    """File contents by name; of ``image``, or of forms of it with other colours."""
+    return {name: make(image) for name, make in FORMS.items()}
