@@ -254,7 +254,7 @@ def _contents(path: str) -> bytes:
     if status.st_size > FILE_BYTES:
         raise Refused(f"has more than {FILE_BYTES >> 30} GiB")
     with open(path, "rb") as f:
-        data = f.read(FILE_BYTES)
+        data = f.read(status.st_size)  # room for as much is allocated
     if not data:
         raise Refused("is empty")
     return data
