@@ -73,7 +73,7 @@ mode_t file_mode() {
 
 bool is_left_over(const std::string& path) {
   struct stat status {};
-  if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != getuid()) return false;
   if (std::time(nullptr) - status.st_mtime < kYoungSeconds) return false;
   const Handle handle(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   return handle.number() >= 0 && flock(handle.number(), LOCK_EX | LOCK_NB) == 0;
@@ -142,9 +142,10 @@ std::string cache_root() {
     return std::string(text == nullptr ? "" : text);
   };
   if (const std::string root = value("RTSEG_CACHE"); !root.empty()) return root;
-  std::string home = value("HOME");
-  if (const passwd* user = getpwuid(getuid()); home.empty() && user != nullptr) home = user->pw_dir;
-  return (fs::path(home) / ".cache" / "rtseg_inference").string();
+  fs::path home = value("HOME");
+  if (const passwd* user = getpwuid(getuid()); home.empty())  // a container may run with a number that has no record
+    home = user != nullptr ? fs::path(user->pw_dir) : fs::temp_directory_path() / ("home-" + std::to_string(getuid()));
+  return (home / ".cache" / "rtseg_inference").string();
 }
 
 }  // namespace rtseg

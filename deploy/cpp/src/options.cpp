@@ -45,7 +45,7 @@ Segment an image, or the images of a folder and the folders below it, with an ex
 against its golden output.
 
   --model FOLDER      exported model, a folder with deploy.yaml
-  --input PATH        image or folder; without it, the same as --verify
+  --input PATH        image or folder (default: none, the same as --verify)
   --save_dir FOLDER   folder to write (default ./output/inference)
   --write KIND ...    masks, overlays or both (default masks,overlays)
   --device NAME       cpu or gpu (default cpu)
@@ -54,11 +54,11 @@ against its golden output.
   --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it; auto is fp32, and on a GPU with
                       --backend auto the fastest of fp32, tf32 and fp16 (default auto)
   --threads N         processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)
-  --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt;
-                      without it, cuda
+  --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt
+                      (default cuda)
   --strict            with ONNX Runtime on a GPU, refuse a network with operators that run on the processor
   --batch_size N      images of one size per batch (default 1)
-  --max_frames N      stop after N images
+  --max_frames N      stop after N images (default: all)
   --verify            only check the model against its golden output
 
 Exit status: 0 all written, 1 some images failed, 2 nothing could be done.

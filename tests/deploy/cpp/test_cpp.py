@@ -3,7 +3,11 @@
 import itertools
 import os
 import re
+import resource
 import shutil
+import signal
+import subprocess
+import time
 
 import cv2
 import numpy as np
@@ -13,9 +17,10 @@ import yaml
 from bad_contracts import BAD_CONTRACTS, spoil
 from cpp_programs import SOURCE, onnxruntime_options, run
 from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
-from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND
+from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND, PROVIDERS
 from rtseg_inference.contract import Pad, Preprocessing, Resize
 from rtseg_inference.geometry import Geometry
+from rtseg_inference.images import read_image
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
 
@@ -89,12 +94,12 @@ def test_flags_and_defaults_equal_python(host_check):
     status, shown, _ = run(host_check, "options", "--help")
     expected = flags_and_defaults(cli.parser().format_help())
     assert status == 0 and flags_and_defaults(shown) == expected
-    assert len(expected) == 13 and sum(default is not None for default in expected.values()) == 7
+    assert len(expected) == 13 and sum(default is not None for default in expected.values()) == 8
     defaults = vars(cli.parser().parse_args(["--model", "m"]))
     for flag, default in expected.items():
         value = defaults[flag]
         none = flag in ("verify", "strict") or value in (None, "m")
-        stated = ",".join(value) if flag == "write" else None if none else str(value)
+        stated = {"write": "masks,overlays", "provider": PROVIDERS[0]}.get(flag, None if none else str(value))
         assert default == stated
     fields = (
         "m masks,overlays {save_dir} {device} {backend} {precision} batch {batch_size} frames 0 threads {threads}\n"
@@ -461,6 +466,86 @@ def test_auto_precision_of_one_backend_is_fp32(onnx_infer, onnx_model):
     assert status == 0 and shown.startswith("using cpu onnxruntime fp32 (")
 
 
+def on_onnxruntime(program, model, *arguments):
+    return [str(a) for a in (program, "--model", model, "--backend", "onnxruntime", "--threads", 1, *arguments)]
+
+
+def test_interrupt_keeps_what_is_whole(onnx_infer, onnx_model, photos, tmp_path):
+    for k in range(400):
+        os.link(photos / "0.jpg", photos / f"more{k}.jpg")
+    out = tmp_path / "out"
+    command = on_onnxruntime(onnx_infer, onnx_model, "--input", photos, "--save_dir", out)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and len(list(out.glob("masks/*.png"))) < 3:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        shown, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "stopped" in err
+    masks = list(out.glob("masks/**/*.png"))
+    assert f"{len(masks)} written to " in shown and 3 <= len(masks) < 400
+    assert len(list(out.glob("overlays/**/*.jpg"))) == len(masks)
+    for path in out.rglob("*.*"):
+        read_image(str(path))  # no temporary file, and nothing half-written
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2])
+def test_signal_while_starting(seconds, number, onnx_infer, onnx_model, photos, tmp_path):
+    for k in range(400):
+        os.link(photos / "0.jpg", photos / f"more{k}.jpg")
+    command = on_onnxruntime(onnx_infer, onnx_model, "--input", photos, "--save_dir", tmp_path / "out")
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        time.sleep(seconds)
+        process.send_signal(number)
+        process.wait(timeout=60)
+    assert process.returncode in (128 + number, -number)  # before it begins, the system ends it
+
+
+def test_results_are_not_segmented(onnx_infer, onnx_model, photos, tmp_path):
+    (photos / "notes.txt").write_text("")
+    for out in (photos, photos / "out"):
+        for _ in range(2):
+            command = on_onnxruntime(onnx_infer, onnx_model, "--input", photos, "--save_dir", out)
+            status, shown, err = run(*command)
+            assert status == 0, err
+            assert "4 written" in shown and "\nnot taken: 1 .txt\n" in shown
+        for kind in ("masks", "overlays"):
+            shutil.rmtree(photos / kind, ignore_errors=True)
+
+
+def test_result_that_cannot_be_written_costs_one_image(onnx_infer, onnx_model, photos, tmp_path):
+    out = tmp_path / "out"
+    (out / "masks" / "1.png").mkdir(parents=True)
+    command = on_onnxruntime(onnx_infer, onnx_model, "--input", photos, "--save_dir", out)
+    status, shown, err = run(*command)
+    assert status == 1 and "3 written" in shown and "1 failed" in shown
+    assert err == f"skipped 1: cannot write '{out}/masks/1.png' (Is a directory); make room, or choose another place\n"
+
+
+def test_full_disk_ends_the_run(onnx_infer, onnx_model, photos, tmp_path):
+    def limit():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+
+    out = tmp_path / "out"
+    command = on_onnxruntime(onnx_infer, onnx_model, "--input", photos, "--save_dir", out)
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert re.fullmatch(
+        r"error: cannot write '.*' \(File too large\); make room, or choose another place\n", done.stderr
+    )
+    assert [p for p in out.rglob("*") if p.is_file()] == []
+
+
+def test_batch_larger_than_the_model_takes(onnx_infer, onnx_model, photos, tmp_path):
+    folder = shutil.copytree(onnx_model, tmp_path / "model")
+    edit(folder, "input", "shape", max=[2, 3, -1, -1])
+    arguments = ["--input", photos, "--save_dir", tmp_path / "out", "--backend", "onnxruntime", "--batch_size", "3"]
+    status, _, err = run(onnx_infer, "--model", folder, *arguments)
+    message = "expected --batch_size of at most 2, the model's largest batch, got 3; lower it"
+    assert (status, err) == (2, f"error: {message}\n")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("limit", ["", "avx2", "AVX512_CORE", "DEFAULT"])
 def test_processor_obstacles_equal_python(precision, limit, host_check, monkeypatch):
@@ -504,8 +589,8 @@ def test_damaged_folder(damage, message, host_check, exported, tmp_path):
             ["--backend", "onednn", "--precision", "fp16"],
             "expected the precision of cpu onednn to be one of fp32, bf16",
         ),
-        (["--threads", "two"], "--threads of 0 or more"),
-        (["--batch_size", "0"], "--batch_size of 1 or more"),
+        (["--threads", "two"], "--threads: expected a whole number from 0 to 1024"),
+        (["--batch_size", "0"], "--batch_size: expected a whole number from 1 to 1024"),
         (["--input", "nowhere"], "does not exist"),
         (["--input", str(SOURCE)], "expected images"),
         (["--input", str(FRAMES), "--save_dir", "/dev/null"], "folder that can be written"),
