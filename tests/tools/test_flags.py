@@ -1,12 +1,15 @@
 """Flags whose values are out of range: one sentence, status 2, nothing written."""
 
+import argparse
 import importlib
+import sys
 
 import pytest
 from processes import python
 from rtseg_inference import cli, timing
 
 from paddle_rtseg import plugin
+from paddle_rtseg.tools.command import run
 
 REFUSED = [
     ("train", "--iters", ["0"]),
@@ -70,3 +73,22 @@ def test_list_of_commands():
     listed = python("-m", "paddle_rtseg", check=True).stdout
     for command in plugin.PADDLESEG_COMMANDS + plugin.OWN_COMMANDS:
         assert len([line for line in listed.splitlines() if f"seg.{command} " in line and len(line) > 40]) == 1
+
+
+@pytest.mark.parametrize(
+    "name, words", [("x" * 10_000, "File name too long"), ("loop", "symbolic links"), ("file/a", "Not a d")]
+)
+def test_a_path_that_cannot_be_one(name, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("")
+
+    def main(args):
+        with open(name):
+            pass
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    with pytest.raises(SystemExit) as stopped:
+        run(argparse.ArgumentParser, main)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and error.startswith("error: cannot use ") and words in error and len(error) < 400

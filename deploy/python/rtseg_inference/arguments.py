@@ -4,6 +4,8 @@ import argparse
 import re
 from typing import Callable, NoReturn, Optional
 
+from .errors import shortened
+
 MOST = 10**9
 MOST_THREADS = 1024
 MOST_BATCH = 1024
@@ -13,7 +15,7 @@ class Parser(argparse.ArgumentParser):
     """Prints one sentence about a wrong command line, and exits with status 2."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+        self.exit(2, f"error: {shortened(message)}; see {self.prog} --help\n")
 
 
 def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:

@@ -1,8 +1,10 @@
 """The exceptions for errors that the user can fix, and pieces of their messages."""
 
+import re
 from typing import Sequence
 
 SHOWN = 5  # names in a message
+_LONG_WORD = 300  # characters; a path may be long, a value that was given by mistake may be longer
 
 
 class InputError(ValueError):
@@ -37,3 +39,8 @@ def listed(names: Sequence[str]) -> str:
     """The count and the first few of the names."""
     more = ", ..." if len(names) > SHOWN else ""
     return f"{len(names)} ({', '.join(names[:SHOWN])}{more})"
+
+
+def shortened(message: str) -> str:
+    """A message with the middle of its very long words left out, such as a value quoted in it."""
+    return re.sub(rf"\S{{{_LONG_WORD},}}", lambda word: f"{word[0][:100]}...{word[0][-100:]}", message)

@@ -12,11 +12,13 @@ import sys
 from types import FrameType
 from typing import Callable, NoReturn, Optional
 
-from .errors import InputError
+from .errors import InputError, shortened
 
 CANNOT_START, INTERRUPTED = 2, 130
 #: What the operating system says when there is no room left, or the place cannot be written at all.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+#: What it says of a path that cannot be one, or is another kind of file. A missing file is checked where it is read.
+_NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 _interrupted = False
 
@@ -74,7 +76,7 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
 def _failed(sentence: str) -> int:
     if _interrupted:  # it is a consequence
         return INTERRUPTED
-    print(f"error: {sentence}", file=sys.stderr)
+    print(f"error: {shortened(sentence)}", file=sys.stderr)
     return CANNOT_START
 
 
@@ -85,4 +87,6 @@ def _sentence(error: Exception) -> Optional[str]:
     if error.errno in _NO_ROOM:
         where = f"{error.filename!r}" if error.filename else "a file"
         return f"cannot write {where} ({error.strerror}); make room, or choose another place"
+    if error.errno in _NO_PATH and error.filename:
+        return f"cannot use {error.filename!r} ({error.strerror}); choose another path"
     return None
