@@ -6,6 +6,7 @@ a separate process, so that it does not benefit from this package's process sett
 backend on this machine.
 """
 
+import contextlib
 import importlib.util
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ from rtseg_inference.contract import read_contract
 from rtseg_inference.images import read_image
 
 from ..errors import InputError
+from ..weights.limits import quote
 
 
 def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turns: int = 21) -> None:
@@ -37,10 +39,7 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
     models = [text.partition(":") for text in ours]
     for _, _, precision in models:
         processor.require(precision)
-    for flag, path in (("--infer", infer), ("--theirs", os.path.join(theirs, "deploy.yaml"))):
-        if not os.path.isfile(path):
-            raise InputError(f"expected a file for {flag}, got {path!r}, which does not exist; check the path")
-    read_image(image)
+    _check_files(infer, theirs, image)
     for folder, _, _ in models:
         read_contract(folder)
     cores = str(environment.usable_cores())
@@ -56,11 +55,15 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
     from .timing import measure
 
     def ask():
-        try:
+        with contextlib.suppress(OSError):  # it ended, but may have said why
             connection.send(True)
-            return connection.recv()
-        except (EOFError, ConnectionError) as e:  # the other process ended
-            raise InputError(f"{infer!r} does not run the model in {theirs!r}: see its error above") from e
+        try:
+            mask = connection.recv()
+        except (EOFError, OSError):
+            mask = "its process ended"
+        if isinstance(mask, str):
+            raise InputError(f"expected a mask from {infer!r}, got an error: {mask}; try it alone")
+        return mask
 
     runs = {"PaddleSeg's infer.py": ask}
     mask = ask()
@@ -78,10 +81,22 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
 
 
 def serve(connection, infer: str, folder: str, image: str) -> None:
-    """Send the mask for each True received, until False."""
-    theirs = their_predictor(infer, folder)
-    while connection.recv():
-        connection.send(their_mask(theirs, image))
+    """Send the mask for each True received, until False; what went wrong, as text, is sent instead of a mask."""
+    try:
+        theirs = their_predictor(infer, folder)
+        while connection.recv():
+            connection.send(their_mask(theirs, image))
+    except EOFError:  # the other process ended
+        pass
+    except Exception as e:  # of a program that is not ours
+        connection.send(f"{type(e).__name__} {quote(e)}")
+
+
+def _check_files(infer: str, theirs: str, image: str) -> None:
+    for name, path in (("infer.py", infer), ("deploy.yaml", os.path.join(theirs, "deploy.yaml"))):
+        if not os.path.isfile(path) or not path.endswith(os.path.splitext(name)[1]):
+            raise InputError(f"expected a file {name}, got {path!r}, which is none; check --infer and --theirs")
+    read_image(image)
 
 
 def their_predictor(path: str, folder: str):

@@ -4,6 +4,7 @@ import argparse
 import os
 from typing import List
 
+from rtseg_inference.arguments import Parser
 from rtseg_inference.configuration import BACKENDS, DEFAULT_BACKEND
 from rtseg_inference.contract import PRECISIONS
 
@@ -11,7 +12,7 @@ SUFFIX = ".jsonl"
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.benchmark",
         description="Compare the speed of networks with random weights: medians of alternating runs in one process.",
     )

@@ -2,13 +2,13 @@
 
 import argparse
 
-from rtseg_inference.arguments import whole_number
+from rtseg_inference.arguments import Parser, whole_number
 
 from paddle_rtseg.tools import arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.check_dataset",
         description="Read every image and label of a config's datasets. Exits with status 1 if it finds problems.",
     )

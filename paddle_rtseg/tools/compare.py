@@ -6,9 +6,11 @@
 import argparse
 import sys
 
+from rtseg_inference.arguments import Parser
+
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.compare",
         description="Compare predicted masks with labels: the IoU of each class and a picture of each frame. "
         "Exits with status 1 if some cannot be compared.",

@@ -5,6 +5,8 @@ python -m paddle_rtseg.convert --family segformer --input X.pth --output Y.safet
 
 import argparse
 
+from rtseg_inference.arguments import Parser
+
 from paddle_rtseg.weights import FAMILIES, convert, read_state, save_state
 
 #: Printed after a conversion: terms of the published weights of a family, which converting does not change.
@@ -15,7 +17,7 @@ TERMS = {
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m paddle_rtseg.convert", description=__doc__.splitlines()[0])
+    p = Parser(prog="python -m paddle_rtseg.convert", description=__doc__.splitlines()[0])
     p.add_argument("--family", required=True, choices=sorted(FAMILIES), help="model family of the checkpoint")
     p.add_argument("--input", required=True, metavar="FILE", help=".pth, .pt or .safetensors file, or URL#sha256=HEX")
     p.add_argument("--output", required=True, metavar="FILE", help=".safetensors or .pdparams file to write")

@@ -2,9 +2,11 @@
 
 import argparse
 
+from rtseg_inference.arguments import Parser
+
 
 def parser() -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
+    return Parser(
         prog="python -m paddle_rtseg.env",
         description="Print versions, devices, CPU settings and Paddle's features on this machine, for bug reports.",
     )

@@ -2,11 +2,13 @@
 
 import argparse
 
+from rtseg_inference.arguments import Parser
+
 FORMATS = ("labelme", "coco", "colours", "binary")
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.import_labels",
         description="Turn labels of other forms into PNG files of class ids, lists of pairs, and a dataset file. Exits "
         "with status 1 if some images were left out.",

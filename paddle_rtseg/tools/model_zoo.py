@@ -7,11 +7,13 @@ import argparse
 import sys
 from typing import Dict
 
+from rtseg_inference.arguments import Parser
+
 from paddle_rtseg.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m paddle_rtseg.model_zoo", description=__doc__.splitlines()[0])
+    p = Parser(prog="python -m paddle_rtseg.model_zoo", description=__doc__.splitlines()[0])
     p.add_argument("--root", default=".", help="checkout of the project (default: the current folder)")
     p.add_argument("--check", action="store_true", help="write nothing; fail if a file is stale")
     p.add_argument("--recount", action="store_true", help="count parameters and MACs of all networks again")

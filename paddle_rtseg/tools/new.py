@@ -2,9 +2,11 @@
 
 import argparse
 
+from rtseg_inference.arguments import Parser
+
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.new",
         description="Write a commented config that trains a network on a dataset of one's own, sized to its images.",
     )

@@ -7,11 +7,13 @@ python -m paddle_rtseg.release --config C.yml --model_path W.pdparams --save NAM
 import argparse
 import os
 
+from rtseg_inference.arguments import Parser
+
 from paddle_rtseg.tools import arguments
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m paddle_rtseg.release", description=__doc__.splitlines()[0])
+    p = Parser(prog="python -m paddle_rtseg.release", description=__doc__.splitlines()[0])
     arguments.add_common(p)
     arguments.add_weights(p, required=True)
     p.add_argument("--save", required=True, metavar="FILE.safetensors", help="file to write")

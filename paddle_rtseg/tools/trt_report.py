@@ -6,9 +6,11 @@
 import argparse
 import json
 
+from rtseg_inference.arguments import Parser
+
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m paddle_rtseg.trt_report",
         description="Experimental: list which operators of an exported model TensorRT would run by Paddle's rules, and "
         "the lines of the model that the others come from. No engine is built and no GPU is needed.",

@@ -28,14 +28,16 @@ def write_image(path: str, image: Array) -> None:
     """Encode by the extension of ``path`` and write the file atomically.
 
     Raises:
-        InputError: the folder cannot be written.
+        InputError: the folder cannot be written, or OpenCV knows no such format.
     """
     try:
         written, data = cv2.imencode(os.path.splitext(path)[1], image)
     except cv2.error:  # no such format
         written = False
     if not written:
-        raise InputError(f"OpenCV cannot write an image of {image.dtype} {image.shape} to {path!r}; use .png")
+        raise InputError(
+            f"OpenCV cannot write an image of {image.dtype} {image.shape} to {path!r}; use a name with .png"
+        )
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as f:
             f.write(data.tobytes())

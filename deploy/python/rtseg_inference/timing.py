@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, Hashable, Iterator, List, Mapping, Optio
 import numpy as np
 
 from . import environment, gpu, program
+from .arguments import Parser
 from .configuration import BACKENDS, DEFAULT_BACKEND, PROVIDERS, Configuration
 from .contract import FILE_NAME, PRECISIONS, read_contract
 from .errors import InputError, first_line
@@ -421,7 +422,7 @@ def device_megabytes(device: str) -> Optional[int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m rtseg_inference.timing",
         description="Time exported models in turns, and check each against its golden output.",
     )

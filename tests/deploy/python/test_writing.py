@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from processes import python
 from rtseg_inference import files, program
@@ -179,3 +180,10 @@ def test_interrupt_leaves_nothing_half_written(tmp_path):
     process.send_signal(signal.SIGINT)
     process.wait()
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["picture", "picture.txt", "picture.", ".png.", ""])
+def test_picture_without_a_format(name, tmp_path):
+    with pytest.raises(InputError, match="OpenCV cannot write an image of uint8"):
+        files.write_image(str(tmp_path / name), np.zeros((4, 4, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
