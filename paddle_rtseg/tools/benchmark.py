@@ -9,6 +9,7 @@ from rtseg_inference.configuration import BACKENDS, DEFAULT_BACKEND
 from rtseg_inference.contract import PRECISIONS
 
 SUFFIX = ".jsonl"
+PLOTS = (".png", ".svg", ".pdf")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,6 +72,8 @@ def main(args: argparse.Namespace) -> None:
             f"expected the file of the table in --save, got {args.save!r}; give a name such as table.md, beside which "
             f"the times are saved as table{SUFFIX}"
         )
+    if args.plot and not args.plot.endswith(PLOTS):
+        raise InputError(f"expected a name with {' or '.join(PLOTS)} as --plot, got {args.plot!r}; rename it")
     journal = Journal(os.path.splitext(args.save)[0] + SUFFIX if args.save else None)
     peak = timing.matrix_peak()
 

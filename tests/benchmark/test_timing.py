@@ -140,6 +140,12 @@ def test_table_that_would_replace_the_times():
         benchmark.main(benchmark.parser().parse_args(flags))
 
 
+def test_plot_without_a_format_is_refused_before_anything_is_measured():
+    flags = ["--models", "RTFormer_Slim", "--plot", "plot.txt"]
+    with pytest.raises(InputError, match=r"expected a name with .png or .svg or .pdf as --plot, got 'plot.txt'"):
+        benchmark.main(benchmark.parser().parse_args(flags))
+
+
 def test_gpu_without_cuda():
     if paddle.is_compiled_with_cuda():
         pytest.skip("this Paddle is built with CUDA")
