@@ -130,12 +130,12 @@ def check_components(values: Values) -> None:
     """Every mapping with a "type" names a component and gives it arguments it takes."""
     for name, value in values.items():
         if name == "lr_scheduler":
-            check_arguments(_schedule(value["type"]), value.keys() - {"type", "warmup_iters", "warmup_start_lr"})
+            check_arguments(_schedule(value["type"]), _without(value, "type", "warmup_iters", "warmup_start_lr"))
             continue
-        own = {"shuffle"} if name == "train_dataset" else set()  # develop's PaddleSeg takes it out
         for component in _components(value):
-            found = find_component(_modern_name(component))
-            check_arguments(found, component.keys() - {"type"} - (own if component is value else set()))
+            # shuffle: develop's PaddleSeg takes it out
+            own = ("shuffle",) if component is value and name == "train_dataset" else ()
+            check_arguments(find_component(_modern_name(component)), _without(component, "type", *own))
 
 
 def check_numbers(values: Values) -> None:
@@ -357,6 +357,10 @@ def _components(value: Any) -> Iterator[Values]:
             yield value
         for item in value.values():
             yield from _components(item)
+
+
+def _without(values: Values, *keys: str) -> Values:
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def _check_range(values: Mapping[str, Any], ranges: Mapping[str, Range], prefix: str) -> None:

@@ -1,12 +1,15 @@
 """Models by name, through PaddleSeg's component manager."""
 
+import collections.abc
 import difflib
 import inspect
+import numbers
 import typing
-from typing import Any, Callable, Iterable, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Mapping
 
 from .errors import InputError
 from .weights import released
+from .weights.limits import quote
 
 
 def create_model(name: str, **overrides: Any):
@@ -57,13 +60,15 @@ def find_component(name: str):
     raise InputError(f"expected the name of a registered component, got {name!r}; {hint}")
 
 
-def check_arguments(component: Callable, arguments: Iterable[str]) -> None:
+def check_arguments(component: Callable, arguments: Mapping[str, Any]) -> None:
     """Check keywords against what ``component`` takes, itself or through what it hands its keywords to.
 
-    That is the next class in its inheritance, and for a function the class that it says it returns.
+    That is the next class in its inheritance, and for a function the class that it says it returns. Values are checked
+    against the type hints of this package; PaddleSeg has none.
 
     Raises:
-        InputError: it does not take one of them; the message names the nearest that it does.
+        InputError: it does not take one of them, and the message names the nearest that it does; or a value has another
+            type.
     """
     known, open_ended = set(), True
     for call in _chain(component):
@@ -77,6 +82,36 @@ def check_arguments(component: Callable, arguments: Iterable[str]) -> None:
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
             raise InputError(f"{component.__name__} does not take {name!r}; {hint}")
+    hints = _hints(component)
+    for name, value in arguments.items():
+        if name in hints and not _fits(value, hints[name]):
+            expected = getattr(hints[name], "__name__", None) if inspect.isclass(hints[name]) else hints[name]
+            raise InputError(
+                f"{component.__name__} expects {name} to be {str(expected).replace('typing.', '')}, got "
+                f"{quote(value)!r}; correct it"
+            )
+
+
+def _hints(component: Callable) -> Dict[str, Any]:
+    """The type hints of this package's code for what ``component`` takes."""
+    hints: Dict[str, Any] = {}
+    for call in _chain(component):
+        if call.__module__.partition(".")[0] == __name__.partition(".")[0]:
+            hints = {**typing.get_type_hints(call), **hints}
+    return hints
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a config has the type of a hint, as far as the hint speaks of plain values."""
+    kind, parts = typing.get_origin(hint), typing.get_args(hint)
+    if kind is typing.Union:
+        return any(_fits(value, part) for part in parts)
+    if kind is collections.abc.Sequence:
+        return isinstance(value, (list, tuple)) and all(_fits(item, parts[0]) for item in value)
+    if hint in (int, float):
+        number = numbers.Integral if hint is int else numbers.Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    return isinstance(value, hint) if hint in (bool, str, dict, type(None)) else True
 
 
 def _chain(component: Callable) -> Iterator[Callable]:
