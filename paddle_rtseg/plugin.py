@@ -126,13 +126,14 @@ def _registering(exec_module):
 
     def exec_and_register(module):
         _let_interrupts_end_imports()
+        from rtseg_inference import environment
+
         if "paddle" not in sys.modules:
             import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib, so the system's has to be loaded first
 
             if sys.argv[:1] == ["-m"]:  # `python -m paddleseg.X` imports the package before the command can run
-                from rtseg_inference import environment
-
                 environment.configure()
+        os.environ.setdefault("SEG_HOME", environment.home_of(".paddleseg", "dataset", "tmp", "pretrained_model"))
         exec_module(module)
         register()
 

@@ -60,19 +60,20 @@ def configure(threads: Optional[int] = None) -> None:
 
 @contextlib.contextmanager
 def importing_paddle() -> Iterator[None]:
-    """Leave out what Paddle prints at its import about a number of threads that :func:`configure` has set.
+    """Let Paddle be imported without a home folder, and without a warning about threads that :func:`configure` has set.
 
     Whoever sets ``OMP_NUM_THREADS`` sees the warning, and everything else is printed.
     """
-    if not _chosen_here:
-        yield
-        return
-    printed = io.StringIO()
+    before, printed = os.environ.get("HOME"), io.StringIO()
+    # Paddle makes a folder below the home folder at its import, and fails where it cannot.
+    os.environ["HOME"] = os.path.dirname(home_of(".cache", os.path.join("paddle", "dataset")))
     try:
         with contextlib.redirect_stderr(printed):
             yield
     finally:
-        sys.stderr.write(_THREADS_WARNING.sub("", printed.getvalue()))
+        os.environ["HOME"] = home() if before is None else before
+        shown = printed.getvalue()
+        sys.stderr.write(_THREADS_WARNING.sub("", shown) if _chosen_here else shown)
 
 
 def _keep_freed_memory() -> None:
@@ -113,6 +114,21 @@ def home() -> str:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
         return os.path.join(tempfile.gettempdir(), f"home-{os.getuid()}")
+
+
+def home_of(name: str, *parts: str) -> str:
+    """A folder ``name`` of a library in the home folder, or where that cannot be written, in a temporary folder.
+
+    Args:
+        parts: folders that the library makes inside; they are made here.
+    """
+    folder = os.path.join(home(), name)
+    for attempt in (folder, os.path.join(tempfile.gettempdir(), f"home-{os.getuid()}", name)):
+        with contextlib.suppress(OSError):
+            for part in parts:
+                os.makedirs(os.path.join(attempt, part), exist_ok=True)
+            return attempt
+    return folder
 
 
 def is_amd() -> bool:

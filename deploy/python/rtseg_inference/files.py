@@ -6,9 +6,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import time
-from typing import Any, Iterator, Set
+from typing import Any, Callable, Iterator, Set, TypeVar
 
 import cv2
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ PARTIAL = ".partial-"  #: temporary files and folders begin with it
 YOUNG = 60.0  #: seconds for which a temporary file is never taken for a leftover
 
 Array = NDArray[Any]
+Built = TypeVar("Built")
 
 _cleared: Set[str] = set()  # folders
 
@@ -122,17 +124,38 @@ def exclusive(folder: str, wait: bool = False) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
-            raise InputError(
-                f"expected a folder that no other process is writing to, got {folder!r}; wait for the other one, or "
-                "choose another folder"
-            ) from e
+            if not wait:
+                raise InputError(
+                    f"expected a folder that no other process is writing to, got {folder!r}; wait for the other one, "
+                    "or choose another folder"
+                ) from e
+            print(f"waiting for another process, which is writing to {folder}", file=sys.stderr, flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
             pass
         yield
     finally:
         os.close(handle)
+
+
+def with_cache(folder: str, build: Callable[[], Built]) -> Built:
+    """What ``build`` makes with the files that it keeps in ``folder``; if that fails, made again without them.
+
+    Other processes wait meanwhile.
+    """
+    with exclusive(folder, wait=True):
+        kept = os.listdir(folder)
+        try:
+            return build()
+        except Exception:  # of whatever kind a damaged file causes
+            if not kept:
+                raise
+        for name in kept:
+            path = os.path.join(folder, name)
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        return build()
 
 
 def clear_leftovers(folder: str, prefix: str = PARTIAL) -> None:

@@ -21,7 +21,7 @@ from . import environment, gpu
 from .configuration import PROVIDERS, Configuration
 from .contract import Contract, ShapeRange
 from .errors import InputError, NotInstalled, first_line, listed
-from .files import Array, temporary_folder
+from .files import Array, temporary_folder, with_cache
 from .onnx_providers import NAMES, cuda_options, missing_library, rtx_options, tensorrt_options, why_missing
 from .onnx_runtime import fail, import_onnxruntime, session_options
 from .tensorrt import native_stderr
@@ -133,7 +133,13 @@ class OnnxGpuRuntime:
                 raise _unusable(
                     self.configuration, f"this ONNX Runtime, {self._onnxruntime.__version__}, is built without {name}"
                 )
-        return self._onnxruntime.InferenceSession(self.path, options, providers=providers, enable_fallback=0)
+
+        def create() -> Any:
+            return self._onnxruntime.InferenceSession(self.path, options, providers=providers, enable_fallback=0)
+
+        if self.provider == "tensorrt":
+            return with_cache(settings["trt_engine_cache_path"], create)
+        return create()
 
     def _inspect(self, session: Any) -> None:
         """Run once and see which operators run where, in the profile that ONNX Runtime writes."""

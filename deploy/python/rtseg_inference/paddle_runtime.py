@@ -1,12 +1,13 @@
 """Paddle Inference, set up for one device, backend and precision, working around the bugs of each Paddle release."""
 
+import contextlib
 from typing import Any
 
 from . import environment, gpu, tensorrt
 from .configuration import Configuration
 from .contract import Contract
 from .errors import InputError, NotInstalled, first_line
-from .files import Array, cache_root
+from .files import Array, cache_root, make_folder
 
 # oneDNN keeps compiled kernels for this many input shapes; without a limit, memory grows with each new image size.
 ONEDNN_SHAPES = 10
@@ -112,7 +113,8 @@ class PaddleRuntime:
                 "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
                 f"{self.contract.model} with Paddle {self._paddle.__version__}; export it with --format pdmodel"
             )
-        config.set_optim_cache_dir(cache_root())
+        with contextlib.suppress(InputError):  # a cache that cannot be written is done without
+            config.set_optim_cache_dir(make_folder(cache_root()))
         config.enable_openvino_engine(self._precision_type())
         return config
 

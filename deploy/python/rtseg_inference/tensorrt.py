@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 import warnings
@@ -24,7 +23,7 @@ import numpy as np
 
 from .contract import Contract
 from .errors import InputError
-from .files import Array, cache_root, writable_cache
+from .files import Array, cache_root, with_cache, writable_cache
 
 UNRELIABLE = (
     "TensorRT in Paddle 3 (paddle.tensorrt) is unreliable: engines that are built and give nothing (Paddle issue "
@@ -53,8 +52,8 @@ def create_predictor(contract: Contract, precision: str) -> Any:
     folder = cache_folder(contract, precision, _machine(paddle, version))
     writable_cache(folder, "RTSEG_CACHE")
     if contract.program_format == "json":
-        return _converted(contract, precision, folder, paddle, inference)
-    return _with_subgraphs(contract, precision, folder, inference)
+        return with_cache(folder, lambda: _converted(contract, precision, folder, paddle, inference))
+    return with_cache(folder, lambda: _with_subgraphs(contract, precision, folder, inference))
 
 
 def cache_folder(contract: Contract, precision: str, machine: Dict[str, Any]) -> str:
@@ -130,8 +129,6 @@ def _converted(contract: Contract, precision: str, folder: str, paddle: Any, inf
                 f"Paddle {paddle.__version__} cannot convert {contract.model} for TensorRT here ({e}); install the "
                 "tensorrt package, or export the model as pdmodel with Paddle 2.6 or 3.0"
             ) from e
-        shutil.rmtree(folder)  # what an interrupted conversion left
-        os.makedirs(folder)
         config = TensorRTConfig(
             inputs=[Input(warmup_data=tuple(_batches(contract)), name=contract.input.name)],
             min_subgraph_size=contract.tensorrt.min_subgraph_size,

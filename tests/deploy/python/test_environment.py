@@ -74,6 +74,16 @@ def test_home_that_is_not_set(monkeypatch, tmp_path):
     assert os.path.isabs(environment.home()) and environment.home() != "/"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["", None, "a file"])
+def test_commands_without_a_home(home, tmp_path):
+    """Paddle and PaddleSeg make folders in the home folder when they are imported."""
+    (tmp_path / "a file").write_text("no folder can be made here")
+    done = python("-m", "paddleseg.val", "--config", "rtformer_slim_camvid_480x360", cwd=tmp_path, HOME=home)
+    assert (done.returncode, "expected trained weights" in done.stderr) == (2, True), done.stderr
+    assert not os.path.exists("/.paddleseg") and os.listdir(tmp_path) == ["a file"]
+
+
 @pytest.mark.parametrize("variable, kept", [("UNRELATED", True), ("MALLOC_TOP_PAD_", False)])
 def test_freed_memory_is_reused(variable, kept):
     """By default glibc requests 64 MB again from the system: pages of 4 KB, each a page fault when first written."""

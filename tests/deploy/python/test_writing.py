@@ -187,3 +187,29 @@ def test_picture_without_a_format(name, tmp_path):
     with pytest.raises(InputError, match="OpenCV cannot write an image of uint8"):
         files.write_image(str(tmp_path / name), np.zeros((4, 4, 3), np.uint8))
     assert not list(tmp_path.iterdir())
+
+
+def test_damaged_cache_is_made_again(tmp_path):
+    def build():
+        kept = tmp_path / "engine"
+        if kept.exists() and kept.read_text() != "good":
+            raise RuntimeError("cannot deserialise")
+        kept.write_text("good")
+        return "built"
+
+    assert files.with_cache(str(tmp_path), build) == "built"
+    (tmp_path / "engine").write_text("damaged")
+    assert files.with_cache(str(tmp_path), build) == "built"
+    assert (tmp_path / "engine").read_text() == "good"
+
+
+def test_failure_without_a_cache_is_not_repeated(tmp_path):
+    calls = []
+
+    def build():
+        calls.append(1)
+        raise RuntimeError("no GPU")
+
+    with pytest.raises(RuntimeError):
+        files.with_cache(str(tmp_path), build)
+    assert len(calls) == 1
