@@ -18,6 +18,7 @@ from typing import Any, Dict, Iterator, Sequence, Set, Tuple
 import yaml
 
 from .errors import InputError
+from .files import path_text
 from .weights.limits import quote
 
 #: Top-level keys of PaddleSeg's config language, 2.8 to develop.
@@ -58,7 +59,7 @@ def find_config(config: str) -> str:
     Raises:
         InputError: neither; the message suggests the nearest names.
     """
-    config = os.fspath(config)
+    config = path_text(config, "a config file or the name of a bundled one")
     if os.path.isfile(config):
         return config
     known = named_configs()

@@ -6,8 +6,10 @@ from rtseg_inference.files import (
     exclusive,
     make_folder,
     partial_folder,
+    path_text,
     sha256,
     temporary_folder,
+    writable_cache,
 )
 
 __all__ = [
@@ -16,6 +18,8 @@ __all__ = [
     "exclusive",
     "make_folder",
     "partial_folder",
+    "path_text",
     "sha256",
     "temporary_folder",
+    "writable_cache",
 ]

@@ -3,13 +3,18 @@
 import collections.abc
 import difflib
 import inspect
+import math
 import numbers
+import os
 import typing
-from typing import Any, Callable, Dict, Iterator, List, Mapping
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
 
 from .errors import InputError
 from .weights import released
 from .weights.limits import quote
+
+#: Arguments that number something from 0, where others count.
+_FROM_ZERO = ("pre_norm",)
 
 
 def create_model(name: str, **overrides: Any):
@@ -32,6 +37,7 @@ def create_model(name: str, **overrides: Any):
     release = released.find(f"{name}_{overrides.get('pretrained')}".lower())
     if release is not None:
         overrides = {**release.arguments, **overrides, "pretrained": release.path}
+    _check_complete(component, overrides)
     return component(**{key: _build(value) for key, value in overrides.items()})
 
 
@@ -52,12 +58,12 @@ def find_component(name: str):
     """
     managers = _managers()
     for manager in managers:  # the order of PaddleSeg's builder
-        if name in manager.components_dict:
+        if isinstance(name, str) and name in manager.components_dict:
             return manager[name]
     known = [known for manager in managers for known in manager.components_dict]
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "paddle_rtseg.list_models() names this package's models"
-    raise InputError(f"expected the name of a registered component, got {name!r}; {hint}")
+    raise InputError(f"expected the name of a registered component, got {quote(repr(name))}; {hint}")
 
 
 def check_arguments(component: Callable, arguments: Mapping[str, Any]) -> None:
@@ -82,36 +88,70 @@ def check_arguments(component: Callable, arguments: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
             raise InputError(f"{component.__name__} does not take {name!r}; {hint}")
-    hints = _hints(component)
+    _check_values(component, arguments)
+
+
+def _check_values(component: Callable, arguments: Mapping[str, Any]) -> None:
+    """Check values against the types that this package's components declare; PaddleSeg's declare none.
+
+    A network's whole numbers count channels, heads, classes or blocks, and are 1 or more; its fractions are not
+    negative.
+    """
+    package = __name__.partition(".")[0] + "."
+    is_network = component.__module__.startswith(package + "models.")
+    declared: Dict[str, Any] = {}
+    for call in _chain(component):
+        if call.__module__.startswith(package):  # not Paddle's own
+            declared = {**typing.get_type_hints(call), **declared}
     for name, value in arguments.items():
-        if name in hints and not _fits(value, hints[name]):
-            expected = getattr(hints[name], "__name__", None) if inspect.isclass(hints[name]) else hints[name]
+        least = 0 if name in _FROM_ZERO else 1
+        expected = _mismatch(declared.get(name, Any), name, value, least if is_network else None)
+        if expected:
             raise InputError(
-                f"{component.__name__} expects {name} to be {str(expected).replace('typing.', '')}, got "
-                f"{quote(value)!r}; correct it"
+                f"expected {name} of {component.__name__} to be {expected}, got {quote(repr(value))}; correct it"
             )
 
 
-def _hints(component: Callable) -> Dict[str, Any]:
-    """The type hints of this package's code for what ``component`` takes."""
-    hints: Dict[str, Any] = {}
-    for call in _chain(component):
-        if call.__module__.partition(".")[0] == __name__.partition(".")[0]:
-            hints = {**typing.get_type_hints(call), **hints}
-    return hints
+def _mismatch(kind: Any, name: str, value: Any, least: Optional[int]) -> Optional[str]:
+    """What ``value`` should be to be of a declared type, in words; None if it is.
+
+    Args:
+        least: the smallest whole number; None for a component whose numbers have no common range.
+    """
+    options = typing.get_args(kind)
+    if typing.get_origin(kind) is Union:  # Optional
+        wanted = [option for option in options if option is not type(None)]
+        if len(wanted) > 1 or (value is None and len(options) > len(wanted)):
+            return None  # checked where it is used
+        return _mismatch(wanted[0], name, value, least)
+    if typing.get_origin(kind) is collections.abc.Sequence:
+        fits = isinstance(value, (list, tuple)) and not any(_mismatch(options[0], name, v, least) for v in value)
+        return None if fits else f"a list, each item {_mismatch(options[0], name, None, least)}"
+    if kind is bool:
+        return None if isinstance(value, bool) else "True or False"
+    if kind is str:
+        return None if isinstance(value, (str, os.PathLike)) else "a text or a path"
+    if kind is int:
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        fits = whole and (least is None or least <= value < 2**31)
+        return None if fits else "a whole number" + ("" if least is None else f" of {least} or more")
+    if kind is float:
+        number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+        most = 1 if "drop" in name else math.inf  # a share
+        if number and (least is None or 0 <= value < most):
+            return None
+        return "a number" if least is None else "a number from 0 to below 1" if most == 1 else "a number of 0 or more"
+    return None
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value of a config has the type of a hint, as far as the hint speaks of plain values."""
-    kind, parts = typing.get_origin(hint), typing.get_args(hint)
-    if kind is typing.Union:
-        return any(_fits(value, part) for part in parts)
-    if kind is collections.abc.Sequence:
-        return isinstance(value, (list, tuple)) and all(_fits(item, parts[0]) for item in value)
-    if hint in (int, float):
-        number = numbers.Integral if hint is int else numbers.Real
-        return isinstance(value, number) and not isinstance(value, bool)
-    return isinstance(value, hint) if hint in (bool, str, dict, type(None)) else True
+def _check_complete(component: Callable, arguments: Mapping[str, Any]) -> None:
+    """Every argument without a default must be given."""
+    parameters = inspect.signature(component).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    for name in needed:
+        if name not in arguments:
+            example = {"num_classes": "19", "backbone": 'dict(type="MiT_B0")'}.get(name, "...")
+            raise InputError(f"{component.__name__} needs {name}, got none; pass {name}={example}")
 
 
 def _chain(component: Callable) -> Iterator[Callable]:

@@ -32,7 +32,7 @@ from rtseg_inference.preprocess import Preprocessor
 
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
-from ..files import exclusive, make_folder, partial_folder, sha256
+from ..files import exclusive, make_folder, partial_folder, path_text, sha256
 from ..models.base import SegmentationModel
 from ..models.merging_schedule import merges_by_matching
 from ..models.selection import scattering
@@ -103,6 +103,18 @@ def export_model(
     Raises:
         InputError: the model cannot be exported like this, by this Paddle, or to this folder.
     """
+    save_dir = path_text(save_dir, "a folder to write")
+    dataset = None if dataset is None else path_text(dataset, "the name of a dataset, or a dataset file")
+    golden_image = None if golden_image is None else path_text(golden_image, "an image file as golden_image")
+    if not isinstance(model, nn.Layer):
+        raise InputError(f"expected a network, a paddle.nn.Layer, got {quote(repr(model))}; pass the network first")
+    if not isinstance(preprocessing, Preprocessing):
+        raise InputError(
+            f"expected what happens to an image as a Preprocessing, got {quote(repr(preprocessing))}; pass "
+            "Preprocessing(...) of paddle_rtseg.export.preprocessing"
+        )
+    if not isinstance(transforms, (list, tuple)):
+        raise InputError(f"expected PaddleSeg's transforms as a list, got {quote(repr(transforms))}; correct it")
     if output_op not in OUTPUT_OPS:
         raise InputError(f"expected the output op to be one of {', '.join(OUTPUT_OPS)}, got {output_op!r}")
     if output_op == "logits" and not hasattr(model, "low_resolution_logits"):
@@ -229,7 +241,12 @@ def _remove_onnx(contract: Contract) -> None:
 
 def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]]]) -> List[int]:
     """(N, 3, H, W) with -1 for free dimensions."""
-    shape = [FREE if n is None else int(n) for n in (input_shape or (FREE, 3, FREE, FREE))]
+    given = (FREE, 3, FREE, FREE) if input_shape is None else input_shape
+    if not isinstance(given, (list, tuple)) or not all(n is None or type(n) is int for n in given):
+        raise InputError(
+            f"expected an input shape N 3 H W, -1 for free dimensions, got {quote(repr(given))}; correct it"
+        )
+    shape = [FREE if n is None else n for n in given]
     if len(shape) != 4 or shape[1] != 3 or any(n != FREE and n < 1 for n in shape):
         raise InputError(f"expected an input shape N 3 H W, -1 for free dimensions, got {shape}; give four numbers")
     pixels = math.prod(n for n in (shape[0], *shape[2:]) if n != FREE)

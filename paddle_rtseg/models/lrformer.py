@@ -287,6 +287,14 @@ class LRFormer(nn.Layer):
             raise InputError(
                 f"LRFormer expects dims and depths of 4 stages, got {list(dims)} and {list(depths)}; give 4 of each"
             )
+        for what, values in (("num_heads", num_heads), ("mlp_ratios", mlp_ratios)):
+            if len(values) != 4:
+                raise InputError(f"LRFormer expects {what} of 4 stages, got {list(values)}; give 4")
+        if any(dim % heads for dim, heads in zip(dims, num_heads)):
+            raise InputError(
+                f"LRFormer expects dims that are multiples of num_heads, got {list(dims)} and {list(num_heads)}; "
+                "change one of them"
+            )
         self.feat_channels = list(dims)
         self.head_channels = head_channels
         drop_paths = iter(np.linspace(0, drop_path, sum(depths)).tolist())

@@ -211,7 +211,11 @@ def parse_schedule(schedule: Union[str, Sequence[Optional[dict]], None]) -> List
                 f"expected token_merging null, {', '.join(SCHEDULES)} or four dicts, got {schedule!r}; choose one"
             )
         schedule = SCHEDULES[schedule]
-    if len(schedule) != 4 or not all(stage is None or isinstance(stage, dict) for stage in schedule):
+    if (
+        not isinstance(schedule, (list, tuple))
+        or len(schedule) != 4
+        or not all(stage is None or isinstance(stage, dict) for stage in schedule)
+    ):
         raise InputError(f"expected token_merging with one dict for each of the four stages, got {schedule!r}")
     constants = Constants()
     return [StageMerging(*_parse_stage(dict(stage or {})), constants) for stage in schedule]

@@ -370,6 +370,11 @@ class RTFormer(SegmentationModel):
         pretrained_skip: Sequence[str] = (),
     ):
         super().__init__()
+        if len(layer_nums) < 3 or len(use_injection) != 2:
+            raise InputError(
+                "RTFormer expects layer_nums of 3 or 4 stages and use_injection of 2, got "
+                f"{list(layer_nums)} and {list(use_injection)}; correct them"
+            )
         c = base_channels
         self.conv1 = nn.Sequential(
             conv(in_channels, c, 3, stride=2, bias=True),

@@ -13,6 +13,8 @@ UNPACKED_RATIO = 4
 UNPACKED_MIB = 256
 #: Instructions of its pickles, and values that they put together; PADDLE_RTSEG_PICKLE_STEPS overrides it.
 PICKLE_STEPS = 1_000_000
+#: MiB of a download; PADDLE_RTSEG_DOWNLOAD_MIB overrides it.
+DOWNLOAD_MIB = 4096
 #: Containers inside containers.
 NESTING = 32
 #: Files in an archive, and bytes of a zip's directory.
@@ -32,9 +34,9 @@ class Budget:
     """
 
     def __init__(self, size: int):
-        self._extra = _setting("PADDLE_RTSEG_UNPACKED_MIB", UNPACKED_MIB)
+        self._extra = setting("PADDLE_RTSEG_UNPACKED_MIB", UNPACKED_MIB)
         self._memory = UNPACKED_RATIO * size + (self._extra << 20)
-        self._limit = self._steps = _setting("PADDLE_RTSEG_PICKLE_STEPS", PICKLE_STEPS)
+        self._limit = self._steps = setting("PADDLE_RTSEG_PICKLE_STEPS", PICKLE_STEPS)
 
     def memory(self, count: int) -> None:
         """Claim ``count`` bytes, before they are allocated."""
@@ -55,7 +57,12 @@ class Budget:
             )
 
 
-def _setting(name: str, default: int) -> int:
+def setting(name: str, default: int) -> int:
+    """A limit: what the environment variable says, or else the default.
+
+    Raises:
+        InputError: it is not a positive number.
+    """
     text = os.environ.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text[:20]) < 1 << 40:
         raise InputError(f"expected a positive number in {name}, got {quote(text)!r}; correct or unset it")

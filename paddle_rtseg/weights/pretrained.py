@@ -1,15 +1,16 @@
 """Weights to start a training from, also for other classes than theirs."""
 
+import collections.abc
 from typing import TYPE_CHECKING, Any, List, Mapping, Sequence, Union
 
-from .state import described, fill, read_state, shorten
+from .state import Path, described, fill, read_state, shorten
 
 if TYPE_CHECKING:
     import paddle
 
 
 def load_pretrained(
-    model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]], skip: Sequence[str] = ()
+    model: "paddle.nn.Layer", weights: Union[Path, Mapping[str, Any]], skip: Sequence[str] = ()
 ) -> List[str]:
     """Load weights strictly, except for classifiers that they have for another number of classes.
 
@@ -26,7 +27,7 @@ def load_pretrained(
     Raises:
         InputError: anything else does not fit, or a ``skip`` matches nothing.
     """
-    state = read_state(weights) if isinstance(weights, str) else weights
+    state = weights if isinstance(weights, collections.abc.Mapping) else read_state(weights)
     parts = [*skip, *_classifiers(model.state_dict(), state)]
     fill(model, state, described(weights), parts, option="pretrained_skip")
     new = [name for name in model.state_dict() if any(f"{name}.".startswith(f"{part}.") for part in parts)]

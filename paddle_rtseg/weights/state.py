@@ -1,5 +1,6 @@
 """Weights in and out of files, and strictly into a model."""
 
+import collections.abc
 import contextlib
 import io
 import os
@@ -15,7 +16,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, path_text
 from . import released
 from .archives import pdparams_of_tar_gz
 from .download import fetch, is_url
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 #: A model's state without a framework: parameter and buffer names, and their values.
 State = Dict[str, Array]
+#: A path as a text or a :class:`pathlib.Path`.
+Path = Union[str, "os.PathLike[str]"]
 #: The same, to be read only.
 Arrays = Mapping[str, Array]
 
@@ -40,7 +43,7 @@ _SAFETENSORS_TYPES = {
 # fmt: on
 
 
-def read_state(path: str) -> State:
+def read_state(path: Path) -> State:
     """Read the weights of a ``.pdparams``, ``.pth``/``.pt`` or ``.safetensors`` file as NumPy arrays.
 
     The contents decide the format, not the file's name. ``.tar.gz`` archives that hold one ``.pdparams``, as PaddleSeg
@@ -54,6 +57,7 @@ def read_state(path: str) -> State:
     Raises:
         InputError: no such file, an unknown format, a damaged file, or a pickle that asks for more than tensors.
     """
+    path = path_text(path, "a file of weights")
     if is_url(path):
         path = fetch(path)
     release = released.find(path)
@@ -86,17 +90,18 @@ def reading(path: str) -> Iterator[Tuple[IO[bytes], int, Budget]]:
         raise _damaged(path, e) from e
 
 
-def save_state(state: Arrays, path: str, metadata: Optional[Dict[str, str]] = None) -> None:
+def save_state(state: Arrays, path: Path, metadata: Optional[Dict[str, str]] = None) -> None:
     """Write ``state`` atomically as ``.safetensors`` or as ``.pdparams`` (which ``paddle.load`` reads).
 
     ``metadata`` goes into the header of a ``.safetensors``.
 
     Raises:
-        InputError: another extension, metadata for a ``.pdparams``, or a folder that cannot be written.
+        InputError: no state, another extension, metadata for a ``.pdparams``, or a file that cannot be written.
     """
+    path = path_text(path, "a file to write")
     if metadata and not path.endswith(".safetensors"):
         raise InputError(f"expected a name that ends in .safetensors, which holds metadata, got {path!r}; change it")
-    arrays = {name: np.asarray(array, order="C") for name, array in state.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in checked_state(state).items()}
     if path.endswith(".safetensors"):
         with atomic_path(path) as temporary:
             safetensors.numpy.save_file(arrays, temporary, metadata)
@@ -107,7 +112,26 @@ def save_state(state: Arrays, path: str, metadata: Optional[Dict[str, str]] = No
         raise InputError(f"expected a name that ends in .safetensors or .pdparams, got {path!r}; change the extension")
 
 
-def load_weights(model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]], skip: Sequence[str] = ()) -> None:
+def checked_state(state: Any) -> Arrays:
+    """``state``, which holds numbers by name.
+
+    Raises:
+        InputError: it does not.
+    """
+    if not isinstance(state, collections.abc.Mapping):
+        raise InputError(f"expected a state, arrays by name, got {quote(repr(state))}; read_state gives one")
+    for name, array in state.items():
+        if not isinstance(name, str):
+            raise InputError(f"expected names of arrays in a state, got {quote(repr(name))}; correct it")
+        kind = getattr(getattr(array, "dtype", None), "kind", None)  # NumPy's; Paddle's tensors have none
+        if kind is None and not hasattr(array, "shape"):
+            kind = np.asarray(array).dtype.kind
+        if kind not in (None, *"biuf"):
+            raise InputError(f"expected an array of numbers as {quote(name)}, got {quote(repr(array))}; correct it")
+    return state
+
+
+def load_weights(model: "paddle.nn.Layer", weights: Union[Path, Mapping[str, Any]], skip: Sequence[str] = ()) -> None:
     """Load weights into a Paddle model; every name and shape must match.
 
     Args:
@@ -120,19 +144,28 @@ def load_weights(model: "paddle.nn.Layer", weights: Union[str, Mapping[str, Any]
         InputError: a name that the weights lack or the model does not know, a different shape, or a ``skip`` that
             matches nothing.
     """
-    fill(model, read_state(weights) if isinstance(weights, str) else weights, described(weights), skip)
+    fill(
+        model,
+        weights if isinstance(weights, collections.abc.Mapping) else read_state(weights),
+        described(weights),
+        skip,
+    )
 
 
-def described(weights: Union[str, Mapping[str, Any]]) -> str:
+def described(weights: Union[Path, Mapping[str, Any]]) -> str:
     """Weights in a message: by their file, if they come from one."""
-    return f"the weights in {weights}" if isinstance(weights, str) else "the weights"
+    return f"the weights in {weights}" if isinstance(weights, (str, os.PathLike)) else "the weights"
 
 
 def fill(
     model: "paddle.nn.Layer", state: Mapping[str, Any], source: str, skip: Sequence[str], option: str = "skip"
 ) -> None:
     """:func:`load_weights` for a state that was read from ``source``; ``option`` is what callers know as ``skip``."""
+    if not hasattr(model, "state_dict"):
+        raise InputError(f"expected a network, a paddle.nn.Layer, got {quote(repr(model))}; pass the network first")
     own = model.state_dict()
+    state = checked_state(state)
+    skip = [skip] if isinstance(skip, str) else list(map(str, skip))
     for name in skip:
         if not any(_is_within(key, name) for key in (*own, *state)):
             raise InputError(

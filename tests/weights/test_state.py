@@ -288,6 +288,13 @@ def test_fetch(server, tmp_path, monkeypatch):
         fetch(f"{url}/w.pth#sha256={'0' * 64}")
     with pytest.raises(InputError, match="could not be downloaded"):
         fetch(f"{url}/none.pth#sha256={digest}")
+    with open(folder / "large.pth", "wb") as f:
+        f.truncate(3 << 20)
+    monkeypatch.setenv("PADDLE_RTSEG_DOWNLOAD_MIB", "2")
+    with pytest.raises(
+        InputError, match=r"expected at most 2 MiB from .*large.pth, got more; .*raise PADDLE_RTSEG_DOWN"
+    ):
+        fetch(f"{url}/large.pth#sha256={digest}")
     assert os.listdir(tmp_path / "cache") == []
 
     assert len(read_state(f"{url}/w.pth#sha256={digest}")) == 11

@@ -15,7 +15,7 @@ import cv2
 from numpy.typing import NDArray
 
 from . import environment
-from .errors import InputError
+from .errors import InputError, quote
 
 PARTIAL = ".partial-"  #: temporary files and folders begin with it
 YOUNG = 60.0  #: seconds for which a temporary file is never taken for a leftover
@@ -223,6 +223,20 @@ def _is_full(folder: str) -> bool:
     disk = os.statvfs(folder)
     free = disk.f_bfree if os.geteuid() == 0 else disk.f_bavail  # a share is kept for the superuser
     return disk.f_blocks > 0 and free == 0
+
+
+def path_text(path: Any, what: str) -> str:
+    """A path as text, from a text or a :class:`pathlib.Path`.
+
+    Args:
+        what: what it is the path of, for the message.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(path, (str, os.PathLike)) and isinstance(os.fspath(path), str) and path != "":
+        return os.fspath(path)
+    raise InputError(f"expected {what}, got {quote(repr(path))}; pass its path as a text or a pathlib.Path")
 
 
 def make_folder(path: str) -> str:
