@@ -150,7 +150,7 @@ def _check_complete(component: Callable, arguments: Mapping[str, Any]) -> None:
     needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     for name in needed:
         if name not in arguments:
-            example = {"num_classes": "19", "backbone": 'dict(type="MiT_B0")'}.get(name, "...")
+            example = {"num_classes": "19", "num_keypoints": "17", "backbone": 'dict(type="MiT_B0")'}.get(name, "...")
             raise InputError(f"{component.__name__} needs {name}, got none; pass {name}={example}")
 
 

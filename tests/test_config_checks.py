@@ -25,7 +25,7 @@ REFUSED = [
         5,
         "expected one number of classes in model and datasets, got 5 in model, 4 in train_dataset",
     ),
-    ("model.num_classes", 0, "as RTFormer_Slim's num_classes, got '0'"),
+    ("model.num_classes", 0, "num_classes of RTFormer_Slim to be a whole number of 1 or more, got 0"),
     ("model.in_channels", 4, "expected images of 4 channels, as the model takes, got 3 in train_dataset"),
     ("train_dataset", None, "No train_dataset"),
     ("train_dataset", [], "expected keys and values as train_dataset"),

@@ -12,6 +12,7 @@ from paddleseg.cvlibs import SegBuilder, manager
 import paddle_rtseg
 from paddle_rtseg.config import find_config, load_config, named_configs
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.pose.skeletons import skeleton
 from paddle_rtseg.tools import check_dataset, export, predict, train, val
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -20,7 +21,9 @@ CONFIGS = sorted(
     for path in glob.glob(os.path.join(ROOT, "configs", "*", "**", "*.yml"), recursive=True)
     if "/_base_/" not in path
 )
-SMALL = [path for path in CONFIGS if any(size in os.path.basename(path) for size in ("_slim_", "_b0_", "_t_"))]
+POSE = [path for path in CONFIGS if "_pose/" in path]
+SEGMENTATION = [path for path in CONFIGS if path not in POSE]
+SMALL = [path for path in SEGMENTATION if any(size in os.path.basename(path) for size in ("_slim_", "_b0_", "_t_"))]
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,16 @@ def test_begins_with_its_command(path):
     assert f"python -m paddleseg.train --config {path}" in head
 
 
-@pytest.mark.parametrize("path", CONFIGS)
+@pytest.mark.parametrize("path", POSE)
+def test_parts_of_a_pose_fit_together(path):
+    config = load_config(path)
+    for dataset in (config.train_dataset_cfg, config.val_dataset_cfg):
+        assert config.model_cfg["num_keypoints"] == len(skeleton(dataset["skeleton"]).names)
+    assert config.train_dataset_cfg["input_size"] == config.val_dataset_cfg["input_size"]
+    assert f"{config.val_dataset_cfg['input_size'][1]}x{config.val_dataset_cfg['input_size'][0]}" in path
+
+
+@pytest.mark.parametrize("path", SEGMENTATION)
 def test_parts_fit_together(path):
     config = load_config(path)
     classes = manager.DATASETS[config.train_dataset_cfg["type"]].NUM_CLASSES
