@@ -27,7 +27,7 @@ MOST_SIDE = 65500  #: pixels; libjpeg writes no more
 FILE_BYTES = 1 << 30
 #: Decoding a JPEG of many scans costs its pixels once for each scan: together at most this many times the limit.
 JPEG_SCANS = 20
-_PNG_CHUNKS = _JPEG_SEGMENTS = _TIFF_STRIPS = 1_000_000
+_PNG_CHUNKS, _JPEG_SEGMENTS, _TIFF_STRIPS = 1_000_000, 100_000, 1_000_000
 
 
 class Header(NamedTuple):
@@ -323,7 +323,7 @@ def _jpeg(data: bytes) -> Header:
             missing = {data[at + 8 + 3 * k]: [16] * 64 for k in range(components)}
         elif kind == 0xDA:
             scans += 1
-            in_scan = data[at + 3 : at + 3 + 2 * data[at + 2] : 2]
+            in_scan = data[at + 3 : at + 3 + 2 * min(data[at + 2], 4) : 2]  # libjpeg takes no more than 4
             first, last, bits = data[at + length - 3 : at + length]
             for name in in_scan:
                 if name in missing:
