@@ -96,6 +96,6 @@ def test_masks_are_saved_without_loss(name, predictor, frame, tmp_path):
 
 
 def test_images_of_no_format_are_not_written(tmp_path):
-    with pytest.raises(InputError, match=r"OpenCV cannot write an image of uint8 .* to '.*picture.xyz'; use .png"):
+    with pytest.raises(InputError, match=r"OpenCV cannot write an image of uint8 .* to '.*picture.xyz'; use a name with .png"):
         write_image(str(tmp_path / "picture.xyz"), PIXELS)
     assert list(tmp_path.iterdir()) == []
