@@ -12,7 +12,7 @@ from . import postprocess, results
 from .configuration import DEFAULT_BACKEND, Configuration
 from .contract import Contract, read_contract
 from .errors import InputError
-from .files import Array, write_image
+from .files import Array, path_text, write_image
 from .geometry import geometry
 from .images import read_image
 from .npy import read_npy
@@ -64,7 +64,7 @@ class Result:
         Raises:
             InputError: the suffix is of a format that would change the ids, or the file cannot be written.
         """
-        path = as_path(path)
+        path = path_text(path, "a file to write")
         if not path.lower().endswith(MASK_SUFFIXES):
             raise InputError(
                 f"expected a lossless format for class ids ({', '.join(MASK_SUFFIXES)}), got {path!r}; use .png"
@@ -132,7 +132,7 @@ class Predictor:
         self.configuration = Configuration(
             device, backend or DEFAULT_BACKEND.get(str(device), ""), precision, threads, provider, strict
         )
-        self.contract = read_contract(as_path(model_dir))
+        self.contract = read_contract(path_text(model_dir, "the folder of an exported model"))
         self.runtime = load(self.contract, self.configuration)
         self.preprocess = Preprocessor(self.contract, self.runtime.shape)
 
@@ -202,17 +202,6 @@ def _shape_text(array: Array) -> str:
     return "x".join(map(str, array.shape))
 
 
-def as_path(path: Path) -> str:
-    """A path as text.
-
-    Raises:
-        InputError: it is of another type.
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        raise InputError(f"expected a path, got {described(path)}; give a text or a pathlib.Path")
-    return os.fspath(path)
-
-
 def as_pixels(image: Image) -> Array:
     """(H, W, 3) uint8 BGR of an image that is a path or such an array.
 
@@ -220,7 +209,7 @@ def as_pixels(image: Image) -> Array:
         InputError: it is of another type or shape, or the file cannot be read.
     """
     if isinstance(image, (str, os.PathLike)):
-        return read_image(as_path(image))
+        return read_image(path_text(image, "an image file"))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return image
     fix = "convert it"

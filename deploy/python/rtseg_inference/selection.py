@@ -8,9 +8,9 @@ from . import processor
 from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS, check_threads
 from .contract import Precision, read_contract
 from .errors import InputError, NotInstalled, first_line
-from .files import Array
+from .files import Array, path_text
 from .images import read_image
-from .predictor import Path, Predictor, as_path
+from .predictor import Path, Predictor
 
 TURNS = 5
 
@@ -52,7 +52,7 @@ def fastest(
         InputError: none passes, the processor does not compute in ``precision``, or the model is damaged.
     """
     check_threads(threads)
-    model_dir = as_path(model_dir)
+    model_dir = path_text(model_dir, "the folder of an exported model")
     read_contract(model_dir)  # an error in the folder concerns every backend: report it once
     if device == "cpu" and precision != AUTO:
         processor.require(precision)

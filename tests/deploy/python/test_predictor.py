@@ -73,8 +73,11 @@ def test_threads_out_of_range(threads, exported):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"model_dir": None}, "expected a path, got None"),
-        ({"model_dir": 7}, "expected a path, got an object of the type builtins.int"),
+        (
+            {"model_dir": None},
+            "expected the folder of an exported model, got None; pass its path as a text or a pathlib.Path",
+        ),
+        ({"model_dir": 7}, "expected the folder of an exported model, got 7"),
         ({"device": []}, "expected the device to be one of cpu, gpu"),
         ({"backend": ["native"]}, "expected the cpu backend to be one of"),
         ({"precision": None}, "expected the precision of cpu onednn to be one of"),
@@ -96,6 +99,8 @@ def test_masks_are_saved_without_loss(name, predictor, frame, tmp_path):
 
 
 def test_images_of_no_format_are_not_written(tmp_path):
-    with pytest.raises(InputError, match=r"OpenCV cannot write an image of uint8 .* to '.*picture.xyz'; use a name with .png"):
+    with pytest.raises(
+        InputError, match=r"OpenCV cannot write an image of uint8 .* to '.*picture.xyz'; use a name with .png"
+    ):
         write_image(str(tmp_path / "picture.xyz"), PIXELS)
     assert list(tmp_path.iterdir()) == []
