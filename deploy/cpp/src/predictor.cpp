@@ -52,6 +52,29 @@ Contract bounded(Contract contract, const Configuration& configuration) {
   return contract;
 }
 
+/// Throws InputError unless the output has the shape and the type that the contract states.
+void check_output(const NetworkOutput& output, const Contract& contract, const Batch& batch) {
+  const bool ids = contract.output.op == OutputOp::kArgmax;
+  const std::vector<int>& shape = output.shape;
+  const bool right = shape.size() == (ids ? 3 : 4) && shape[0] == batch.shape[0] &&
+                     std::all_of(shape.begin(), shape.end(), [](int n) { return n > 0; }) &&
+                     ids != std::holds_alternative<std::vector<float>>(output.values) &&
+                     (ids || shape[1] == contract.output.num_classes);
+  if (!right)
+    throw InputError("expected " + std::to_string(contract.output.num_classes) + " classes of the network, got " +
+                     shape_text(shape) + " of " + (ids ? "class ids" : "logits") + "; export the model again");
+}
+
+/// Copy class ids, (h, w) from `from` on, to `ids`. Throws InputError if one is not that of a class.
+template <typename Id, typename Value>
+void copy_ids(const Value* from, int classes, cv::Mat& ids) {
+  const auto [least, most] = std::minmax_element(from, from + ids.total());
+  if (!(*least >= 0 && *most < static_cast<Value>(classes)))
+    throw InputError("expected class ids from 0 to " + std::to_string(classes - 1) + " of the network, got others; " +
+                     "export the model again");
+  std::transform(from, from + ids.total(), ids.ptr<Id>(), [](Value value) { return static_cast<Id>(value); });
+}
+
 }  // namespace
 
 std::string Verification::text() const {
@@ -113,10 +136,7 @@ NetworkOutput Predictor::run(const std::vector<cv::Mat>& images, Timings& timing
   timings.pre = lap(start);
   NetworkOutput output = network_->run(batch);
   timings.run = lap(start);
-  const std::size_t axes = contract_.output.op == OutputOp::kArgmax ? 3 : 4;
-  if (output.shape.size() != axes || output.shape[0] != batch.shape[0])
-    throw InputError("expected " + std::to_string(axes) + " axes of the network's output and a batch of " +
-                     std::to_string(batch.shape[0]) + ", got " + shape_text(output.shape) + "; export the model again");
+  check_output(output, contract_, batch);
   return output;
 }
 
@@ -126,14 +146,18 @@ cv::Mat Predictor::to_mask(const NetworkOutput& output, int index, cv::Size imag
   const Geometry sizes = geometry(contract_, image);
   const cv::Size size(output.shape.back(), output.shape[output.shape.size() - 2]);
   if (contract_.output.op == OutputOp::kArgmax) {
-    cv::Mat ids(size, contract_.output.num_classes <= 256 ? CV_8U : CV_16U);
+    if (size != sizes.network)
+      throw InputError("expected class ids for " + shape_text({sizes.network.height, sizes.network.width}) +
+                       " pixels of the network, got " + shape_text(output.shape) + "; export the model again");
+    const int classes = contract_.output.num_classes;
+    cv::Mat ids(size, classes <= 256 ? CV_8U : CV_16U);
     std::visit(
         [&](const auto& values) {
           const auto* from = &values[static_cast<std::size_t>(index) * size.area()];
           if (ids.depth() == CV_8U) {
-            std::copy(from, from + size.area(), ids.ptr<std::uint8_t>());
+            copy_ids<std::uint8_t>(from, classes, ids);
           } else {
-            std::copy(from, from + size.area(), ids.ptr<std::uint16_t>());
+            copy_ids<std::uint16_t>(from, classes, ids);
           }
         },
         output.values);

@@ -537,6 +537,24 @@ def test_full_disk_ends_the_run(onnx_infer, onnx_model, photos, tmp_path):
     assert [p for p in out.rglob("*") if p.is_file()] == []
 
 
+@pytest.mark.parametrize(
+    ("output_op", "message"),
+    [
+        ("argmax", "expected class ids from 0 to 0 of the network"),
+        ("logits", "expected 1 classes of the network, got 1x7x"),
+    ],
+)
+def test_more_classes_than_the_contract_states(output_op, message, onnx_infer, tmp_path):
+    skip_without_paddle2onnx()
+    preprocessing = Preprocessing(**MEAN_STD)
+    model = export_model(tiny(), str(tmp_path / "model"), preprocessing, output_op=output_op, format="onnx")
+    document = yaml.safe_load((tmp_path / "model" / "deploy.yaml").read_text())
+    part = document["rtseg"]
+    part["output"]["num_classes"], part["classes"], part["palette"] = 1, part["classes"][:1], part["palette"][:1]
+    (tmp_path / "model" / "deploy.yaml").write_text(yaml.safe_dump(document))
+    refused(onnx_infer, model, message, "--backend", "onnxruntime")
+
+
 def test_batch_larger_than_the_model_takes(onnx_infer, onnx_model, photos, tmp_path):
     folder = shutil.copytree(onnx_model, tmp_path / "model")
     edit(folder, "input", "shape", max=[2, 3, -1, -1])
