@@ -7,6 +7,7 @@ This loader raises an exception in each case, with a one-sentence message for a 
 
 import functools
 import signal
+import sys
 import traceback
 from typing import Any, Callable, Dict, List, Optional
 
@@ -38,6 +39,7 @@ class CheckedLoader(paddle.io.DataLoader):
         try:
             for batch in batches:
                 if isinstance(batch, dict) and _DEFECT in batch:
+                    print(file=sys.stderr)  # PaddleSeg's progress bar leaves the cursor in its line
                     raise InputError(_text(batch[_DEFECT]))
                 if isinstance(batch, dict) and _ERROR in batch:
                     raise RuntimeError(f"the dataset or one of its transforms failed:\n{_text(batch[_ERROR])}")

@@ -270,3 +270,12 @@ def test_label_out_of_range_ends_evaluation(without, broken):
         evaluate(model, data, print_detail=False)  # as if nothing were wrong
     with pytest.raises(InputError, match=r"label3\.png', got 4, 77"):
         evaluate(model, data, print_detail=False)
+
+
+def test_errors_begin_on_a_line_of_their_own(broken, capfd):
+    """Not behind the progress bar of an evaluation."""
+    data = tiny_training.dataset(broken("label3.png", write_stray_label), "val")
+    with pytest.raises(InputError):
+        evaluate(tiny_training.PixelNet(), data)
+    printed = capfd.readouterr()
+    assert "batch_cost" in printed.out + printed.err and printed.err.endswith("\n")

@@ -27,6 +27,17 @@ def wide(ids):
     return ids.astype(np.uint16) + 1000
 
 
+def png_of(height, width, rows, bits=8):
+    """A grey PNG that states a size, and holds these rows of bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
 GOOD = {
     "grey": (pillow("png", GREY), IDS),
     "grey BMP": (pillow("bmp", GREY), IDS),
@@ -37,6 +48,7 @@ GOOD = {
     "palette with transparency": (pillow("png", palette(IDS, [0] * 6), transparency=0), IDS),
     "palette BMP": (pillow("bmp", palette(IDS, [255, 0, 0, 0, 0, 255])), IDS),
     "bits": (pillow("png", GREY.point(lambda i: 255 * i).convert("1")), IDS),
+    "4 bits": (png_of(1, 4, [[0x01, 0x2F]], bits=4), [[0, 17, 34, 255]]),
     "16 bits": (opencv(".png", wide(IDS)), wide(IDS)),
     "16 bits TIFF": (opencv(".tiff", wide(IDS)), wide(IDS)),
     "16 bits PPM": (b"P5 2 1 65535\n\x03\xe8\x03\xe9", [[1000, 1001]]),
@@ -60,17 +72,6 @@ def test_labels(tmp_path, kind):
 
 def half(content):
     return content[: len(content) // 2]
-
-
-def png_of(height, width, rows):
-    """A PNG that states a size and holds other rows."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 COLOURS = Image.fromarray(np.dstack([IDS] * 3))
