@@ -60,7 +60,12 @@ STEPS = Range(1, MAX_STEPS, whole=True)
 SIDE = Range(1, MAX_SIDE, whole=True)
 CLASSES = Range(1, MAX_CLASSES, whole=True)
 
-#: Numbers of a config by their key, in the section of that name or in a part of it; a list is checked item by item.
+#: Keys whose value may be a list of numbers.
+LISTS = (
+    *("target_size", "crop_size", "stride", "size", "scales", "custom_color", "values", "coef", "weight", "std"),
+    *("in_channels", "short_size"),
+)
+#: Numbers of a config by their key, in the section of that name or in a part of it.
 TOP = {"batch_size": Range(1, MAX_STEPS, whole=True), "iters": STEPS}
 SCHEDULE = {
     **dict.fromkeys(("learning_rate", "base_learning_rate", "max_learning_rate", "values"), POSITIVE),
@@ -273,7 +278,9 @@ def channels(values: Values) -> int:
     model = values.get("model", {})
     holder = model.get("backbone", model)
     stated = holder.get("in_channels") if isinstance(holder, dict) else None
-    return stated or next((_data_channels(values[n]) for n in ("train_dataset", "val_dataset") if n in values), 3)
+    if isinstance(stated, int):
+        return stated
+    return next((_data_channels(values[n]) for n in ("train_dataset", "val_dataset") if n in values), 3)
 
 
 def num_classes(values: Values) -> Optional[int]:
@@ -365,8 +372,8 @@ def _without(values: Values, *keys: str) -> Values:
 
 def _check_range(values: Mapping[str, Any], ranges: Mapping[str, Range], prefix: str) -> None:
     for key in values.keys() & ranges.keys():
-        items = values[key] if isinstance(values[key], (list, tuple)) else [values[key]]
-        for item in items:
+        is_list = isinstance(values[key], (list, tuple)) and key in LISTS
+        for item in values[key] if is_list else [values[key]]:
             if item is not None and item not in ranges[key]:
                 raise InputError(f"expected {ranges[key]} as {prefix}{key}, got {quote(item)!r}; {_how_to_write(item)}")
 

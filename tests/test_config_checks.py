@@ -13,6 +13,8 @@ REFUSED = [
     ("batch_size", -1, "as batch_size, got '-1'"),
     ("batch_size", 1.5, "as batch_size, got '1.5'"),
     ("batch_size", True, "as batch_size, got 'True'"),
+    ("batch_size", [1], r"as batch_size, got '\[1\]'"),
+    ("train_dataset.num_classes", [4], r"as Dataset's num_classes, got '\[4\]'"),
     ("iters", 0, "as iters, got '0'"),
     ("iters", 10**30, "as iters, got '1000"),
     ("iters", "many", "as iters, got 'many'; correct it"),

@@ -4,10 +4,12 @@ import contextlib
 import copy
 import random
 import re
+import traceback
 from typing import Any, Dict, Iterator, Optional
 
 import numpy as np
 import paddle
+from rtseg_inference.errors import first_line
 
 from ..errors import InputError
 
@@ -36,14 +38,29 @@ def check_losses(model: paddle.nn.Layer, losses: Dict[str, Any], channels: int) 
 
 @contextlib.contextmanager
 def explaining_losses(model: paddle.nn.Layer) -> Iterator[None]:
-    """Turn the error of PaddleSeg's loop about losses that do not fit ``model`` into :class:`InputError`."""
+    """Turn errors of PaddleSeg's loop about losses that do not fit ``model`` into :class:`InputError`."""
     try:
         yield
-    except RuntimeError as e:
+    except InputError:
+        raise
+    except Exception as e:  # of any kind
         counts = re.search(r"length of logits_list .*: ([0-9]+) != ([0-9]+)", str(e))
         if counts:
             _compare(int(counts[1]), int(counts[2]), type(model).__name__)
-        raise
+        name = _failed_loss(e)
+        if name is None:
+            raise
+        raise InputError(
+            f"{name} cannot be computed from an output of {type(model).__name__}: {first_line(e)}; choose another loss"
+        ) from e
+
+
+def _failed_loss(error: Exception) -> Optional[str]:
+    """The class of PaddleSeg's loss in which an error was raised, if it was in one."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_globals.get("__name__", "").startswith("paddleseg.models.losses."):
+            return type(frame.f_locals.get("self")).__name__
+    return None
 
 
 def _compare(outputs: int, losses: int, model: str) -> None:

@@ -9,6 +9,7 @@ import tiny_models
 from paddle import nn
 from paddleseg.core.train import check_logits_losses
 from paddleseg.models import BiSeNetV2, FastSCNN
+from paddleseg.models.losses import PointCrossEntropyLoss
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training.outputs import check_losses, explaining_losses
@@ -106,3 +107,11 @@ def test_what_only_the_loop_finds():
     with pytest.raises(RuntimeError, match="something else"):
         with explaining_losses(Outputs(2)):
             raise RuntimeError("something else")
+
+
+def test_loss_of_another_kind_of_output():
+    with pytest.raises(
+        InputError, match=r"PointCrossEntropyLoss cannot be computed from an output of Outputs: .*; choose"
+    ):
+        with explaining_losses(Outputs(1)):
+            PointCrossEntropyLoss()(paddle.zeros([1, 3, 8, 8]), paddle.zeros([1, 8, 8], "int64"))
