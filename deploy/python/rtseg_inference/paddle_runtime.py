@@ -1,6 +1,7 @@
 """Paddle Inference, set up for one device, backend and precision, working around the bugs of each Paddle release."""
 
-import contextlib
+import os
+import tempfile
 from typing import Any
 
 from . import environment, gpu, tensorrt
@@ -113,8 +114,7 @@ class PaddleRuntime:
                 "OpenVINO inside Paddle needs Paddle 3 and a model in pdmodel form, got "
                 f"{self.contract.model} with Paddle {self._paddle.__version__}; export it with --format pdmodel"
             )
-        with contextlib.suppress(InputError):  # a cache that cannot be written is done without
-            config.set_optim_cache_dir(make_folder(cache_root()))
+        config.set_optim_cache_dir(_openvino_cache())
         config.enable_openvino_engine(self._precision_type())
         return config
 
@@ -129,3 +129,11 @@ class PaddleRuntime:
     def _precision_type(self) -> Any:
         kinds = self._inference.PrecisionType
         return {"fp32": kinds.Float32, "fp16": kinds.Half, "bf16": kinds.Bfloat16}[self.configuration.precision]
+
+
+def _openvino_cache() -> str:
+    """Where OpenVINO inside Paddle keeps compiled networks; without such a folder it would use the current one."""
+    try:
+        return make_folder(cache_root())
+    except InputError:
+        return make_folder(os.path.join(tempfile.gettempdir(), f"home-{os.getuid()}", "rtseg_inference"))

@@ -5,12 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
 import pytest
 from processes import python
-from rtseg_inference import files, program
+from rtseg_inference import files, paddle_runtime, program
 from rtseg_inference.errors import InputError
 
 
@@ -213,3 +214,12 @@ def test_failure_without_a_cache_is_not_repeated(tmp_path):
     with pytest.raises(RuntimeError):
         files.with_cache(str(tmp_path), build)
     assert len(calls) == 1
+
+
+def test_cache_of_openvino_where_none_can_be_written(tmp_path, monkeypatch):
+    """Paddle would put it into the current folder."""
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    folder = paddle_runtime._openvino_cache()
+    assert os.path.isdir(folder) and os.path.dirname(os.path.dirname(folder)) == str(tmp_path)
