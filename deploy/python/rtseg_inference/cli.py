@@ -22,7 +22,7 @@ from .selection import fastest
 
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model. The model is first checked against its golden output."""
-EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done."
+EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done, 130 stopped by Ctrl-C."
 
 
 def parser(

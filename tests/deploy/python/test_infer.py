@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import cv2
@@ -259,6 +262,28 @@ def test_interrupt_keeps_what_is_whole(source, exported, photos, tmp_path, monke
     assert not list(out.rglob(".partial-*"))
     if source == "drive.avi":
         assert cv2.VideoCapture(str(out / "overlays" / "drive.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["native", "auto"])
+def test_interrupted_process(backend, exported, photos, tmp_path):
+    for k in range(2000):
+        os.link(photos / "a.jpg", photos / f"{k}.jpg")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "rtseg_inference", "--model", exported["argmax"], "--input", photos]
+    process = subprocess.Popen(
+        [*map(str, command), "--save_dir", str(out), "--backend", backend], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while len(list(out.glob("masks/*.png"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    error = process.communicate(timeout=300)[1]
+    assert process.returncode == 130 and error.endswith("stopped\n") and "Traceback" not in error
+    masks = [name for name in written(out) if name.startswith("masks")]
+    assert 5 <= len(masks) < 2000 and not list(out.rglob(".partial-*"))
+    assert all(cv2.imread(str(out / name)) is not None for name in written(out))
+    assert len(written(out)) == 2 * len(masks)
 
 
 def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
