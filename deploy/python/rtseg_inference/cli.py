@@ -20,6 +20,7 @@ from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
 from .selection import fastest
 
+FAILURES = (InputError, cv2.error, MemoryError)  #: of one image; the others may go on
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model. The model is first checked against its golden output."""
 EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done, 130 stopped by Ctrl-C."
@@ -94,15 +95,21 @@ def main(args: argparse.Namespace) -> int:
         return ALL_WRITTEN
     source = open_source(args.input, args.save_dir)
     make_folder(args.save_dir)
-    frames = iter(source)
-    first = list(take_until_readable(frames))
-    sample = next((f.image for f in first if f.image is not None and takes(Preprocessor(contract), f.image)), None)
-    predictor = choose(args, sample)
+    predictor, frames = start(args, Preprocessor(contract), iter(source))
     check_batch(predictor, args.batch_size)
     progress = Progress(min(len(source), args.max_frames or len(source)))
-    frames = prefetched(itertools.islice(itertools.chain(first, frames), args.max_frames))
+    frames = prefetched(itertools.islice(frames, args.max_frames))
     with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps) as writer:
         return segment(predictor, frames, writer, args.batch_size, progress, source.not_taken)
+
+
+def start(
+    args: argparse.Namespace, preprocess: Preprocessor, frames: Iterator[Frame]
+) -> Tuple[Predictor, Iterator[Frame]]:
+    """The requested predictor, chosen on the first readable image if the model takes it, and all frames."""
+    first = list(take_until_readable(frames))
+    sample = next((f.image for f in first if f.image is not None and takes(preprocess, f.image)), None)
+    return choose(args, sample), itertools.chain(iter(first), frames)  # an iterator keeps no frame that has passed
 
 
 def check_batch(predictor: Predictor, size: int) -> None:
@@ -133,7 +140,7 @@ def takes(preprocess: Preprocessor, image: Array) -> bool:
     """Whether the model accepts an image of this size."""
     try:
         preprocess([image])
-    except InputError:
+    except FAILURES:
         return False
     return True
 
@@ -224,7 +231,7 @@ def predict(predictor: Predictor, group: Sequence[Frame]) -> List[Tuple[Frame, U
         results = predictor.predict(images)
         assert isinstance(results, list) and len(results) == len(group)
         return list(zip(group, results))
-    except (InputError, cv2.error, MemoryError) as e:
+    except FAILURES as e:
         reason = str(e) if isinstance(e, InputError) else f"cannot be segmented ({quote(first_line(e))}); shrink it"
         return [(frame, reason) for frame in group]
 
