@@ -161,7 +161,8 @@ def _failures(corpus: Corpus, folder: str, out: str, said: str) -> List[str]:
     if set(found.paths) != expected or len({name.lower() for name in found.names}) != len(expected):
         failures.append("not every image has a result of its own")
     for name, path in zip(found.names, found.paths):
-        mask = cv2.imread(os.path.join(out, "masks", name + ".png"), cv2.IMREAD_UNCHANGED)
+        file = os.path.join(out, "masks", name + ".png")
+        mask = cv2.imread(file, cv2.IMREAD_UNCHANGED) if os.path.exists(file) else None
         overlay = os.path.exists(os.path.join(out, "overlays", name + ".jpg"))
         skipped = f"skipped {name}: " in said
         shape = None if mask is None else mask.shape
