@@ -122,14 +122,15 @@ def _check_pair(dataset, index: int) -> Tuple[Optional[str], np.ndarray, int]:
     try:
         _, label = read_pair(dataset, index)
     except Exception as e:  # a dataset may read files in its own way, and raise anything
-        reason = str(e) if isinstance(e, InputError) else _in_a_sentence(dataset.file_list[index], e)
+        reason = str(e) if isinstance(e, InputError) else in_a_sentence(dataset.file_list[index], e)
         return reason, np.zeros(dataset.num_classes, np.int64), 0
     classes = label[(label >= 0) & (label < dataset.num_classes) & (label != dataset.ignore_index)]
     defect = range_defect(label, dataset, dataset.file_list[index][1])
     return defect, np.bincount(classes, minlength=dataset.num_classes), int((label == dataset.ignore_index).sum())
 
 
-def _in_a_sentence(pair: Iterable[Any], error: Exception) -> str:
+def in_a_sentence(pair: Iterable[Any], error: Exception) -> str:
+    """Why the files of a pair cannot be read, where a dataset reads them in its own way."""
     reason = " ".join(str(error).split())[:100]
     files = " and ".join(repr(path) for path in pair if path)
     return f"{files} cannot be read ({type(error).__name__}: {reason}); replace them"

@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 from paddle.io.dataloader.collate import default_collate_fn
 
-from ..data.check import range_defect, read_pair
+from ..data.check import in_a_sentence, range_defect, read_pair
 from ..errors import InputError
 from .sampling import Draw
 
@@ -78,6 +78,8 @@ class _Checked(paddle.io.Dataset):
                 read_pair(self.dataset, index)
         except InputError as e:
             return str(e)
+        except OSError as e:
+            return in_a_sentence(self.dataset.file_list[index], e)
         except Exception:  # of the dataset itself: the caller reports it
             return None
         return None

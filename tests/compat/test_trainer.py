@@ -15,6 +15,7 @@ import tiny_training
 from comparing import assert_states_close, load_arrays
 from image_files import opencv, picture
 from paddleseg.core import evaluate
+from paddleseg.datasets import Dataset
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training import checkpoints
@@ -260,6 +261,24 @@ def test_other_errors_of_a_dataset(tiny_images, workers):
     data = tiny_training.dataset(tiny_images, "train")
     data.transforms.transforms.append(lambda sample: 1 / 0)
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        next(iter(CheckedLoader(data, batch_size=2, num_workers=workers)))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    "error, raised, words",
+    [
+        (FileNotFoundError("label.npz"), InputError, r"label0.png' cannot be read \(FileNotFoundError: label.npz\)"),
+        (KeyError("n01440764"), RuntimeError, "KeyError"),
+    ],
+)
+def test_errors_of_a_dataset_that_reads_its_own_files(tiny_images, workers, error, raised, words):
+    class Own(Dataset):
+        def __getitem__(self, index):
+            raise error
+
+    data = Own("train", tiny_images, [], 4, train_path=f"{tiny_images}/list.txt")
+    with pytest.raises(raised, match=words):
         next(iter(CheckedLoader(data, batch_size=2, num_workers=workers)))
 
 
