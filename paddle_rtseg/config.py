@@ -7,7 +7,7 @@ import paddle
 from paddleseg.cvlibs import Config, SegBuilder
 from rtseg_inference import gpu
 
-from .config_checks import check_config, check_sections
+from .config_checks import check_config, check_mappings
 from .config_files import check_keys, find_config, named_configs, override, parse_option, read_config
 from .data.dataset_file import use_dataset_file
 from .data.layouts import check_files
@@ -50,7 +50,7 @@ def load_config(path: Optional[str], opts: Optional[Sequence[str]] = None, **ove
         override(values, key, value, "--opts")
     values = {key: value for key, value in values.items() if value is not None}
     check_keys(values, path)
-    check_sections(values)
+    check_mappings(values)
     use_dataset_file(values)
     check_config(values)
     try:

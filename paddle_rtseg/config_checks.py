@@ -97,26 +97,29 @@ TEST_TIME = {
     "stride": SIDE,
     "custom_color": Range(0, 255, whole=True),
 }
-TEST_SWITCHES = (
-    *("aug_eval", "aug_pred", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel"),
-)
+TEST_TYPED = ("model", "train_dataset", "val_dataset", "optimizer", "lr_scheduler")
+SWITCHES = (*("aug_eval", "aug_pred", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel"),)
 SWITCHES = ("to_static_training", "print_mem_info", "uniform_output_enabled")
 
 
 def check_config(values: Values) -> None:
-    """Raise :class:`InputError` for the first check of ``CHECKS`` that fails, after :func:`check_sections`."""
+    """Raise :class:`InputError` for the first check of ``CHECKS`` that fails, after :func:`check_mappings`."""
     for check in CHECKS:
         check(values)
 
 
-def check_sections(values: Values) -> None:
-    """Sections are mappings, those of a component name its type, and switches are true or false."""
-    for name in ("model", "train_dataset", "val_dataset", "optimizer", "lr_scheduler"):
-        if name in values:
-            _mapping(values[name], name, with_type=True)
-    for name in ("loss", "distill_loss", "test_config"):
+def check_mappings(values: Values) -> None:
+    """Sections are mappings."""
+    for name in (*TYPED, "loss", "distill_loss", "test_config"):
         if name in values:
             _mapping(values[name], name)
+
+
+def check_sections(values: Values) -> None:
+    """Sections of a component name its type, and switches are true or false."""
+    for name in TYPED:
+        if name in values:
+            _mapping(values[name], name, with_type=True)
     for name in ("train_dataset", "val_dataset"):
         transforms = values.get(name, {}).get("transforms") or []
         _expect(isinstance(transforms, list), f"a list as {name}.transforms", transforms)
@@ -254,7 +257,7 @@ def check_channels(values: Values) -> None:
 
 
 CHECKS: Sequence[Callable[[Values], None]] = (
-    *(check_components, check_numbers, check_losses, check_test_time, check_classes),
+    *(check_sections, check_numbers, check_components, check_losses, check_test_time, check_classes),
     check_channels,
 )
 

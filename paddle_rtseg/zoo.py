@@ -92,7 +92,7 @@ def check_arguments(component: Callable, arguments: Mapping[str, Any]) -> None:
 
 
 def _check_values(component: Callable, arguments: Mapping[str, Any]) -> None:
-    """Check values against the types that this package's components declare; PaddleSeg's declare none.
+    """Check values against the types that this package's components declare, and that PaddleSeg's defaults show.
 
     A network's whole numbers count channels, heads, classes or blocks, and are 1 or more; its fractions are not
     negative.
@@ -100,16 +100,35 @@ def _check_values(component: Callable, arguments: Mapping[str, Any]) -> None:
     package = __name__.partition(".")[0] + "."
     is_network = component.__module__.startswith(package + "models.")
     declared: Dict[str, Any] = {}
+    defaults: Dict[str, Any] = {}
     for call in _chain(component):
-        if call.__module__.startswith(package):  # not Paddle's own
+        if call.__module__.startswith(package):
             declared = {**typing.get_type_hints(call), **declared}
+        else:
+            defaults = {**{p.name: p.default for p in inspect.signature(call).parameters.values()}, **defaults}
     for name, value in arguments.items():
         least = 0 if name in _FROM_ZERO else 1
         expected = _mismatch(declared.get(name, Any), name, value, least if is_network else None)
+        if name not in declared:
+            expected = _unlike(defaults.get(name), value)
         if expected:
             raise InputError(
                 f"expected {name} of {component.__name__} to be {expected}, got {quote(repr(value))}; correct it"
             )
+
+
+def _unlike(default: Any, value: Any) -> Optional[str]:
+    """What ``value`` should be to be of a default's kind, in words, for code without type hints; None if it is."""
+
+    def is_number(item: Any) -> bool:
+        return item is None or isinstance(item, numbers.Real)  # which True and False are
+
+    if isinstance(default, bool):
+        return None if is_number(value) else "true or false"
+    if isinstance(default, (int, float)):
+        fits = all(map(is_number, value)) if isinstance(value, (list, tuple)) else is_number(value)
+        return None if fits else "a number"
+    return None
 
 
 def _mismatch(kind: Any, name: str, value: Any, least: Optional[int]) -> Optional[str]:

@@ -46,6 +46,8 @@ REFUSED = [
     ("optimizer.type", "SDG", "'SDG'; did you mean SGD"),
     ("optimizer.momentum", 2, "from 0 to 1 as optimizer.momentum"),
     ("optimizer.weight_decay", -1, "a number of 0 or more as optimizer.weight_decay, got '-1'"),
+    ("optimizer", {"type": "AdamW", "lazy_mode": "x"}, "AdamW expects lazy_mode to be true or false, got 'x'"),
+    ("optimizer", {"type": "AdamW", "beta1": {}}, "expected a number from 0 to 1 as optimizer.beta1, got '{}'"),
     ("lr_scheduler.type", "PolynomialDecays", "did you mean 'PolynomialDecay'"),
     ("lr_scheduler.type", "np", "expected a schedule of paddle.optimizer.lr as lr_scheduler.type, got 'np'"),
     ("lr_scheduler.learning_rate", 0, "expected a number above 0 as lr_scheduler.learning_rate, got '0'"),

@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, List, Optional
 import numpy as np
 import paddle
 from paddle.io.dataloader.collate import default_collate_fn
+from rtseg_inference.errors import first_line
 
 from ..data.check import in_a_sentence, range_defect, read_pair
 from ..errors import InputError
@@ -66,8 +67,8 @@ class _Checked(paddle.io.Dataset):
             sample = self.dataset[index]
         except InputError as e:
             return {_DEFECT: _bytes(str(e))}
-        except Exception:
-            defect = self._file_defect(index)
+        except Exception as e:
+            defect = self._file_defect(index) or _transform_defect(e)
             return {_DEFECT: _bytes(defect)} if defect else {_ERROR: _bytes(traceback.format_exc())}
         defect = self._label_defect(index, sample)
         return {_DEFECT: _bytes(defect)} if defect else sample
@@ -100,6 +101,18 @@ def _start_worker(init: Optional[Callable[[int], None]], number: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if init is not None:
         init(number)
+
+
+def _transform_defect(error: Exception) -> Optional[str]:
+    """A sentence, if one of PaddleSeg's transforms failed; its arguments do not suit the images."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        transform = type(frame.f_locals.get("self"))
+        if transform.__module__.startswith("paddleseg.transforms.") and transform.__name__ != "Compose":
+            return (
+                f"the transform {transform.__name__} fails: {first_line(error)}; correct its arguments in the config, "
+                "or leave it out"
+            )
+    return None
 
 
 def _collate(samples: List[Any]) -> Any:

@@ -56,10 +56,11 @@ def explaining_losses(model: paddle.nn.Layer) -> Iterator[None]:
 
 
 def _failed_loss(error: Exception) -> Optional[str]:
-    """The class of PaddleSeg's loss in which an error was raised, if it was in one."""
+    """The class of PaddleSeg's loss with which its loop failed, if it did."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_globals.get("__name__", "").startswith("paddleseg.models.losses."):
-            return type(frame.f_locals.get("self")).__name__
+        if frame.f_code.co_name == "loss_computation" and frame.f_globals["__name__"] == "paddleseg.core.train":
+            loss = type(frame.f_locals.get("loss_i"))
+            return loss.__name__ if loss.__module__.startswith("paddleseg.") else None
     return None
 
 

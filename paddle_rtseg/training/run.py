@@ -14,6 +14,7 @@ import paddleseg.core
 from paddleseg.cvlibs import Config
 from paddleseg.utils import utils
 from rtseg_inference import processor
+from rtseg_inference.errors import first_line
 
 from ..config import Builder, load_model, reporting, use_data_format, use_device
 from ..config_checks import channels, check_prediction
@@ -89,7 +90,7 @@ def train(
             onednn.accelerate(model, "bf16" if precision == "bf16" else "fp32")
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if do_eval else None
-        optimizer = builder.optimizer
+        optimizer = _optimizer(builder)
     if repeats > 1:
         train_dataset.file_list *= repeats
     if val_dataset is not None and not isinstance(val_dataset, CocoKeypoints):
@@ -113,6 +114,19 @@ def train(
             num_workers=num_workers,
             **loop,
         )
+
+
+def _optimizer(builder: Builder) -> Any:
+    try:
+        return builder.optimizer
+    except InputError:
+        raise
+    except Exception as e:  # of PaddleSeg's, some of which expect a certain network
+        name = builder.config.optimizer_cfg["type"]
+        raise InputError(
+            f"the config's optimizer {name} cannot be built for {type(builder.model).__name__}: {first_line(e)}; "
+            "correct its arguments or choose another"
+        ) from e
 
 
 def _display(

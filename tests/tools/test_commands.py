@@ -253,6 +253,28 @@ def test_losses_that_do_not_fit_the_outputs(folder):
         call("train", "--config", "config.yml")
 
 
+BUILT_FROM = [
+    (
+        "optimizer",
+        {"type": "AdamWDL_CAE"},
+        "optimizer AdamWDL_CAE cannot be built for RTFormer: .*'backbone'; correct its",
+    ),
+    (
+        "train_dataset",
+        {"transforms": [{"type": "PaddingByAspectRatio", "aspect_ratio": 0}]},
+        "transform PaddingByAspect.* division",
+    ),
+    ("loss", {"types": [{"type": "PointCrossEntropyLoss"}]}, "PointCrossEntropyLoss cannot be computed from an output"),
+]
+
+
+@pytest.mark.parametrize("section, changes, words", BUILT_FROM)
+def test_components_that_fail_on_this_network_or_data(folder, section, changes, words):
+    change_config(lambda content: content[section].update(changes))
+    with pytest.raises(InputError, match=words):
+        call("train", "--config", "config.yml")
+
+
 REFUSED_FLAGS = [
     (["--amp_level", "O2"], "--amp_level has no effect without --precision fp16"),
     (

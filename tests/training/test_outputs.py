@@ -7,9 +7,9 @@ import paddle
 import pytest
 import tiny_models
 from paddle import nn
-from paddleseg.core.train import check_logits_losses
+from paddleseg.core.train import check_logits_losses, loss_computation
 from paddleseg.models import BiSeNetV2, FastSCNN
-from paddleseg.models.losses import PointCrossEntropyLoss
+from paddleseg.models.losses import DistillCrossEntropyLoss, PointCrossEntropyLoss
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.training.outputs import check_losses, explaining_losses
@@ -109,9 +109,10 @@ def test_what_only_the_loop_finds():
             raise RuntimeError("something else")
 
 
-def test_loss_of_another_kind_of_output():
-    with pytest.raises(
-        InputError, match=r"PointCrossEntropyLoss cannot be computed from an output of Outputs: .*; choose"
-    ):
+@pytest.mark.parametrize("loss", [PointCrossEntropyLoss, DistillCrossEntropyLoss])
+def test_loss_of_another_kind_of_output(loss):
+    words = f"{loss.__name__} cannot be computed from an output of Outputs: .*; choose another loss"
+    with pytest.raises(InputError, match=words):
         with explaining_losses(Outputs(1)):
-            PointCrossEntropyLoss()(paddle.zeros([1, 3, 8, 8]), paddle.zeros([1, 8, 8], "int64"))
+            labels = paddle.zeros([1, 8, 8], "int64")
+            loss_computation([paddle.zeros([1, 3, 8, 8])], labels, None, {"types": [loss()], "coef": [1]})
