@@ -97,8 +97,11 @@ TEST_TIME = {
     "stride": SIDE,
     "custom_color": Range(0, 255, whole=True),
 }
-TEST_TYPED = ("model", "train_dataset", "val_dataset", "optimizer", "lr_scheduler")
-SWITCHES = (*("aug_eval", "aug_pred", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel"),)
+TEST_SWITCHES = (
+    *("aug_eval", "aug_pred", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel"),
+)
+#: Sections that name the type of what is built from them.
+TYPED = ("model", "train_dataset", "val_dataset", "optimizer", "lr_scheduler")
 SWITCHES = ("to_static_training", "print_mem_info", "uniform_output_enabled")
 
 
