@@ -30,6 +30,12 @@ test: lint $(VENV26)/ready
 check: lint
 	$(VENV)/bin/python -m pytest --durations=15 -m "not slow"
 
+# Hostile and damaged files, images and command lines, made up from SEED; the tests run a small part of them.
+SEED ?= 0
+.PHONY: fuzz
+fuzz: $(VENV)/ready
+	$(VENV)/bin/python tests/helpers/fuzz.py $(SEED)
+
 lint: $(VENV)/ready
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
