@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import multiprocessing
 import os
+import signal
 import statistics
 from types import SimpleNamespace
 from typing import Sequence
@@ -46,7 +47,7 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
     os.environ.update(OMP_NUM_THREADS=cores, FLAGS_paddle_num_threads=cores)
     spawn = multiprocessing.get_context("spawn")
     connection, end = spawn.Pipe()
-    spawn.Process(target=serve, args=(end, infer, theirs, image)).start()
+    spawn.Process(target=serve, args=(end, infer, theirs, image), daemon=True).start()  # it ends with this one
     end.close()  # so that each process gets an end of file if the other one dies
     environment.configure()
 
@@ -82,6 +83,7 @@ def compare_infer(infer: str, theirs: str, ours: Sequence[str], image: str, turn
 
 def serve(connection, infer: str, folder: str, image: str) -> None:
     """Send the mask for each True received, until False; what went wrong, as text, is sent instead of a mask."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both processes; the other one ends this
     try:
         theirs = their_predictor(infer, folder)
         while connection.recv():
