@@ -1,6 +1,7 @@
 """Settings and fixtures that the tests of several rooms share."""
 
 import contextlib
+import subprocess
 import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
 
 import cv2
@@ -68,6 +69,18 @@ def frame():
     from tiny_network import FRAMES
 
     return cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[0]))
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a disk of 64 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

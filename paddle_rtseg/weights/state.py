@@ -103,8 +103,9 @@ def save_state(state: Arrays, path: Path, metadata: Optional[Dict[str, str]] = N
         raise InputError(f"expected a name that ends in .safetensors, which holds metadata, got {path!r}; change it")
     arrays = {name: np.asarray(array, order="C") for name, array in checked_state(state).items()}
     if path.endswith(".safetensors"):
-        with atomic_path(path) as temporary:
-            safetensors.numpy.save_file(arrays, temporary, metadata)
+        content = safetensors.numpy.save(arrays, metadata)
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            file.write(content)
     elif path.endswith(".pdparams"):
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             pickle.dump(arrays, file, protocol=4)

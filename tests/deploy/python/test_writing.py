@@ -15,18 +15,6 @@ from rtseg_inference import files, paddle_runtime, program
 from rtseg_inference.errors import InputError
 
 
-@pytest.fixture
-def full_disk(tmp_path):
-    """A folder on a disk of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True)
-    if done.returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
-
-
 def write(path):
     with files.atomic_path(str(path)) as temporary, open(temporary, "wb") as f:
         f.write(bytes(1 << 17))
