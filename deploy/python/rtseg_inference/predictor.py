@@ -13,7 +13,7 @@ from .configuration import DEFAULT_BACKEND, Configuration
 from .contract import Contract, read_contract
 from .errors import InputError
 from .files import Array, path_text, write_image
-from .geometry import geometry
+from .geometry import Geometry, geometry
 from .images import read_image
 from .npy import read_npy
 from .preprocess import Preprocessor
@@ -236,6 +236,28 @@ def to_mask(output: Array, contract: Contract, size: Tuple[int, int]) -> Array:
     nearest-neighbour.
     """
     sizes = geometry(contract, size)
+    check_output(output, contract, sizes)
     if contract.output.op == "argmax":
         return postprocess.restore_ids(output.astype(postprocess.id_type(contract.output.num_classes)), sizes)
     return postprocess.argmax(output, sizes)
+
+
+def check_output(output: Array, contract: Contract, sizes: Geometry) -> None:
+    """Raise :class:`.InputError` unless the network's output for one image is what the contract states."""
+    classes = contract.output.num_classes
+    if contract.output.op != "argmax":
+        if output.ndim != 3 or len(output) != classes:
+            raise InputError(
+                f"expected {classes} classes of the network, got {_shape_text(output)} of logits; export the model "
+                "again"
+            )
+    elif output.shape != sizes.network:
+        height, width = sizes.network
+        raise InputError(
+            f"expected class ids for {height}x{width} pixels of the network, got {_shape_text(output)}; export the "
+            "model again"
+        )
+    elif output.min() < 0 or output.max() >= classes:
+        raise InputError(
+            f"expected class ids from 0 to {classes - 1} of the network, got others; export the model again"
+        )

@@ -14,6 +14,7 @@ import paddle
 import pytest
 from processes import python
 from rtseg_inference import InputError, Predictor, cli, contract, fastest, gpu, media
+from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
@@ -446,3 +447,18 @@ def test_memory_does_not_grow_with_new_sizes(backend, exported, frame):
 
     before = resident_mb(150)
     assert resident_mb(300) - before < 40
+
+
+@pytest.mark.parametrize(
+    ("output_op", "output", "message"),
+    [
+        ("logits", np.zeros((6, 8, 8), np.float32), "expected 7 classes of the network, got 6x8x8 of logits"),
+        ("logits", np.zeros((7, 64), np.float32), "got 7x64 of logits"),
+        ("argmax", np.zeros((32, 31), np.int32), "expected class ids for 32x32 pixels of the network, got 32x31"),
+        ("argmax", np.full((32, 32), 7, np.int32), "expected class ids from 0 to 6 of the network, got others"),
+        ("argmax", np.full((32, 32), -1, np.int32), "got others; export the model again"),
+    ],
+)
+def test_output_that_is_not_what_the_contract_states(output_op, output, message, exported):
+    with pytest.raises(InputError, match=message):
+        to_mask(output, contract.read_contract(exported[output_op]), (32, 32))
