@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
@@ -13,16 +14,14 @@
 #include <sstream>
 #include <thread>
 
+#include "error.hpp"
+
 namespace rtseg {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// The number in the variable, or 0.
-int number_in(const char* variable) {
-  const char* text = std::getenv(variable);
-  return text == nullptr ? 0 : static_cast<int>(std::strtol(text, nullptr, 10));
-}
+constexpr long kMostThreads = 1024;
 
 void set_default(const char* name, const std::string& value) {
   setenv(name, value.c_str(), 0);
@@ -56,8 +55,16 @@ int usable_cores(const std::string& cgroup) {
 
 int thread_count(int threads) {
   if (threads > 0) return threads;
-  const int from_user = number_in("OMP_NUM_THREADS");
-  return from_user > 0 ? from_user : usable_cores();
+  const char* const set = std::getenv("OMP_NUM_THREADS");
+  if (set == nullptr) return usable_cores();
+  char* end = nullptr;
+  const long number = std::strtol(set, &end, 10);
+  const bool whole =
+      (*set == '+' || std::isdigit(static_cast<unsigned char>(*set)) != 0) && (*end == '\0' || *end == ',');
+  if (!whole || number < 1 || number > kMostThreads)
+    throw InputError("expected OMP_NUM_THREADS from 1 to " + std::to_string(kMostThreads) + ", got '" + quote(set) +
+                     "'; correct it, or unset it");
+  return static_cast<int>(number);
 }
 
 std::string gpu_models() {

@@ -9,7 +9,8 @@ namespace rtseg {
 /// file with the quota.
 int usable_cores(const std::string& cgroup = "/sys/fs/cgroup/cpu.max");
 
-/// `threads`, or if that is 0, OMP_NUM_THREADS, or every core that the process may use.
+/// `threads`, or if that is 0, OMP_NUM_THREADS (of numbers for nested levels, the first), or every core that the process
+/// may use. Throws InputError if the variable is no such number.
 int thread_count(int threads);
 
 /// The models of the GPUs according to the driver, and which of them are visible.

@@ -7,6 +7,7 @@
 //   host_check configurations                        devices, backends and precisions
 //   host_check options ARGUMENTS                     what rtseg_infer makes of its command line
 //   host_check cores CGROUP_FILE                     cores that the process may use under that quota
+//   host_check threads                               processor threads where none are asked for
 //   host_check cache                                 where compiled networks are kept
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
@@ -204,6 +205,10 @@ int run(const std::vector<std::string>& args) {
   if (command == "options") return show_options(rtseg::parse_options({args.begin() + 1, args.end()}));
   if (command == "cores" && args.size() == 2) {
     std::printf("%d\n", rtseg::usable_cores(args[1]));
+    return 0;
+  }
+  if (command == "threads" && args.size() == 1) {
+    std::printf("%d\n", rtseg::thread_count(0));
     return 0;
   }
   if (command == "cache" && args.size() == 1) {

@@ -21,6 +21,9 @@ from typing import Dict, Iterator, Mapping, Optional
 
 import cv2  # noqa: F401  the same, for its PNG reader
 
+from .arguments import MOST_THREADS, to_whole
+from .errors import InputError, quote
+
 _THREADS_WARNING = re.compile(r"WARNING: OMP_NUM_THREADS set to .*\n|PLEASE USE OMP_NUM_THREADS WISELY.*\n")
 _chosen_here = False  # whether configure() set OMP_NUM_THREADS
 
@@ -43,8 +46,18 @@ def settings(threads: Optional[int] = None, environ: Mapping[str, str] = os.envi
 
 
 def thread_count() -> int:
-    """Processor threads where none are asked for: ``OMP_NUM_THREADS``, or every core that the process may use."""
-    return int(settings()["OMP_NUM_THREADS"])
+    """Processor threads where none are asked for: ``OMP_NUM_THREADS``, or every core that the process may use.
+
+    Raises:
+        InputError: the variable is neither a number of threads nor a list of them for nested levels.
+    """
+    text = settings()["OMP_NUM_THREADS"]
+    number = to_whole(text.partition(",")[0])
+    if number is None or not 1 <= number <= MOST_THREADS:
+        raise InputError(
+            f"expected OMP_NUM_THREADS from 1 to {MOST_THREADS}, got '{quote(text)}'; correct it, or unset it"
+        )
+    return number
 
 
 def configure(threads: Optional[int] = None) -> None:

@@ -173,6 +173,20 @@ def test_cores_equal_python(quota, host_check, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "threads", [None, "1", "7", "1024", "4,2", "0", "-1", "1025", "9" * 30, "", "x", "2x", "\u00b2"]
+)
+def test_threads_of_the_environment_equal_python(threads, host_check, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if threads is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    status, out, err = run(host_check, "threads")
+    try:
+        assert (status, out, err) == (0, f"{environment.thread_count()}\n", "")
+    except InputError as e:
+        assert (status, out, err) == (2, "", f"error: {e}\n")
+
+
+@pytest.mark.parametrize(
     ("cache", "home"), [*itertools.product(["/some/where", "", None], ["/home/someone", "", None])]
 )
 def test_cache_folders_equal_python(cache, home, host_check, monkeypatch):
