@@ -1,5 +1,7 @@
 """Damaged and hostile deploy.yaml and .npy files from a seed: both readers must read or refuse each, and agree on it.
 
+What they read of a deploy.yaml must also be what PyYAML reads.
+
 Also a program: ``python contract_fuzz.py [COUNT [SEED]]`` exports a tiny network, builds the C++ reader, also with the
 compiler's address and undefined-behaviour sanitizers, reads that many files of each kind and prints what came of them.
 """
@@ -25,6 +27,7 @@ import numpy as np
 import yaml
 from comparing import zip_strict
 from rtseg_inference import InputError, contract
+from rtseg_inference.document import plain_value, read_document
 from rtseg_inference.npy import read_npy
 
 SOURCE = pathlib.Path(__file__).parents[2] / "deploy" / "cpp"
@@ -190,6 +193,30 @@ def stated(folder: str) -> str:
     return " ".join(map(str, parts))
 
 
+def _is_yaml(folder: str) -> bool:
+    """Whether the deploy.yaml there is refused, or PyYAML reads the same from it."""
+    path = pathlib.Path(folder, "deploy.yaml")
+    try:
+        document = read_document(str(path))
+    except InputError:
+        return True
+    try:
+        return same(document, yaml.load(path.read_bytes(), Loader=yaml.BaseLoader))
+    except yaml.YAMLError:
+        return False
+
+
+def same(found: Any, texts: Any) -> bool:
+    """Whether a document is what PyYAML reads where it takes every scalar for text."""
+    if isinstance(found, dict):
+        return isinstance(texts, dict) and list(found) == list(texts) and all(same(found[k], texts[k]) for k in found)
+    if isinstance(found, list):
+        return isinstance(texts, list) and len(found) == len(texts) and all(map(same, found, texts))
+    if isinstance(found, str) or not isinstance(texts, str):
+        return bool(found == texts)
+    return repr(plain_value(texts)) == repr(found)
+
+
 def _read_in_python(read: Callable[[str], str], path: str) -> str:
     """What the Python reader makes of ``path``: "read ...", "error: ...", a traceback, or "hang"."""
 
@@ -301,8 +328,10 @@ def fuzz_contracts(good: str, programs: Sequence[pathlib.Path], numbers: Sequenc
         with reads_only(parent) as outside:
             python = [_read_in_python(stated, folder) for folder in folders]
         outcomes.failures += [f"opened {path}" for path in sorted(outside)]
-        for program in programs:
-            for folder, one, other in zip_strict(folders, python, _read_in_cpp(program, "contracts", folders)):
+        outcomes.failures += [f"{folder}: not what PyYAML reads" for folder in folders if not _is_yaml(folder)]
+        in_cpp = [_read_in_cpp(program, "contracts", folders) for program in programs]
+        for found in in_cpp or [python]:
+            for folder, one, other in zip_strict(folders, python, found):
                 outcomes.add(os.path.basename(folder), one, other)
     return outcomes
 
@@ -317,10 +346,18 @@ def fuzz_arrays(programs: Sequence[pathlib.Path], numbers: Sequence[int], seed: 
         for number, path in zip_strict(numbers, paths):
             pathlib.Path(path).write_bytes(mutated_array(file.getvalue(), random.Random(f"{seed}:{number}")))
         python = [_read_in_python(lambda path: "x".join(map(str, read_npy(path).shape)), path) for path in paths]
-        for program in programs:
-            for path, one, other in zip_strict(paths, python, _read_in_cpp(program, "arrays", paths)):
+        in_cpp = [_read_in_cpp(program, "arrays", paths) for program in programs]
+        for found in in_cpp or [python]:
+            for path, one, other in zip_strict(paths, python, found):
                 outcomes.add(os.path.basename(path), one, other)
     return outcomes
+
+
+def fuzz(kind: str, good: str, programs: Sequence[pathlib.Path], numbers: Sequence[int], seed: int) -> Outcomes:
+    """Read mutated "contracts" or "arrays" in Python, and with each of ``programs`` in C++."""
+    if kind == "contracts":
+        return fuzz_contracts(good, programs, numbers, seed)
+    return fuzz_arrays(programs, numbers, seed)
 
 
 def build(folder: str, flags: str = "") -> Optional[pathlib.Path]:
@@ -348,18 +385,14 @@ def main() -> int:
         plain, checked = build(os.path.join(folder, "plain")), build(os.path.join(folder, "checked"), SANITIZERS)
         print(f"C++ reader: {'built' if plain else 'cannot be built'}; with sanitizers: {'built' if checked else 'no'}")
         programs = [program for program in (plain, checked) if program]
-        kinds = {
-            "deploy.yaml": lambda numbers: fuzz_contracts(good, programs, numbers, args.seed),
-            ".npy": lambda numbers: fuzz_arrays(programs, numbers, args.seed),
-        }
-        for name, fuzz in kinds.items():
+        for kind in ("contracts", "arrays"):
             start, total = time.monotonic(), Outcomes()
             for first in range(0, args.count, 500):
-                part = fuzz(range(first, min(first + 500, args.count)))
+                part = fuzz(kind, good, programs, range(first, min(first + 500, args.count)), args.seed)
                 total.failures += part.failures
-                total.count = {kind: n + part.count[kind] for kind, n in total.count.items()}
-            print(f"{name}, {args.count} files, {len(programs)} C++ programs, {time.monotonic() - start:.0f} s")
-            print("".join(f"  {n:7d} {kind}\n" for kind, n in total.count.items()), end="")
+                total.count = {name: n + part.count[name] for name, n in total.count.items()}
+            print(f"{kind}, {args.count} files, {len(programs)} C++ programs, {time.monotonic() - start:.0f} s")
+            print("".join(f"  {n:7d} {name}\n" for name, n in total.count.items()), end="")
             print("".join(f"{failure[:4000]}\n" for failure in total.failures[:20]), end="")
             failures += len(total.failures)
     return int(failures > 0)

@@ -20,6 +20,9 @@ constexpr char kFileName[] = "deploy.yaml";
 constexpr int kSchema = 1;
 constexpr int kFree = -1;             // a dimension without an upper bound
 constexpr int kMaxClasses = 1 << 16;  // class ids have 8 or 16 bits
+constexpr int kMaxBatch = 1024;       // that a graph needs, or is optimised for
+constexpr int kMaxStep = 1 << 16;
+constexpr int kMaxWorkspaceMb = 1 << 20;
 
 const Node::Bounds kAboveZero{std::nullopt, std::nullopt, 0.0};
 
@@ -60,6 +63,8 @@ ShapeRange read_shape(const Node& node, const std::string& layout, bool bounded)
   const std::size_t channels = layout.find('C');
   if (!ordered || shape.min[channels] != 3 || shape.max[channels] != 3)
     throw node.error(layout + " shapes of 3 channels with min <= opt <= max");
+  if (shape.opt[0] > kMaxBatch)
+    throw node["opt"].list()[0].error("a batch of at most " + std::to_string(kMaxBatch));
   return shape;
 }
 
@@ -132,7 +137,7 @@ Golden read_golden(const Node& node, const Output& output) {
   golden.image = node["image"].file_name();
   golden.mask = node["mask"].file_name();
   if (!stored.is_null()) golden.output = stored.file_name();
-  golden.step = node["step"].whole();
+  golden.step = node["step"].whole(1, kMaxStep);
   for (const std::string& precision : precisions()) {
     if (precision == "tf32" && !node["tolerance"].has(precision)) continue;
     const Node tolerance = node["tolerance"][precision];
@@ -149,7 +154,7 @@ std::vector<std::string> read_texts(const Node& node) {
 }
 
 TensorRT read_tensorrt(const Node& node, const std::string& layout) {
-  return {read_shape(node["shape"], layout, true), node["workspace_mb"].whole(), node["min_subgraph_size"].whole(),
+  return {read_shape(node["shape"], layout, true), node["workspace_mb"].whole(1, kMaxWorkspaceMb), node["min_subgraph_size"].whole(),
           read_texts(node["fp32_ops"])};
 }
 

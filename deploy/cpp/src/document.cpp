@@ -349,7 +349,7 @@ class Reader {
 
   /// Where the colon after the key is that begins here; kNone if none does.
   std::size_t colon(bool flow) const {
-    std::size_t end = is_quote(peek()) ? quoted_end() : begins_plain() ? plain_end(flow) : kNone;
+    std::size_t end = is_quote(peek()) ? quoted_end() : begins_plain(flow) ? plain_end(flow) : kNone;
     if (end == kNone) return kNone;
     while (character(end) == ' ') ++end;
     return end > at_ && character(end) == ':' && is_space_or_end(character(end + 1)) ? end : kNone;
@@ -395,14 +395,15 @@ class Reader {
 
   std::string plain_line(bool flow) {
     const std::size_t end = plain_end(flow), start = at_;
-    if (!begins_plain() || end == at_) throw error("a value without anchors, aliases and tags");
+    if (!begins_plain(flow) || end == at_) throw error("a value without anchors, aliases and tags");
     at_ = end;
     skip_spaces();
     return text_.substr(start, end - start);
   }
 
   /// Whether a scalar without quotes may begin with the next characters.
-  bool begins_plain() const {
+  bool begins_plain(bool flow) const {
+    if (!flow && (peek() == ':' || peek() == '?')) return !is_space_or_end(peek(1));
     const bool marks_document = starts_with("---") || starts_with("...");
     return !is_space_or_end(peek()) && !contains(kNotFirst, peek()) && !is_item() && !marks_document;
   }

@@ -1,12 +1,15 @@
 #include "preprocess.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <opencv2/core/utility.hpp>
 #include <opencv2/imgproc.hpp>
+#include <string>
 #include <utility>
 
 #include "error.hpp"
 #include "geometry.hpp"
+#include "image_headers.hpp"
 #include "npy.hpp"
 
 namespace rtseg {
@@ -54,6 +57,12 @@ Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
   if (!contract_.input.shape.contains(batch.shape))
     throw InputError("the model takes " + contract_.input.layout + " inputs of " + contract_.input.shape.text() +
                      ", got " + shape_text(batch.shape) + "; resize the image, or export the model for this size");
+  const std::int64_t pixels = std::int64_t{count} * size.height * size.width, limit = pixel_limit();
+  if (contract_.input.shape.min[0] > 1 && pixels > limit)  // filled up with copies
+    throw InputError("expected at most " + std::to_string(limit / 1'000'000) + " million pixels in the model's batch of " +
+                     std::to_string(contract_.input.shape.min[0]) + ", got " + std::to_string(count) + " images of " +
+                     std::to_string(size.width) + " x " + std::to_string(size.height) +
+                     "; shrink them, or raise RTSEG_MEGAPIXELS");
   const std::size_t volume = 3 * static_cast<std::size_t>(size.area());
   if (raw) {
     batch.raw.reserve(images.size() * volume);

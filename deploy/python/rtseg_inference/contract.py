@@ -40,6 +40,9 @@ RULES: Tuple[Rule, ...] = get_args(Rule)
 INTERPOLATIONS: Tuple[Interpolation, ...] = get_args(Interpolation)
 
 MAX_CLASSES = 1 << 16  # class ids have 8 or 16 bits
+MAX_BATCH = 1024  # that a graph needs, or is optimised for
+MAX_STEP = 1 << 16
+MAX_WORKSPACE_MB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -342,7 +345,7 @@ def parse(document: Any, folder: str) -> Contract:
         golden=_golden(root["golden"], output),
         tensorrt=TensorRT(
             shape=_shape_range(root["tensorrt"]["shape"], root["input"]["layout"].choice(LAYOUTS), bounded=True),
-            workspace_mb=root["tensorrt"]["workspace_mb"].whole(),
+            workspace_mb=root["tensorrt"]["workspace_mb"].whole(most=MAX_WORKSPACE_MB),
             min_subgraph_size=root["tensorrt"]["min_subgraph_size"].whole(),
             fp32_ops=tuple(node.text() for node in root["tensorrt"]["fp32_ops"].items_of_list()),
         ),
@@ -395,6 +398,8 @@ def _shape_range(node: "Node", layout: Layout, bounded: bool) -> ShapeRange:
     channels = layout.index("C")
     if not ordered or 0 in high or {low[channels], high[channels]} != {3}:
         raise node.error(f"{layout} shapes of 3 channels with min <= opt <= max")
+    if opt[0] > MAX_BATCH:
+        raise node["opt"].items_of_list()[0].error(f"a batch of at most {MAX_BATCH}")
     return ShapeRange(tuple(low), tuple(opt), tuple(high))
 
 
@@ -436,7 +441,7 @@ def _golden(node: "Node", output: Output) -> Golden:
         image=node["image"].file_name(),
         mask=node["mask"].file_name(),
         output=None if stored.value is None else stored.file_name(),
-        step=node["step"].whole(),
+        step=node["step"].whole(most=MAX_STEP),
         tolerance={
             precision: _tolerance(node["tolerance"][precision])
             for precision in PRECISIONS

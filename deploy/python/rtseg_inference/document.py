@@ -268,7 +268,7 @@ class _Reader:
         if self._peek() in ("'", '"'):
             end = self._quoted_end()
         else:
-            end = self._plain_end(flow) if self._begins_plain() else -1
+            end = self._plain_end(flow) if self._begins_plain(flow) else -1
         while self.text[end : end + 1] == " ":
             end += 1
         is_colon = end > self.at and self.text[end : end + 1] == ":" and self.text[end + 1 : end + 2] in ("", " ", "\n")
@@ -283,7 +283,7 @@ class _Reader:
             raise self._error(f"keys of at most {MAX_KEY} bytes", "more")
         quoted = self._peek() in ("'", '"')
         key = self._quoted() if quoted else self._plain_line(flow)
-        if not quoted and _plain_value(key) is None:
+        if not quoted and plain_value(key) is None:
             raise self._error("keys that are text", "null")
         if key in items:
             raise self._error("every key once", f"'{key[:40]}' again")
@@ -296,7 +296,7 @@ class _Reader:
         self._count()
         if self._peek() in ("'", '"'):
             return self._quoted()
-        return _plain_value(self._plain(parent))
+        return plain_value(self._plain(parent))
 
     def _plain(self, parent: Optional[int]) -> str:
         """A scalar without quotes, its lines joined by spaces."""
@@ -314,15 +314,17 @@ class _Reader:
 
     def _plain_line(self, flow: bool) -> str:
         end = self._plain_end(flow)
-        if not self._begins_plain() or end == self.at:
+        if not self._begins_plain(flow) or end == self.at:
             raise self._error("a value without anchors, aliases and tags")
         line = self.text[self.at : end]
         self.at = end
         self._skip_spaces()
         return line
 
-    def _begins_plain(self) -> bool:
+    def _begins_plain(self, flow: bool) -> bool:
         """Whether a scalar without quotes may begin with the next characters."""
+        if not flow and self._peek() in (":", "?"):
+            return self._peek(1) not in ("", " ", "\n")
         marks_document = self.text.startswith(("---", "..."), self.at)
         return self._peek() not in ("", " ", "\n", *_NOT_FIRST) and not self._is_item() and not marks_document
 
@@ -411,7 +413,7 @@ class _Reader:
         return chr(number)
 
 
-def _plain_value(text: str) -> Value:
+def plain_value(text: str) -> Value:
     """What a scalar without quotes stands for."""
     if text in _WORDS:
         return _WORDS[text]

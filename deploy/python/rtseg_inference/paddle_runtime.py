@@ -44,6 +44,8 @@ class PaddleRuntime:
         #: input shapes that may be run
         self.shape = contract.tensorrt.shape if configuration.backend == "tensorrt" else contract.input.shape
         self._predictor = self._cpu_predictor() if configuration.device == "cpu" else self._gpu_predictor()
+        if contract.input.name not in self._predictor.get_input_names():
+            raise InputError(f"{contract.model} has no input '{contract.input.name[:40]}'; export the model again")
         self._input = self._predictor.get_input_handle(contract.input.name)
         self._output = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
 

@@ -164,6 +164,10 @@ class Predictor:
         batch = self.preprocess(filled)
         prepared = time.perf_counter()
         outputs = self.runtime.run(batch)
+        if len(outputs) != len(batch):
+            raise InputError(
+                f"expected outputs for {len(batch)} images of the network, got {len(outputs)}; export the model again"
+            )
         ran = time.perf_counter()
         masks = [
             to_mask(output, self.contract, (image.shape[0], image.shape[1])) for output, image in zip(outputs, images)

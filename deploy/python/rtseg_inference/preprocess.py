@@ -9,6 +9,7 @@ from .contract import Contract, Interpolation, ShapeRange
 from .errors import InputError
 from .files import Array
 from .geometry import geometry
+from .images import pixel_limit
 from .resizing import resize
 
 INTERPOLATION: Dict[Interpolation, int] = {
@@ -59,6 +60,12 @@ class Preprocessor:
             raise InputError(
                 f"the model takes {self.contract.input.layout} inputs of {self.shape}, got "
                 f"{'x'.join(map(str, shape))}; resize the image, or export the model for this size"
+            )
+        if self.shape.min[0] > 1 and len(images) * height * width > pixel_limit():  # filled up with copies
+            raise InputError(
+                f"expected at most {pixel_limit() // 10**6} million pixels in the model's batch of "
+                f"{self.shape.min[0]}, got {len(images)} images of {width} x {height}; shrink them, or raise "
+                "RTSEG_MEGAPIXELS"
             )
         if raw:
             return np.stack(images)

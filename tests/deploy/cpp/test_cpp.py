@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 
+import contract_fuzz
 import cv2
 import numpy as np
 import paddle
@@ -67,6 +68,12 @@ def test_bad_contracts(name, host_check, exported, tmp_path):
     assert (status, out) == (2, "") and err.startswith(f"error: {folder}") and err.count("\n") == 1
     assert BAD_CONTRACTS[name]["expect"] in err
     assert err == f"error: {python.value}\n"
+
+
+@pytest.mark.parametrize("kind", ["contracts", "arrays"])
+def test_mutated_files(kind, host_check, exported):
+    outcomes = contract_fuzz.fuzz(kind, exported["logits"], [host_check], range(150), seed=2)
+    assert outcomes.failures == [] and outcomes.count["cases"] == 150
 
 
 @pytest.mark.parametrize("output_op", ["argmax", "logits"])
