@@ -6,11 +6,48 @@ often the file repeats it. ``expect`` is part of the message, which is the same 
 """
 
 import json
+import os
 import pathlib
+import re
 
 import yaml
 
 BAD_CONTRACTS = json.loads((pathlib.Path(__file__).parents[1] / "fixtures" / "bad_contracts.json").read_text())
+
+
+def _replace_by_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _move_out(path):
+    path.symlink_to(path.rename(path.parent.parent / f"outside-{path.name}"))
+
+
+def _forget_golden_sums(folder):
+    text = (folder / "deploy.yaml").read_text()
+    (folder / "deploy.yaml").write_text(re.sub(r"golden_\w+\.\w+:\s+\w{64},\s+", "", text))
+
+
+def _drop_golden(folder):
+    _forget_golden_sums(folder)
+    (folder / "golden_mask.png").unlink()
+
+
+#: What is done to the files of a folder, and a part of the message, which is the same from both readers.
+BAD_FOLDERS = {
+    "no deploy.yaml": (lambda folder: (folder / "deploy.yaml").unlink(), "with a deploy.yaml"),
+    "binary deploy.yaml": (lambda folder: (folder / "deploy.yaml").write_bytes(b"\xff\xfe\x00"), "expected UTF-8"),
+    "deploy.yaml is a pipe": (lambda folder: _replace_by_pipe(folder / "deploy.yaml"), "with a deploy.yaml"),
+    "deploy.yaml elsewhere": (lambda folder: _move_out(folder / "deploy.yaml"), "to be a regular file in this folder"),
+    "no weights": (lambda folder: (folder / "model.pdiparams").unlink(), "model.pdiparams, which does not exist"),
+    "weights cut short": (lambda folder: os.truncate(folder / "model.pdiparams", 100), "changed or cut short"),
+    "weights are a pipe": (lambda folder: _replace_by_pipe(folder / "model.pdiparams"), "to be a regular file"),
+    "weights elsewhere": (lambda folder: _move_out(folder / "model.pdiparams"), "to be a regular file in this folder"),
+    "golden image changed": (lambda folder: (folder / "golden_input.png").write_bytes(b""), "golden_input.png has SHA"),
+    "golden image is a pipe": (lambda folder: _replace_by_pipe(folder / "golden_input.png"), "to be a regular file"),
+    "no golden mask, no sums": (_drop_golden, "golden_mask.png, which does not exist"),
+}
 
 
 def spoil(folder: pathlib.Path, name: str) -> None:

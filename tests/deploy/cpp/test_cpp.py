@@ -15,7 +15,7 @@ import numpy as np
 import paddle
 import pytest
 import yaml
-from bad_contracts import BAD_CONTRACTS, spoil
+from bad_contracts import BAD_CONTRACTS, BAD_FOLDERS, spoil
 from cpp_programs import SOURCE, onnxruntime_options, run
 from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
 from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND, PROVIDERS
@@ -601,20 +601,14 @@ def test_truncated_contract(share, host_check, exported, tmp_path):
     assert status == 2 and err.startswith("error: ") and "export the model again" in err
 
 
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda f: (f / "deploy.yaml").unlink(), "with a deploy.yaml"),
-        (lambda f: (f / "deploy.yaml").write_bytes(b"\xff\xfe\x00garbage"), "export the model again"),
-        (lambda f: (f / "model.pdiparams").unlink(), "model.pdiparams, which does not exist"),
-        (lambda f: os.truncate(f / "model.pdiparams", 100), "changed or cut short"),
-    ],
-)
-def test_damaged_folder(damage, message, host_check, exported, tmp_path):
+@pytest.mark.parametrize("name", BAD_FOLDERS)
+def test_bad_folders(name, host_check, exported, tmp_path):
     folder = shutil.copytree(exported["logits"], tmp_path / "model")
-    damage(folder)
-    status, _, err = run(host_check, "contract", folder)
-    assert status == 2 and err.startswith("error: ") and message in err and err.count("\n") == 1
+    change, message = BAD_FOLDERS[name]
+    change(folder)
+    with pytest.raises(InputError, match=re.escape(message)) as python:
+        contract.read_contract(str(folder))
+    assert run(host_check, "contract", folder) == (2, "", f"error: {python.value}\n")
 
 
 @pytest.mark.parametrize(
