@@ -181,14 +181,14 @@ def download_whole(download, url: str, path: str, print_progress: bool) -> None:
     """
     import requests
 
-    try:
-        with atomic_path(path) as temporary:
+    with atomic_path(path) as temporary:
+        try:
             download(url, temporary, print_progress)
-    except requests.exceptions.RequestException as e:
-        raise InputError(
-            f"{url} cannot be downloaded ({str(e)[:100]}); download it elsewhere, and name the file or folder in the "
-            "config"
-        ) from e
+        except requests.exceptions.RequestException as e:
+            raise InputError(
+                f"{url} cannot be downloaded ({quote(e)}); download it elsewhere, and name the file or folder in the "
+                "config"
+            ) from e
 
 
 def program_file(*parts: str) -> str:
