@@ -105,6 +105,15 @@ DATA_PATCHES = (
         names={"read_label": labels.read_label},
         seen="2026-11-27",
     ),
+    Patch(
+        name="edges of ADE20K",
+        defect="edge=True names the label by a variable that training does not have: NameError",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where=_DATASETS + "ade:ADE20K.__getitem__",
+        changes=[("                    label, radius=2", "                    data['label'], radius=2")],
+        seen="2026-11-27",
+    ),
     *(
         Patch(
             name=f"images of {dataset}, read",

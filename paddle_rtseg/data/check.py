@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 import numpy as np
+from rtseg_inference.errors import quote
 from rtseg_inference.images import IMAGE_SUFFIXES, read_image
 
 from ..errors import InputError
@@ -131,9 +132,8 @@ def _check_pair(dataset, index: int) -> Tuple[Optional[str], np.ndarray, int]:
 
 def in_a_sentence(pair: Iterable[Any], error: Exception) -> str:
     """Why the files of a pair cannot be read, where a dataset reads them in its own way."""
-    reason = " ".join(str(error).split())[:100]
     files = " and ".join(repr(path) for path in pair if path)
-    return f"{files} cannot be read ({type(error).__name__}: {reason}); replace them"
+    return f"{files} cannot be read ({type(error).__name__}: {quote(error)}); replace them"
 
 
 def _read(data: Dict[str, Any]) -> Dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Callable, Dict
 import cv2
 import numpy as np
 from PIL import BmpImagePlugin, Image, PngImagePlugin, PpmImagePlugin, TiffImagePlugin
+from rtseg_inference.errors import quote
 from rtseg_inference.images import read_encoded
 
 from ..errors import InputError
@@ -45,8 +46,9 @@ def read_label(path: str) -> np.ndarray:
         if ids is not None and decoder is PngImagePlugin.PngImageFile and _lacks_rows(data, ids):
             raise ValueError("rows are missing")
     except Exception as e:  # Pillow raises exceptions of many types for damaged files
-        reason = " ".join(str(e).split())[:100]
-        raise InputError(f"expected a label image, got {path!r}, which cannot be decoded ({reason}); replace it") from e
+        raise InputError(
+            f"expected a label image, got {path!r}, which cannot be decoded ({quote(e)}); replace it"
+        ) from e
     if ids is None:
         raise InputError(
             f"expected one class id for each pixel in {path!r}, got {len(image.getbands())} channels of type "

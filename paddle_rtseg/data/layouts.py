@@ -3,6 +3,8 @@
 import os
 from typing import Any, Dict, Mapping, Sequence
 
+from rtseg_inference.errors import quote
+
 from ..errors import InputError
 
 
@@ -100,7 +102,7 @@ def _check_paths(kind: str, arguments: Mapping[str, Any], key: str, paths: Seque
 
 def _require_mode(kind: str, mode: str, modes: Sequence[str]) -> None:
     if mode not in modes:
-        raise InputError(f"{kind} expects a mode of {', '.join(modes)}, got {mode[:100]!r}; correct the config")
+        raise InputError(f"{kind} expects a mode of {', '.join(modes)}, got {quote(mode)!r}; correct the config")
 
 
 def _exists(path: Any) -> bool:

@@ -103,12 +103,13 @@ def _text(path: str) -> str:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise InputError(f"expected a text file that lists images, got {path!r}, which is not a file; correct it")
         with open(path, encoding="utf-8-sig") as f:
-            return f.read()
+            text = f.read()
     except OSError as e:
         raise InputError(
             f"expected a text file that lists images, got {path!r}, which cannot be read ({e.strerror}); correct it"
         ) from e
-    except UnicodeDecodeError as e:
-        raise InputError(
-            f"expected a text file that lists images, got {path!r} with other bytes than UTF-8; save it as UTF-8"
-        ) from e
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise InputError(f"expected a text file that lists images, got {path!r}, which is no text in UTF-8; save it so")
+    return text

@@ -274,3 +274,16 @@ def test_images_of_portrait_datasets(without, patch, dataset):
         made[0]
     with pytest.raises(InputError, match=r"cannot read the image 'nowhere.png'"):
         made[0]
+
+
+def test_edges_of_ade20k(without, tmp_path):
+    ids = np.repeat(np.array([[1, 2]], np.uint8), [10, 10], axis=1).repeat(20, axis=0)
+    for folder in ("images/training", "annotations/training"):
+        (tmp_path / folder).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "images/training/a.jpg"), np.zeros((20, 20, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "annotations/training/a.png"), ids)
+    dataset = ADE20K([], str(tmp_path), edge=True)
+    with without("edges of ADE20K"), pytest.raises(NameError):
+        dataset[0]
+    edges = np.squeeze(dataset[0]["edge"])
+    assert edges.shape == (20, 20) and edges[10, 9:11].all() and not edges[10, [5, 15]].any()

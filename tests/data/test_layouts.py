@@ -9,7 +9,9 @@ from paddle_rtseg.config import Builder
 from paddle_rtseg.data.layouts import check_files
 from paddle_rtseg.errors import InputError
 
-EVERY_TYPE = sorted(manager.DATASETS.components_dict)
+EVERY_TYPE = sorted(
+    name for name, kind in manager.DATASETS.components_dict.items() if kind.__module__.startswith("paddleseg.")
+)
 
 
 def build(kind, **arguments):

@@ -53,7 +53,8 @@ def test_images_without_labels(tmp_path):
         ("a" * 10**6, None, r"separated by spaces, .* got 'a{100}'; "),
         ("", " ", "without lines"),
         ("\n \n", " ", "without lines"),
-        (b"\xff\xfea\0", " ", "other bytes than UTF-8"),
+        (b"\xff\xfea\0", " ", "no text in UTF-8"),
+        (b"a\0.jpg a.png", " ", "no text in UTF-8"),
     ],
 )
 def test_lists_that_cannot_be_read(tmp_path, content, separator, words):
