@@ -5,7 +5,7 @@ import copy
 import random
 import re
 import traceback
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Dict, Iterator, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -37,8 +37,8 @@ def check_losses(model: paddle.nn.Layer, losses: Dict[str, Any], channels: int) 
 
 
 @contextlib.contextmanager
-def explaining_losses(model: paddle.nn.Layer) -> Iterator[None]:
-    """Turn errors of PaddleSeg's loop about losses that do not fit ``model`` into :class:`InputError`."""
+def explaining_components(model: paddle.nn.Layer) -> Iterator[None]:
+    """Turn errors of PaddleSeg's losses and optimizers that do not suit ``model`` into :class:`InputError`."""
     try:
         yield
     except InputError:
@@ -47,21 +47,24 @@ def explaining_losses(model: paddle.nn.Layer) -> Iterator[None]:
         counts = re.search(r"length of logits_list .*: ([0-9]+) != ([0-9]+)", str(e))
         if counts:
             _compare(int(counts[1]), int(counts[2]), type(model).__name__)
-        name = _failed_loss(e)
+        name, purpose = _failed_component(e)
         if name is None:
             raise
         raise InputError(
-            f"{name} cannot be computed from an output of {type(model).__name__}: {first_line(e)}; choose another loss"
+            f"{name} cannot be used {purpose} {type(model).__name__}: {first_line(e)}; choose another"
         ) from e
 
 
-def _failed_loss(error: Exception) -> Optional[str]:
-    """The class of PaddleSeg's loss with which its loop failed, if it did."""
+def _failed_component(error: Exception) -> Tuple[Optional[str], str]:
+    """The class of PaddleSeg's loss or optimizer that failed in its loop, if one did, and what it was used for."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        if frame.f_code.co_name == "loss_computation" and frame.f_globals["__name__"] == "paddleseg.core.train":
+        module = frame.f_globals.get("__name__", "")
+        if frame.f_code.co_name == "loss_computation" and module == "paddleseg.core.train":
             loss = type(frame.f_locals.get("loss_i"))
-            return loss.__name__ if loss.__module__.startswith("paddleseg.") else None
-    return None
+            return loss.__name__ if loss.__module__.startswith("paddleseg.") else None, "on an output of"
+        if module.startswith("paddleseg.optimizers."):
+            return type(frame.f_locals.get("self")).__name__, "to train"
+    return None, ""
 
 
 def _compare(outputs: int, losses: int, model: str) -> None:

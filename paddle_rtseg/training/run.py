@@ -24,7 +24,7 @@ from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder
 from . import checkpoints, evaluation, hooks, onednn
-from .outputs import check_losses, explaining_losses
+from .outputs import check_losses, explaining_components
 from .prediction_settings import check_labels, note_large_window, prediction_settings
 
 
@@ -97,7 +97,7 @@ def train(
         check_labels(settings, val_dataset)
         val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
-    with explaining_losses(model):
+    with explaining_components(model):
         paddleseg.core.train(
             model,
             train_dataset,

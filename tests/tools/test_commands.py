@@ -254,6 +254,7 @@ def test_losses_that_do_not_fit_the_outputs(folder):
 
 
 BUILT_FROM = [
+    ("optimizer", {"type": "AdamWDL"}, "AdamWDL cannot be used to train RTFormer: .*; choose another"),
     (
         "optimizer",
         {"type": "AdamWDL_CAE"},
@@ -264,7 +265,11 @@ BUILT_FROM = [
         {"transforms": [{"type": "PaddingByAspectRatio", "aspect_ratio": 0}]},
         "transform PaddingByAspect.* division",
     ),
-    ("loss", {"types": [{"type": "PointCrossEntropyLoss"}]}, "PointCrossEntropyLoss cannot be computed from an output"),
+    (
+        "loss",
+        {"types": [{"type": "PointCrossEntropyLoss"}]},
+        "PointCrossEntropyLoss cannot be used on an output of RTFormer",
+    ),
 ]
 
 

@@ -41,7 +41,7 @@ def test_outcomes(status, errors, outcome):
 
 @pytest.mark.slow
 def test_nonsense():
-    done = python(flag_fuzz.__file__, 60, 5, **HELPERS)
+    done = python(flag_fuzz.__file__, 50, 5, **HELPERS)
     found = json.loads(done.stdout)
     assert done.returncode == 0, found["failures"][:3]
-    assert found["refused"] > 30 and found["worked"] > 2
+    assert found["refused"] > 25 and found["worked"] > 2

@@ -12,7 +12,7 @@ from paddleseg.models import BiSeNetV2, FastSCNN
 from paddleseg.models.losses import DistillCrossEntropyLoss, PointCrossEntropyLoss
 
 from paddle_rtseg.errors import InputError
-from paddle_rtseg.training.outputs import check_losses, explaining_losses
+from paddle_rtseg.training.outputs import check_losses, explaining_components
 
 
 class Outputs(nn.Layer):
@@ -102,17 +102,17 @@ def test_leaves_no_trace():
 
 def test_what_only_the_loop_finds():
     with pytest.raises(InputError, match="each output of Outputs in training, 2, got 1"):
-        with explaining_losses(Outputs(2)):
+        with explaining_components(Outputs(2)):
             check_logits_losses([None] * 2, losses(1))
     with pytest.raises(RuntimeError, match="something else"):
-        with explaining_losses(Outputs(2)):
+        with explaining_components(Outputs(2)):
             raise RuntimeError("something else")
 
 
 @pytest.mark.parametrize("loss", [PointCrossEntropyLoss, DistillCrossEntropyLoss])
 def test_loss_of_another_kind_of_output(loss):
-    words = f"{loss.__name__} cannot be computed from an output of Outputs: .*; choose another loss"
+    words = f"{loss.__name__} cannot be used on an output of Outputs: .*; choose another"
     with pytest.raises(InputError, match=words):
-        with explaining_losses(Outputs(1)):
+        with explaining_components(Outputs(1)):
             labels = paddle.zeros([1, 8, 8], "int64")
             loss_computation([paddle.zeros([1, 3, 8, 8])], labels, None, {"types": [loss()], "coef": [1]})
