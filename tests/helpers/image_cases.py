@@ -49,6 +49,7 @@ HOSTILE = [
     ("text.jpg", b"not an image", "the header of no format"),
     ("empty.png", b"", "is empty"),
     ("scans.jpg", many_scans(), "has .* scans"),
+    ("segments.jpg", b"\xff\xd8" + b"\xff\xe0\0\2" * 100_001, "has more than 100000 segments"),
 ]
 
 #: Paths, and the names of their results.

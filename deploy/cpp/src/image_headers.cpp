@@ -17,7 +17,7 @@ namespace {
 constexpr int kMegapixels = 100, kMostMegapixels = 1000;
 constexpr std::int64_t kMega = 1'000'000, kMostSide = 65500;  // libjpeg writes no longer sides
 constexpr int kJpegScans = 20;  // decoding costs the pixels once for each scan: at most this many times the limit
-constexpr int kPieces = 1'000'000;  // chunks of a PNG, segments of a JPEG, strips of a TIFF
+constexpr int kPngChunks = 1'000'000, kJpegSegments = 100'000, kTiffStrips = 1'000'000;
 
 /// The bytes of a file; reading beyond the end throws Refused.
 class Bytes {
@@ -65,7 +65,7 @@ ImageHeader png(std::string_view data) {
   ImageHeader header{bytes.number(16, 4), bytes.number(20, 4)};
   if (bytes.text(12, 4) != "IHDR") throw Refused("has a damaged header");
   std::size_t at = 8;
-  for (int i = 0; i < kPieces; ++i) {
+  for (int i = 0; i < kPngChunks; ++i) {
     const bool last = bytes.text(at + 4, 4) == "IEND";
     at += 12 + static_cast<std::size_t>(bytes.number(at, 4));
     if (at > data.size()) throw Refused(kCutShort);
@@ -73,7 +73,7 @@ ImageHeader png(std::string_view data) {
     header.end = at;
     return header;
   }
-  throw Refused("has more than " + std::to_string(kPieces) + " chunks");
+  throw Refused("has more than " + std::to_string(kPngChunks) + " chunks");
 }
 
 /// Walks the segments of a JPEG; the compressed pixels of a scan lie between its header and the next marker.
@@ -83,7 +83,7 @@ class Jpeg {
 
   ImageHeader header() {
     std::size_t at = 2;
-    for (int i = 0; i < kPieces; ++i) {
+    for (int i = 0; i < kJpegSegments; ++i) {
       const unsigned kind = next_marker(at);
       if (kind == kEnd) return finish(at);
       if (kind == kTemporary) continue;  // has no length
@@ -95,12 +95,13 @@ class Jpeg {
       }
       at += length;
     }
-    throw Refused("has more than " + std::to_string(kPieces) + " segments");
+    throw Refused("has more than " + std::to_string(kJpegSegments) + " segments");
   }
 
  private:
   static constexpr unsigned kTemporary = 0x01, kFrame = 0xC0, kTables = 0xC4, kReserved = 0xC8, kArithmetic = 0xCC,
                             kRestart = 0xD0, kLastRestart = 0xD7, kEnd = 0xD9, kScan = 0xDA, kFill = 0xFF;
+  static constexpr unsigned kMostComponents = 4;  // libjpeg takes no more in a scan
   static constexpr int kCoefficients = 64, kUnseen = 16;
 
   static bool is_frame(unsigned kind) {
@@ -129,7 +130,7 @@ class Jpeg {
     const std::string_view limits = length < 3 ? std::string_view() : bytes_.text(at + length - 3, 3);
     if (limits.empty()) throw Refused(kCutShort);
     const auto limit = [&](int i) { return static_cast<int>(static_cast<unsigned char>(limits[i])); };
-    const unsigned components = bytes_.byte(at + 2);
+    const unsigned components = std::min(bytes_.byte(at + 2), kMostComponents);
     for (unsigned k = 0; k < components; ++k) {
       const auto component = missing_.find(bytes_.byte(at + 3 + 2 * k));
       if (component == missing_.end()) continue;
@@ -274,7 +275,7 @@ class Directory {
     constexpr std::int64_t kShort = 3, kLong = 4;
     const std::int64_t type = bytes.number(at + 2, 2), count = bytes.number(at + 4, 4);
     if ((type != kShort && type != kLong) || count == 0) return {};
-    if (count > kPieces) throw Refused("has more than " + std::to_string(kPieces) + " pieces");
+    if (count > kTiffStrips) throw Refused("has more than " + std::to_string(kTiffStrips) + " pieces");
     const int size = type == kShort ? 2 : 4;
     const auto start = count * size > 4 ? static_cast<std::uint64_t>(bytes.number(at + 8, 4)) : at + 8;
     bytes.text(start, static_cast<std::uint64_t>(count * size));
