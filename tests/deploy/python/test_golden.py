@@ -75,8 +75,8 @@ def _large_batch(contract):
     ("edit", "message"),
     [
         (_rename_input, "has no input 'nothing'; export the model again"),
-        (_drop_classes, "expected 3 classes of the network, got 7; export the model again"),
-        (_argmax, "expected 3 axes of the network's output and a batch of 1, got 1x7x"),
+        (_drop_classes, "expected 3 classes of the network, got 7x"),
+        (_argmax, "expected class ids for "),
         (_large_batch, "expected at most 1 million pixels in the model's batch of 1024, got 1024 images of "),
     ],
 )
@@ -91,5 +91,5 @@ def test_contract_of_another_network(edit, message, folder, monkeypatch):
 def test_class_ids_without_a_color(exported, tmp_path):
     folder = shutil.copytree(exported["argmax"], tmp_path / "model")
     change(folder, _drop_classes)
-    with pytest.raises(InputError, match="expected class ids below 3 of the network, got others"):
+    with pytest.raises(InputError, match="expected class ids from 0 to 2 of the network, got others"):
         Predictor(str(folder), backend="native").verify()
