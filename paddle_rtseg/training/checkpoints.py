@@ -6,14 +6,15 @@ temporary name and renamed once complete, and all other files are replaced atomi
 the disk, therefore leaves earlier checkpoints intact.
 """
 
+import contextlib
 import glob
 import os
 import re
 import shutil
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, ContextManager, Dict, List, Optional, Tuple
 
 from ..errors import InputError
-from ..files import atomic_path, make_folder
+from ..files import atomic_path, exclusive, make_folder
 from ..weights import paddle_files
 from ..weights.limits import quote
 from ..weights.state import load_weights, shorten
@@ -49,6 +50,18 @@ def check_complete(path: str) -> None:
             "expected a complete checkpoint, a folder iter_N with model.pdparams and model.pdopt, "
             f"got {path!r} ({defect}); {_advice(os.path.dirname(os.path.normpath(path)))}"
         )
+
+
+def only_run(save_dir: str) -> ContextManager[None]:
+    """Keep other runs away from ``save_dir``, whose unfinished checkpoints :func:`begin` would take for leftovers.
+
+    Of the processes of one run, the first holds it.
+
+    Raises:
+        InputError: another run is writing there.
+    """
+    first = os.environ.get("PADDLE_TRAINER_ID", "0") == "0"
+    return exclusive(save_dir) if first else contextlib.nullcontext()
 
 
 def begin(folder: str) -> str:

@@ -97,7 +97,7 @@ def train(
         check_labels(settings, val_dataset)
         val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
-    with explaining_components(model):
+    with checkpoints.only_run(save_dir), explaining_components(model):
         paddleseg.core.train(
             model,
             train_dataset,

@@ -83,6 +83,15 @@ def test_full_disk_leaves_no_partial_checkpoint(save_dir):
     assert sorted(os.listdir(save_dir)) == ["iter_10", "iter_2"]
 
 
+def test_two_runs_in_one_folder(save_dir, monkeypatch):
+    with checkpoints.only_run(str(save_dir)):
+        with pytest.raises(InputError, match="no other process is writing to"), checkpoints.only_run(str(save_dir)):
+            pass
+        monkeypatch.setenv("PADDLE_TRAINER_ID", "1")  # another process of the same run
+        with checkpoints.only_run(str(save_dir)):
+            pass
+
+
 def test_checkpoint_is_published_atomically(save_dir):
     os.makedirs(save_dir / ".partial-iter_7")
     os.makedirs(save_dir / "best_model")

@@ -24,6 +24,7 @@ Array = NDArray[Any]
 Built = TypeVar("Built")
 
 _cleared: Set[str] = set()  # folders
+_held: Set[int] = set()  # file descriptors with a lock
 
 
 def write_image(path: str, image: Array) -> None:
@@ -61,7 +62,7 @@ def atomic_path(path: str) -> Iterator[str]:
     clear_leftovers(folder)
     with writing(path), contextlib.ExitStack() as cleanup:
         handle, temporary = tempfile.mkstemp(prefix=PARTIAL, suffix="-" + name[-40:], dir=folder)
-        cleanup.callback(os.close, handle)
+        cleanup.callback(_release, handle)
         _claim(handle)
         try:
             yield temporary
@@ -90,7 +91,7 @@ def partial_folder(parent: str, prefix: str = PARTIAL) -> Iterator[str]:
         folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
         handle = os.open(folder, os.O_RDONLY)
-        cleanup.callback(os.close, handle)
+        cleanup.callback(_release, handle)
         _claim(handle)
         try:
             yield folder
@@ -122,6 +123,7 @@ def exclusive(folder: str, wait: bool = False) -> Iterator[None]:
         InputError: another process holds the folder, and ``wait`` is False.
     """
     handle = os.open(folder, os.O_RDONLY)
+    _held.add(handle)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,7 +139,7 @@ def exclusive(folder: str, wait: bool = False) -> Iterator[None]:
             pass
         yield
     finally:
-        os.close(handle)
+        _release(handle)
 
 
 def with_cache(folder: str, build: Callable[[], Built]) -> Built:
@@ -189,8 +191,24 @@ def _is_left_over(entry: "os.DirEntry[str]") -> bool:
 
 def _claim(handle: int) -> None:
     """Lock a temporary file or folder of this process, so that no other takes it for a leftover."""
+    _held.add(handle)
     with contextlib.suppress(OSError):  # a file system without locks
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _release(handle: int) -> None:
+    _held.discard(handle)
+    os.close(handle)
+
+
+def _leave_locks_to_the_parent() -> None:
+    """A forked process, such as a worker of a data loader, must not hold a lock longer than its parent lives."""
+    for handle in _held:
+        os.close(handle)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks_to_the_parent)
 
 
 @contextlib.contextmanager

@@ -116,6 +116,33 @@ def test_folder_of_another_process(tmp_path):
         pass
 
 
+FORKED = """
+import os, signal, sys, time
+from rtseg_inference import files
+with files.exclusive(sys.argv[1]):
+    if os.fork() == 0:
+        print("forked", flush=True)
+        time.sleep(600)
+    time.sleep(600)
+"""
+
+
+def test_lock_ends_with_the_process_that_forked(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", FORKED, str(tmp_path)], stdout=subprocess.PIPE, start_new_session=True
+    )
+    try:
+        assert holder.stdout.readline() == b"forked\n"
+        with pytest.raises(InputError), files.exclusive(str(tmp_path)):
+            pass
+        holder.kill()
+        holder.wait()
+        with files.exclusive(str(tmp_path)):
+            pass
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_command_without_room(number, capsys):
     def main():
