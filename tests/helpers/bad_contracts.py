@@ -2,7 +2,8 @@
 
 ``fixtures/bad_contracts.json`` describes each by what it changes in a good file: ``set`` gives keys below ``rtseg`` new
 values, ``remove`` deletes a key, ``replace`` replaces text, ``text`` is the whole file, ``repeat`` is a text and how
-often the file repeats it. ``expect`` is part of the message, which is the same from both readers.
+often the file repeats it. ``expect`` is part of the message, which is the same from both readers unless
+``same`` is false: there the words are those of PyYAML and yaml-cpp.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Building and running the C++ programs.
 
-Everything except the network itself is built wherever CMake and OpenCV are installed. rtseg_infer also needs
+Everything except the network itself is built wherever CMake, OpenCV and yaml-cpp are installed. rtseg_infer also needs
 Paddle's headers, of the installed version, in the folder that PADDLE_INFERENCE_HEADERS names, or ONNX Runtime's, not
 newer than the installed package, in the folder that ONNXRUNTIME_HEADERS names.
 """
@@ -42,7 +42,7 @@ def build(configure: Sequence[Any], folder: pathlib.Path, *targets: str) -> path
     for command in (configure, ["cmake", "--build", folder, "--parallel", 2, *wanted]):
         status, out, err = run(*command)
         if status and "Could not find a package configuration file" in err:
-            pytest.skip("OpenCV for C++ is not installed (libopencv-dev)")
+            pytest.skip("OpenCV or yaml-cpp for C++ is not installed (libopencv-dev, libyaml-cpp-dev)")
         assert status == 0, out + err
         assert "warning: " not in out + err
     return folder

@@ -1,5 +1,9 @@
 #include "document.hpp"
 
+#include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/exceptions.h>
+#include <yaml-cpp/parser.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
@@ -10,6 +14,7 @@
 #include <fstream>
 #include <regex>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include "error.hpp"
@@ -22,13 +27,8 @@ using Kind = Value::Kind;
 constexpr std::size_t kMaxBytes = 1 << 20;
 constexpr std::size_t kMaxDepth = 32;  // lists and mappings inside each other
 constexpr std::size_t kMaxValues = 50000;
-constexpr std::size_t kMaxKey = 1000;   // bytes; the specification says 1024 characters
 constexpr std::size_t kMaxPlain = 100;  // characters of a scalar that is not text
 constexpr std::size_t kQuoted = 40;     // characters in a message
-constexpr int kNoColumn = -2;           // in flow style columns do not count
-constexpr std::size_t kNone = std::string::npos;
-const std::string kFlow = ",[]{}?";                     // what ends a scalar without quotes in flow style
-const std::string kNotFirst = kFlow + ":#&*!|>'\"%@`";  // what such a scalar does not begin with
 
 InputError damaged(const std::string& path, std::size_t line, const std::string& expected, const std::string& found) {
   return InputError(path + " is damaged (line " + std::to_string(line + 1) + "): expected " + expected + ", got " +
@@ -64,28 +64,14 @@ InputError unprintable(const std::string& path, std::size_t line, std::uint32_t 
   return damaged(path, line, "printable characters and no tabs", name);
 }
 
-/// Throws InputError if UTF-8 `text` has other than printable characters and ends of lines.
-void check_printable(const std::string& path, const std::string& text) {
+/// Throws InputError if `text` has other than printable characters in UTF-8.
+void check_printable(const std::string& path, std::size_t line, const std::string& text) {
   std::uint32_t code = 0;
-  std::size_t line = 0;
   for (std::size_t i = 0; i < text.size();) {
-    i += read_character(text, i, code);
-    if (code == '\n') {
-      ++line;
-    } else if (!is_printable(code)) {
-      throw unprintable(path, line, code);
-    }
-  }
-}
-
-void check_utf8(const std::string& path, const std::string& text) {
-  std::uint32_t code = 0;
-  std::size_t length = 0;
-  for (std::size_t i = 0; i < text.size(); i += length) {
-    length = read_character(text, i, code);
-    if (length == 0)
-      throw damaged(path, static_cast<std::size_t>(std::count(text.begin(), text.begin() + i, '\n')), "UTF-8",
-                    "other bytes");
+    const std::size_t length = read_character(text, i, code);
+    if (length == 0) throw damaged(path, line, "UTF-8", "other bytes");
+    if (!is_printable(code)) throw unprintable(path, line, code);
+    i += length;
   }
 }
 
@@ -98,11 +84,15 @@ std::string read_text(const std::string& path) {
   if (data.size() > kMaxBytes)
     throw InputError(path + " has more than " + std::to_string(kMaxBytes) +
                      " bytes, the most that is read; export the model again");
-  check_utf8(path, data);
   std::string text;
   for (std::size_t i = 0; i < data.size(); ++i)
     if (data.compare(i, 2, "\r\n") != 0) text += data[i];
-  check_printable(path, text);
+  std::istringstream lines(text);
+  std::size_t number = 0;
+  for (std::string line; std::getline(lines, line); ++number) {
+    check_printable(path, number, line);
+    if (line.rfind('%', 0) == 0) throw damaged(path, number, "no directives", "'%' at the beginning of a line");
+  }
   return text;
 }
 
@@ -128,375 +118,97 @@ Value scalar(Kind kind, std::string text) {
   return value;
 }
 
-void append_utf8(std::string& text, std::uint32_t code) {
-  const auto add = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
-  const auto add_rest = [&](int shift) { add(0x80 | (code >> shift & 0x3F)); };
-  if (code < 0x80) {
-    add(code);
-  } else if (code < 0x800) {
-    add(0xC0 | code >> 6), add_rest(0);
-  } else if (code < 0x10000) {
-    add(0xE0 | code >> 12), add_rest(6), add_rest(0);
-  } else {
-    add(0xF0 | code >> 18), add_rest(12), add_rest(6), add_rest(0);
-  }
-}
-
-/// Reads one file from its first character to its last; each failure names the line. The functions are those of Python.
-class Reader {
+/// Builds the value of a document from the parser's events; each failure names the line.
+class Builder : public YAML::EventHandler {
  public:
-  explicit Reader(const std::string& path) : path_(path), text_(read_text(path)) {}
+  Builder(const std::string& path, const std::string& text) : path_(path), text_(text) {}
 
-  Value document() {
-    if (text_.rfind("---\n", 0) == 0) at_ = 4;
-    skip_blank();
-    Value value;
-    if (!ended()) value = block(-1);
-    skip_blank();
-    if (!ended()) throw error("the end of the file");
-    return value;
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    check(mark);
+    if (++documents_ > 1) throw error("one document", "another");
   }
+  void OnDocumentEnd() override {}
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { check(mark); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(mark, {}); }
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t, const std::string& text) override {
+    add(mark, scalar(tag == "?" ? kind_of_plain(text) : Kind::kText, text));
+  }
+  void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    start(mark, Kind::kList);
+  }
+  void OnSequenceEnd() override { end(); }
+  void OnMapStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {
+    start(mark, Kind::kMapping);
+  }
+  void OnMapEnd() override { end(); }
+
+  Value root;
 
  private:
-  using Keys = std::set<std::string>;
+  struct Open {
+    Value value;
+    std::set<std::string> keys;
+  };
 
-  // --- Characters
-
-  std::size_t line() const {
-    return static_cast<std::size_t>(std::count(text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(at_), '\n'));
+  /// Go to the line of `mark`; throws InputError if an anchor, an alias, a tag or block text begins there.
+  void check(const YAML::Mark& mark) {
+    line_ = static_cast<std::size_t>(std::max(0, mark.line));
+    const auto at = static_cast<std::size_t>(std::max(0, mark.pos));
+    if (at < text_.size() && std::strchr("&*!|>", text_[at]) != nullptr)
+      throw error("a value without anchors, aliases, tags and block text", "'" + text_.substr(at, 1) + "'");
   }
 
-  InputError error(const std::string& expected, const std::string& found) const {
-    return damaged(path_, line(), expected, found);
-  }
-
-  InputError error(const std::string& expected) const {
-    if (ended()) return error(expected, "the end of the file");
-    if (text_[at_] == '\n') return error(expected, "the end of the line");
-    return error(expected, "'" + first_characters(text_.substr(at_, 4), 1) + "'");
-  }
-
-  /// The character at `i`; 0, which the file has not, behind its end.
-  char character(std::size_t i) const { return i < text_.size() ? text_[i] : '\0'; }
-  char peek(std::size_t ahead = 0) const { return character(at_ + ahead); }
-  bool ended() const { return at_ == text_.size(); }
-  bool starts_with(const char* text) const { return text_.compare(at_, std::strlen(text), text) == 0; }
-
-  static bool is_space_or_end(char c) { return c == ' ' || c == '\n' || c == '\0'; }
-  static bool is_quote(char c) { return c == '\'' || c == '"'; }
-  static bool contains(const std::string& characters, char c) { return c != '\0' && characters.find(c) != kNone; }
-
-  int column() const {
-    const std::size_t before = at_ == 0 ? kNone : text_.rfind('\n', at_ - 1);
-    return static_cast<int>(before == kNone ? at_ : at_ - before - 1);
-  }
-
-  void skip_spaces() {
-    while (peek() == ' ') ++at_;
-  }
-
-  /// Skip spaces and a comment; return whether the line or the file ends after them.
-  bool skip_rest_of_line() {
-    skip_spaces();
-    if (peek() == '#' && (at_ == 0 || text_[at_ - 1] == ' ' || text_[at_ - 1] == '\n'))
-      at_ = std::min(text_.find('\n', at_), text_.size());
-    return ended() || peek() == '\n';
-  }
-
-  /// Skip spaces, comments and ends of lines.
-  void skip_blank() {
-    while (skip_rest_of_line() && !ended()) ++at_;
-  }
-
-  /// Whether nothing follows in the line after this one's end, at which the reader is.
-  bool next_line_is_blank() const {
-    const std::size_t found = text_.find_first_not_of(' ', at_ + 1);
-    return found == kNone || text_[found] == '\n';
-  }
-
-  // --- Block style
-
-  /// The list, mapping or scalar that begins here, deeper than the column `parent`.
-  Value block(int parent) {
-    if (is_item()) return block_list();
-    return colon(false) == kNone ? inline_value(parent) : block_mapping();
-  }
-
-  bool is_item() const { return peek() == '-' && is_space_or_end(peek(1)); }
-
-  Value block_list() {
-    Value list = open(Kind::kList);
-    const int start = column();
-    while (column() == start && is_item()) {
-      ++at_;
-      list.items.push_back(block_value(start, false));
-      skip_blank();
-    }
-    close_block(start);
-    return list;
-  }
-
-  Value block_mapping() {
-    Value mapping = open(Kind::kMapping);
-    Keys keys;
-    const int start = column();
-    while (column() == start && !ended() && !is_item()) {
-      mapping.keys.push_back(key(keys, false));
-      mapping.items.push_back(block_value(start, true));
-      skip_blank();
-    }
-    close_block(start);
-    return mapping;
-  }
-
-  /// What follows the "-" or the colon of a list or a mapping at `start`, in its line or in deeper ones.
-  Value block_value(int start, bool in_mapping) {
-    if (!skip_rest_of_line()) return in_mapping ? inline_value(start) : block(start);
-    skip_blank();
-    const int found = ended() ? -1 : column();
-    if (found > start || (found == start && in_mapping && is_item())) return block(start);
-    return null();
-  }
-
-  /// A scalar or a value in flow style, with which its line ends.
-  Value inline_value(int parent) {
-    Value value = peek() == '[' || peek() == '{' ? flow_value() : read_scalar(parent);
-    if (!skip_rest_of_line()) throw error("the end of the line");
-    return value;
-  }
-
-  // --- Flow style
-
-  Value flow_value() {
-    if (peek() == '[') return flow_list();
-    return peek() == '{' ? flow_mapping() : read_scalar(kNoColumn);
-  }
-
-  Value flow_list() {
-    Value list = open(Kind::kList);
-    next_in_flow();
-    while (peek() != ']') {
-      list.items.push_back(flow_value());
-      end_item(']');
-    }
-    close_flow();
-    return list;
-  }
-
-  Value flow_mapping() {
-    Value mapping = open(Kind::kMapping);
-    Keys keys;
-    next_in_flow();
-    while (peek() != '}') {
-      mapping.keys.push_back(key(keys, true));
-      skip_flow_blank();
-      mapping.items.push_back(peek() == ',' || peek() == '}' ? null() : flow_value());
-      end_item('}');
-    }
-    close_flow();
-    return mapping;
-  }
-
-  /// Go on behind the next character.
-  void next_in_flow() {
-    ++at_;
-    skip_flow_blank();
-  }
-
-  void end_item(char end) {
-    skip_flow_blank();
-    if (peek() == ',') {
-      next_in_flow();
-    } else if (peek() != end) {
-      throw error(std::string("',' or '") + end + "'");
-    }
-  }
-
-  void skip_flow_blank() {
-    skip_blank();
-    if (column() == 0) throw error("a line that begins with a space");
-  }
-
-  // --- Both styles
-
-  /// Begin a list or a mapping.
-  Value open(Kind kind) {
-    count();
-    if (++depth_ > kMaxDepth)
-      throw error("at most " + std::to_string(kMaxDepth) + " lists and mappings inside each other", "more");
-    return scalar(kind, {});
-  }
-
-  void close_block(int start) {
-    --depth_;
-    if (column() > start && !ended())
-      throw error(std::to_string(start) + " spaces at the beginning of the line", "more");
-  }
-
-  void close_flow() {
-    --depth_;
-    ++at_;
-  }
-
-  void count() {
+  void count(const YAML::Mark& mark) {
+    check(mark);
     if (++values_ > kMaxValues) throw error("at most " + std::to_string(kMaxValues) + " values", "more");
   }
 
-  Value null() {
-    count();
-    return {};
+  void start(const YAML::Mark& mark, Kind kind) {
+    count(mark);
+    if (before_key()) throw error("keys that are text", kind == Kind::kList ? "a list" : "a mapping");
+    if (open_.size() == kMaxDepth)
+      throw error("at most " + std::to_string(kMaxDepth) + " lists and mappings inside each other", "more");
+    open_.push_back({scalar(kind, {}), {}});
   }
 
-  /// Where the colon after the key is that begins here; kNone if none does.
-  std::size_t colon(bool flow) const {
-    std::size_t end = is_quote(peek()) ? quoted_end() : begins_plain(flow) ? plain_end(flow) : kNone;
-    if (end == kNone) return kNone;
-    while (character(end) == ' ') ++end;
-    return end > at_ && character(end) == ':' && is_space_or_end(character(end + 1)) ? end : kNone;
+  void end() {
+    Value value = std::move(open_.back().value);
+    open_.pop_back();
+    place(std::move(value));
   }
 
-  /// A key that is not among `keys`, and its colon.
-  std::string key(Keys& keys, bool flow) {
-    const std::size_t found = colon(flow);
-    if (found == kNone) throw error("a key with a colon");
-    if (found - at_ > kMaxKey) throw error("keys of at most " + std::to_string(kMaxKey) + " bytes", "more");
-    const bool is_quoted = is_quote(peek());
-    const std::string text = is_quoted ? quoted() : plain_line(flow);
-    if (!is_quoted && kind_of_plain(text) == Kind::kNull) throw error("keys that are text", "null");
-    if (!keys.insert(text).second) throw error("every key once", "'" + first_characters(text, kQuoted) + "' again");
-    count();
-    at_ = found + 1;
-    return text;
+  void add(const YAML::Mark& mark, Value value) {
+    count(mark);
+    check_printable(path_, line_, value.text);
+    if (!before_key()) return place(std::move(value));
+    Open& parent = open_.back();
+    if (value.kind == Kind::kNull) throw error("keys that are text", "null");
+    if (!parent.keys.insert(value.text).second)
+      throw error("every key once", "'" + first_characters(value.text, kQuoted) + "' again");
+    parent.value.keys.push_back(value.text);
   }
 
-  /// A scalar, whose other lines are deeper than the column `parent`; of kNoColumn in flow style.
-  Value read_scalar(int parent) {
-    count();
-    if (is_quote(peek())) return scalar(Kind::kText, quoted());
-    const std::string text = plain(parent);
-    return scalar(kind_of_plain(text), text);
+  bool before_key() const {
+    if (open_.empty()) return false;
+    const Value& parent = open_.back().value;
+    return parent.kind == Kind::kMapping && parent.keys.size() == parent.items.size();
   }
 
-  /// A scalar without quotes, its lines joined by spaces.
-  std::string plain(int parent) {
-    const bool flow = parent == kNoColumn;
-    std::string text = plain_line(flow);
-    while (peek() == '\n' && !next_line_is_blank()) {
-      const std::size_t start = at_++;
-      skip_spaces();
-      if (column() <= std::max(0, parent) || peek() == '#' || (flow && contains(kFlow + ":", peek()))) {
-        at_ = start;
-        break;
-      }
-      text += " " + plain_line(flow);
-    }
-    return text;
-  }
-
-  std::string plain_line(bool flow) {
-    const std::size_t end = plain_end(flow), start = at_;
-    if (!begins_plain(flow) || end == at_) throw error("a value without anchors, aliases and tags");
-    at_ = end;
-    skip_spaces();
-    return text_.substr(start, end - start);
-  }
-
-  /// Whether a scalar without quotes may begin with the next characters.
-  bool begins_plain(bool flow) const {
-    if (!flow && (peek() == ':' || peek() == '?')) return !is_space_or_end(peek(1));
-    const bool marks_document = starts_with("---") || starts_with("...");
-    return !is_space_or_end(peek()) && !contains(kNotFirst, peek()) && !is_item() && !marks_document;
-  }
-
-  /// Where the scalar without quotes ends in this line, without spaces after it.
-  std::size_t plain_end(bool flow) const {
-    std::size_t end = at_;
-    for (; end < text_.size() && text_[end] != '\n'; ++end) {
-      const char next = character(end + 1);
-      if (flow && contains(kFlow, text_[end])) break;
-      if (text_[end] == ':' && (is_space_or_end(next) || (flow && contains(kFlow, next)))) break;
-      if (text_[end] == '#' && end > 0 && text_[end - 1] == ' ') break;
-    }
-    while (end > at_ && text_[end - 1] == ' ') --end;
-    return end;
-  }
-
-  /// Where the quoted scalar ends in this line; kNone if it ends in another.
-  std::size_t quoted_end() const {
-    const char quote = peek();
-    for (std::size_t end = at_ + 1; end < text_.size() && text_[end] != '\n'; ++end) {
-      if (text_[end] == quote && (quote == '"' || character(end + 1) != quote)) return end + 1;
-      if (text_[end] == (quote == '"' ? '\\' : quote)) ++end;
-    }
-    return kNone;
-  }
-
-  /// A scalar in quotes, its lines joined by spaces.
-  std::string quoted() {
-    const char quote = peek();
-    ++at_;
-    std::string text;
-    for (;;) {
-      const char c = peek();
-      if (ended()) throw error(std::string("a closing ") + quote);
-      if (c == ' ' || c == '\n') {
-        text += spaces();
-      } else if (c == '\\' && quote == '"') {
-        add_escape(text);
-      } else if (c != quote) {
-        text += c;
-        ++at_;
-      } else if (quote == '\'' && peek(1) == quote) {
-        text += quote;
-        at_ += 2;
-      } else {
-        ++at_;
-        return text;
-      }
-    }
-  }
-
-  /// The spaces here in a quoted scalar; one if they end the line.
-  std::string spaces() {
-    const std::size_t start = at_;
-    skip_spaces();
-    if (peek() != '\n') return text_.substr(start, at_ - start);
-    next_line();
-    return " ";
-  }
-
-  /// Go to the first character of the next line of a quoted scalar.
-  void next_line() {
-    ++at_;
-    if (peek() != ' ') throw error("a line that begins with a space");
-    skip_spaces();
-    if (ended() || peek() == '\n') throw error("text in each line");
-  }
-
-  /// What a backslash and the characters after it stand for.
-  void add_escape(std::string& text) {
-    const char c = peek(1);
-    if (c == '\n') {
-      ++at_;
-      next_line();
-    } else if (contains("\"\\/ _", c)) {
-      text += c == '_' ? "\xC2\xA0" : std::string(1, c);
-      at_ += 2;
+  void place(Value value) {
+    if (open_.empty()) {
+      root = std::move(value);
     } else {
-      const std::size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
-      const std::string number = text_.substr(std::min(at_ + 2, text_.size()), digits);
-      if (digits == 0 || number.size() < digits || number.find_first_not_of("0123456789abcdefABCDEF") != kNone)
-        throw error("a backslash before one of \" \\ / _ x u U or a space", "another");
-      const auto code = static_cast<std::uint32_t>(std::stoul(number, nullptr, 16));
-      if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF) || !is_printable(code))
-        throw unprintable(path_, line(), code);
-      append_utf8(text, code);
-      at_ += 2 + digits;
+      open_.back().value.items.push_back(std::move(value));
     }
   }
 
-  std::string path_, text_;
-  std::size_t at_ = 0, depth_ = 0, values_ = 0;
+  InputError error(const std::string& expected, const std::string& found) const {
+    return damaged(path_, line_, expected, found);
+  }
+
+  const std::string &path_, &text_;
+  std::vector<Open> open_;  // the lists and mappings that the next value is inside
+  std::size_t line_ = 0, values_ = 0, documents_ = 0;
 };
 
 }  // namespace
@@ -514,7 +226,17 @@ double Value::number() const {
 }
 
 Value read_document(const std::string& path) {
-  return Reader(path).document();
+  const std::string text = read_text(path);
+  std::istringstream stream(text + "\n...\n");  // yaml-cpp closes a quote at the end of a file, but not of a document
+  Builder builder(path, text);
+  try {
+    YAML::Parser parser(stream);
+    while (parser.HandleNextDocument(builder)) continue;
+  } catch (const YAML::Exception& e) {
+    throw damaged(path, static_cast<std::size_t>(std::max(0, e.mark.line)), "YAML",
+                  "an error of its parser (" + quote(e.msg) + ")");
+  }
+  return std::move(builder.root);
 }
 
 std::string first_characters(const std::string& text, std::size_t count) {

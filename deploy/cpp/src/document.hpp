@@ -22,8 +22,8 @@ struct Value {
   double number() const;
 };
 
-/// The contents of the YAML file `path`, a regular file. deploy/python/rtseg_inference/document.py describes what is
-/// read, and does the same. Throws InputError if the file cannot be read, exceeds a limit, or is anything else.
+/// The contents of the YAML file `path`, a regular file. deploy/python/rtseg_inference/document.py, the twin on PyYAML,
+/// describes what is read. Throws InputError if the file cannot be read, exceeds a limit, or is anything else.
 Value read_document(const std::string& path);
 
 /// The first `count` characters of UTF-8.

@@ -2,6 +2,7 @@
 //   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
 //   host_check contract MODEL_DIR                    read deploy.yaml and check the files that it names
 //   host_check contracts                             the same for each folder of standard input: what it states, or why not
+//   host_check documents                             the contents of each YAML file of standard input, or why not
 //   host_check arrays                                the shape of each .npy file of standard input, or why not
 //   host_check tolerance MODEL_DIR PRECISION         largest error and smallest agreement that it allows
 //   host_check configurations                        devices, backends and precisions
@@ -29,6 +30,7 @@
 
 #include "configuration.hpp"
 #include "contract.hpp"
+#include "document.hpp"
 #include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
@@ -174,6 +176,30 @@ std::string stated(const std::string& folder) {
   return text.str();
 }
 
+/// A document, as contract_fuzz.py has it in Python, in one line.
+std::string dumped(const rtseg::Value& value) {
+  std::string text;
+  char number[40];
+  switch (value.kind) {
+    case rtseg::Value::Kind::kNull:
+      return "None";
+    case rtseg::Value::Kind::kFlag:
+      return value.flag() ? "True" : "False";
+    case rtseg::Value::Kind::kText:
+      return "'" + value.text + "'";
+    case rtseg::Value::Kind::kList:
+      for (const rtseg::Value& item : value.items) text += dumped(item) + ", ";
+      return "[" + text + "]";
+    case rtseg::Value::Kind::kMapping:
+      for (std::size_t i = 0; i < value.items.size(); ++i)
+        text += "'" + value.keys[i] + "': " + dumped(value.items[i]) + ", ";
+      return "{" + text + "}";
+    default:
+      std::snprintf(number, sizeof number, "%.17g", value.number() + 0.0);
+      return number;
+  }
+}
+
 int run(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "" : args[0];
   if (command == "selftest" && args.size() == 1) return selftest();
@@ -182,6 +208,8 @@ int run(const std::vector<std::string>& args) {
     return 0;
   }
   if (command == "contracts" && args.size() == 1) return read_each(stated);
+  if (command == "documents" && args.size() == 1)
+    return read_each([](const std::string& path) { return dumped(rtseg::read_document(path)); });
   if (command == "arrays" && args.size() == 1)
     return read_each([](const std::string& path) { return rtseg::shape_text(rtseg::read_npy(path).shape); });
   if (command == "tolerance" && args.size() == 3) {

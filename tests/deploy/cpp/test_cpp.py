@@ -67,10 +67,11 @@ def test_bad_contracts(name, host_check, exported, tmp_path):
     status, out, err = run(host_check, "contract", folder)
     assert (status, out) == (2, "") and err.startswith(f"error: {folder}") and err.count("\n") == 1
     assert BAD_CONTRACTS[name]["expect"] in err
-    assert err == f"error: {python.value}\n"
+    if BAD_CONTRACTS[name].get("same", True):
+        assert err == f"error: {python.value}\n"
 
 
-@pytest.mark.parametrize("kind", ["contracts", "arrays"])
+@pytest.mark.parametrize("kind", contract_fuzz.KINDS)
 def test_mutated_files(kind, host_check, exported):
     outcomes = contract_fuzz.fuzz(kind, exported["logits"], [host_check], range(150), seed=2)
     assert outcomes.failures == [] and outcomes.count["cases"] == 150

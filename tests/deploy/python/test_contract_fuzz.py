@@ -1,4 +1,4 @@
-"""Mutated deploy.yaml and .npy files in Python's readers; tests/deploy/cpp compares with those in C++."""
+"""Mutated deploy.yaml, YAML and .npy files in Python's readers; tests/deploy/cpp compares with those in C++."""
 
 import pathlib
 import random
@@ -15,7 +15,7 @@ def test_files_depend_on_number_and_seed(exported):
     assert first == again and len(set(first)) == 30
 
 
-@pytest.mark.parametrize("kind", ["contracts", "arrays"])
+@pytest.mark.parametrize("kind", contract_fuzz.KINDS)
 def test_mutated_files(kind, exported):
     outcomes = contract_fuzz.fuzz(kind, exported["logits"], [], range(150), seed=1)
     assert outcomes.failures == []

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import yaml
-from contract_fuzz import same
 from rtseg_inference.contract import _PlainDumper
 from rtseg_inference.document import read_document
 
@@ -40,7 +39,6 @@ def read(text, tmp_path):
 )
 def test_values(text, expected, tmp_path):
     assert read(text, tmp_path) == expected
-    assert same(expected, yaml.load(text, Loader=yaml.BaseLoader) or "")
 
 
 @pytest.mark.parametrize(
