@@ -6,6 +6,7 @@ This loader raises an exception in each case, with a one-sentence message for a 
 """
 
 import functools
+import gc
 import signal
 import sys
 import traceback
@@ -36,6 +37,9 @@ class CheckedLoader(paddle.io.DataLoader):
         super().__init__(_Checked(dataset), collate_fn=_collate, worker_init_fn=start, **arguments)
 
     def __iter__(self):
+        if self.num_workers:
+            # A worker that collects what is left of another loader waits for threads that it does not have, for ever.
+            gc.collect()
         batches = super().__iter__()
         try:
             for batch in batches:

@@ -109,4 +109,4 @@ def test_scores(runs, name):
 
 def test_no_files_are_left_over(runs):
     alone, killed = (sorted(path.name for path in folder.iterdir()) for folder in runs)
-    assert killed == alone == ["best_model", "ema_best_model", "iter_39", "iter_40"]
+    assert killed == alone == ["best_model", "ema_best_model", "evaluation", "iter_39", "iter_40"]
