@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 from comparing import zip_strict
 from rtseg_inference import InputError, contract
-from rtseg_inference.document import read_document
+from rtseg_inference.document import _UNPRINTABLE, read_document
 from rtseg_inference.npy import read_npy
 
 SOURCE = pathlib.Path(__file__).parents[2] / "deploy" / "cpp"
@@ -226,7 +226,8 @@ def _read_in_python(read: Callable[[str], str], path: str) -> str:
         return "read " + read(path)
     except InputError as e:
         text = str(e)
-        return f"error: {text}" if text.isprintable() and len(text) < len(path) + 400 else f"not one line: {text!r}"
+        one_line = text == "".join(text.splitlines()) and not _UNPRINTABLE.search(text) and len(text) < len(path) + 400
+        return f"error: {text}" if one_line else f"not one line: {text!r}"
     except TimeoutError:
         return "hang"
     except BaseException:
