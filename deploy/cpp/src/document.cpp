@@ -227,7 +227,7 @@ double Value::number() const {
 
 Value read_document(const std::string& path) {
   const std::string text = read_text(path);
-  std::istringstream stream(text + "\n...\n");  // yaml-cpp closes a quote at the end of a file, but not of a document
+  std::istringstream stream(text + "\n...\n");  // yaml-cpp refuses an open quote here, but not at the end of the file
   Builder builder(path, text);
   try {
     YAML::Parser parser(stream);
