@@ -6,6 +6,7 @@ import random
 import cv2
 import numpy as np
 import pytest
+from comparing import zip_strict
 from rtseg_inference.pose import decode
 
 from paddle_rtseg.data.keypoints import MEAN, STD, CocoKeypoints
@@ -43,7 +44,7 @@ def test_a_sample_for_evaluation(write):
     assert sample["heatmaps"].shape == (4, 16, 12) and sample["weights"].tolist() == [1, 1, 1, 0]
     np.testing.assert_allclose(sample["region"], [50, 45, 75, 100])  # 60 x 50, 1.25 times, as wide as 48 is to 64
     grey = (sample["img"] * STD[:, None, None] + MEAN[:, None, None]).mean(axis=0)
-    for (x, y), weight in zip(decode(sample["heatmaps"], "none")[0], sample["weights"]):
+    for (x, y), weight in zip_strict(decode(sample["heatmaps"], "none")[0], sample["weights"]):
         if weight:  # a dot lies where its heatmap has its peak
             assert grey[max(0, int(y) - 2) : int(y) + 3, max(0, int(x) - 2) : int(x) + 3].max() > 0.5
 

@@ -15,6 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Set, Tuple
 
 import cv2
 import numpy as np
+from comparing import zip_strict
 from image_cases import HOSTILE
 from image_files import FORMS, picture
 from rtseg_inference.images import find_images
@@ -160,7 +161,7 @@ def _failures(corpus: Corpus, folder: str, out: str, said: str) -> List[str]:
     expected = {*corpus.good, *corpus.bad, *corpus.either}
     if set(found.paths) != expected or len({name.lower() for name in found.names}) != len(expected):
         failures.append("not every image has a result of its own")
-    for name, path in zip(found.names, found.paths):
+    for name, path in zip_strict(found.names, found.paths):
         file = os.path.join(out, "masks", name + ".png")
         mask = cv2.imread(file, cv2.IMREAD_UNCHANGED) if os.path.exists(file) else None
         overlay = os.path.exists(os.path.join(out, "overlays", name + ".jpg"))

@@ -5,6 +5,7 @@ from typing import Tuple
 
 import cv2
 import numpy as np
+from comparing import zip_strict
 
 NAMES = ("background", "leaf", "rust")
 COLOURS = ((60, 90, 120), (60, 160, 70), (40, 70, 190))  # BGR
@@ -31,7 +32,7 @@ def write(folder: str, train: int = 8, val: int = 4, seed: int = 0) -> str:
         for i in range(count):
             image, label = draw(rng)
             lines.append(f"images/{mode}_{i}.jpg labels/{mode}_{i}.png")
-            for file, pixels in zip(lines[-1].split(), (image, label)):
+            for file, pixels in zip_strict(lines[-1].split(), (image, label)):
                 cv2.imwrite(os.path.join(folder, "leaves", file), pixels)
         with open(os.path.join(folder, "leaves", f"{mode}.txt"), "w") as f:
             f.write("\n".join(lines) + "\n")

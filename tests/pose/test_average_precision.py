@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from comparing import zip_strict
 
 from paddle_rtseg.pose import SKELETONS
 from paddle_rtseg.pose.metrics import average_precision, oks, oks_nms, pose_scores
@@ -15,7 +16,7 @@ SIGMAS = np.array(SKELETONS["coco"].sigmas)
 def truth():
     images = [
         {"id": int(i), "width": int(w), "height": int(h)}
-        for i, (w, h) in zip(DATA["images/id"], DATA["images/width_height"])
+        for i, (w, h) in zip_strict(DATA["images/id"], DATA["images/width_height"])
     ]
     annotations = [
         {
@@ -52,7 +53,7 @@ def test_average_precision(mode):
     pytest.importorskip("pycocotools")
     kept, scores = chosen(mode)
     found = sorted((int(DATA["dt/image_id"][i]), float(scores[i])) for i in kept)
-    expected = sorted(zip(DATA[f"ap/{mode}/kept_image_id"].tolist(), DATA[f"ap/{mode}/kept_score"].tolist()))
+    expected = sorted(zip_strict(DATA[f"ap/{mode}/kept_image_id"].tolist(), DATA[f"ap/{mode}/kept_score"].tolist()))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     results = [
         {

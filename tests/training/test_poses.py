@@ -27,7 +27,7 @@ def data(tmp_path_factory):
         for i in range(count):
             image = rng.integers(0, 40, (64, 48, 3), np.uint8)
             points = rng.integers((8, 8), (40, 56), (3, 2))
-            for point, colour in zip(points, COLOURS):
+            for point, colour in zip_strict(points, COLOURS):
                 cv2.circle(image, tuple(map(int, point)), 4, colour, -1)
             cv2.imwrite(str(folder / f"{mode}{i}.png"), image)
             images.append({"id": i, "file_name": f"{mode}{i}.png", "width": 48, "height": 64})
