@@ -9,8 +9,9 @@ import base64
 import binascii
 import math
 import os
+import struct
 from dataclasses import dataclass, field
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -278,18 +279,27 @@ def _draw_polygon(drawn: Drawn, points: Points, class_id: int) -> None:
 def _draw_mask(drawn: Drawn, shape: Dict[str, Any], class_id: int, file: str) -> None:
     """Labelme's shape "mask": a PNG in base64, and two corners that say where it lies."""
     corners = np.round(_points(shape.get("points"), file)).astype(int)
+    (left, top), (right, bottom) = corners[:2] if len(corners) == 2 else ((0, 0), (-1, -1))
+    size = (int(bottom - top + 1), int(right - left + 1))
+    height, width = drawn.label.shape
+    inside = left >= 0 and top >= 0 and bottom < height and right < width and min(size) > 0
+    mask = _png_of(shape.get("mask"), size) if inside else None
+    if mask is None:
+        raise InputError(
+            f"expected a PNG mask and its two corners inside the image in {file!r}, got others; save the file again"
+        )
+    drawn.label[top : bottom + 1, left : right + 1][mask > 0] = class_id
+
+
+def _png_of(text: Any, size: Tuple[int, int]) -> Optional[np.ndarray]:
+    """The (H, W) values of a PNG in base64; None if it is none, or is not of this size by its header."""
     try:
-        data = np.frombuffer(base64.b64decode(shape.get("mask") or "", validate=True), np.uint8)
-        mask = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
-    except (binascii.Error, TypeError, ValueError, cv2.error):
-        mask = None
-    (left, top), (right, bottom) = corners[:2] if len(corners) == 2 else ((0, 0), (-2, -2))
-    if mask is None or mask.shape != (bottom - top + 1, right - left + 1) or left < 0 or top < 0:
-        raise InputError(f"expected a mask with its two corners in {file!r}, got a damaged one; save the file again")
-    target = drawn.label[top : bottom + 1, left : right + 1]
-    if target.shape != mask.shape:
-        raise InputError(f"expected a mask inside the image in {file!r}, got one that leaves it; save the file again")
-    target[mask > 0] = class_id
+        data = base64.b64decode(text, validate=True)
+        if data[:4] != b"\x89PNG" or struct.unpack(">II", data[16:24]) != size[::-1]:
+            return None
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    except (binascii.Error, struct.error, TypeError, ValueError, cv2.error):
+        return None
 
 
 def _outline(kind: str, points: Points, file: str) -> Points:

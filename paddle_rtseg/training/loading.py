@@ -5,12 +5,13 @@ workers, the caller hangs. A label out of range fails inside the loss, gives a w
 This loader raises an exception in each case, with a one-sentence message for a defective file.
 """
 
+import contextlib
 import functools
 import gc
 import signal
 import sys
 import traceback
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 import numpy as np
 import paddle
@@ -37,10 +38,9 @@ class CheckedLoader(paddle.io.DataLoader):
         super().__init__(_Checked(dataset), collate_fn=_collate, worker_init_fn=start, **arguments)
 
     def __iter__(self):
-        if self.num_workers:
-            # A worker that collects what is left of another loader waits for threads that it does not have, for ever.
-            gc.collect()
-        batches = super().__iter__()
+        # A worker that collects what is left of another loader waits for threads that it does not have, for ever.
+        with _nothing_to_collect() if self.num_workers else contextlib.nullcontext():
+            batches = super().__iter__()
         try:
             for batch in batches:
                 if isinstance(batch, dict) and _DEFECT in batch:
@@ -52,6 +52,17 @@ class CheckedLoader(paddle.io.DataLoader):
         finally:
             # Paddle stops its threads and processes only on garbage collection, and may hang there.
             batches._try_shutdown_all()
+
+
+@contextlib.contextmanager
+def _nothing_to_collect() -> Iterator[None]:
+    """Processes that are started inside never collect what exists now."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Checked(paddle.io.Dataset):

@@ -94,6 +94,20 @@ def test_labelme_mask(images, tmp_path):
     assert outcome.defects == [f"{images}/c d.png: it has no JSON file beside it"]
 
 
+@pytest.mark.parametrize("corners", [[[40, 50], [70, 69]], [[-1, 0], [28, 19]], [[100, 50], [129, 69]], [[5, 5]]])
+def test_labelme_mask_elsewhere(corners, images, tmp_path):
+    text = base64.b64encode(cv2.imencode(".png", np.ones((20, 30), np.uint8))[1].tobytes()).decode()
+    labelme(images, "a", [("leaf", "mask", corners, {"mask": text})])
+    drawn = next(iter(open_source("labelme", str(images))[0]))
+    assert "a PNG mask and its two corners inside the image" in drawn.defect
+
+
+@pytest.mark.parametrize("text", ["", "!", None, 3, base64.b64encode(b"\x89PNG" + bytes(30)).decode()])
+def test_labelme_mask_that_is_none(text, images, tmp_path):
+    labelme(images, "a", [("leaf", "mask", [[0, 0], [9, 9]], {"mask": text})])
+    assert "a PNG mask" in next(iter(open_source("labelme", str(images))[0])).defect
+
+
 def coco(tmp_path, annotations):
     content = {
         "images": [{"id": i, "file_name": f"{name}.png"} for i, name in enumerate(("a", "b"))],
