@@ -9,10 +9,10 @@ import zlib  # noqa: F401  Paddle 2.6 embeds an old zlib and crashes a process t
 from . import plugin
 
 __version__ = "0.1.0"
-__all__ = ["create_model", "list_models", "load_weights"]
+__all__ = ["create_model", "list_models", "load_weights", "predict"]
 
 #: Where each function of ``__all__`` is defined.
-_HOMES = {"create_model": "zoo", "list_models": "zoo", "load_weights": "weights"}
+_HOMES = {"create_model": "zoo", "list_models": "zoo", "load_weights": "weights", "predict": "quick"}
 
 plugin.install()
 

@@ -71,6 +71,10 @@ class Result:
             )
         write_image(path, self.mask)
 
+    def _repr_png_(self) -> bytes:
+        """The overlay as a PNG, by which notebooks show a result."""
+        return bytes(cv2.imencode(".png", self.overlay())[1].tobytes())
+
     def polygons(self) -> List[results.Polygon]:
         """The connected regions of each class; see :func:`.results.polygons`."""
         return results.polygons(self.mask)
@@ -207,7 +211,7 @@ def _shape_text(array: Array) -> str:
 
 
 def as_pixels(image: Image) -> Array:
-    """(H, W, 3) uint8 BGR of an image that is a path or such an array.
+    """(H, W, 3) uint8 BGR of an image that is a path, such an array, or an image of PIL.
 
     Raises:
         InputError: it is of another type or shape, or the file cannot be read.
@@ -216,11 +220,11 @@ def as_pixels(image: Image) -> Array:
         return read_image(path_text(image, "an image file"))
     if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
         return image
+    if hasattr(image, "convert"):  # PIL's, without importing it
+        return np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])
     fix = "convert it"
     if isinstance(image, np.ndarray) and image.ndim == 2:
         fix = "for a grey image, give cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)"
-    elif hasattr(image, "convert"):
-        fix = 'give numpy.asarray(image.convert("RGB"))[:, :, ::-1]'
     raise InputError(f"expected a path or 8-bit BGR images of shape (H, W, 3), got {described(image)}; {fix}")
 
 

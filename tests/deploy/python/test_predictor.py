@@ -43,8 +43,6 @@ PIXELS = np.zeros((240, 320, 3), np.uint8)
         (np.zeros((240, 320, 4), np.uint8), r"got an array of uint8 \(240, 320, 4\)"),
         (np.zeros((0, 320, 3), np.uint8), r"got uint8 \(0, 320, 3\)"),
         (PIXELS[0, 0], r"got an array of uint8 \(3,\)"),
-        (Image.fromarray(PIXELS), r'got an object of the type PIL.Image; give numpy.asarray\(image.convert\("RGB"\)\)'),
-        ([Image.fromarray(PIXELS)], "PIL.Image"),
         (b"frame.png", "got an object of the type builtins.bytes"),
         ({"image": PIXELS}, "got an object of the type builtins.dict"),
         (7, "got an object of the type builtins.int"),
@@ -57,10 +55,18 @@ def test_other_images_are_refused_in_words(images, message, predictor):
     assert len(str(error.value)) < 250
 
 
-def test_array_of_pillow_is_the_way_that_the_message_names(predictor, frame):
-    image = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
-    mask = predictor.predict(np.asarray(image.convert("RGB"))[:, :, ::-1]).mask
-    assert np.array_equal(mask, predictor.predict(frame).mask)
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_pillow_images(mode, predictor, frame):
+    image = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1])).convert(mode)
+    expected = predictor.predict(np.ascontiguousarray(np.asarray(image.convert("RGB"))[:, :, ::-1])).mask
+    assert np.array_equal(predictor.predict(image).mask, expected)
+    assert np.array_equal(predictor.predict([image, image])[1].mask, expected)
+
+
+def test_notebooks_show_a_result(predictor, frame):
+    result = predictor.predict(frame)
+    shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
+    assert np.array_equal(shown, result.overlay())
 
 
 @pytest.mark.parametrize("threads", [-1, 1025, 99999999999, 1.5, "2", None, True])
