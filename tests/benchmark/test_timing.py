@@ -192,18 +192,6 @@ def test_comparison_without_its_files(missing, tmp_path, monkeypatch):
         infer_py.compare_infer("infer.py", "theirs", ["ours"], "image.png")
 
 
-@pytest.mark.slow
-def test_comparison_with_another_program(tmp_path, monkeypatch, capfd):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(infer_py, "read_contract", lambda folder: None)
-    (tmp_path / "deploy.yaml").write_text("")
-    (tmp_path / "infer.py").write_text("raise RuntimeError('not infer.py')")
-    cv2.imwrite("image.png", np.zeros((4, 4), np.uint8))
-    with pytest.raises(InputError, match=r"'infer.py' does not run the model in '.': see its error above"):
-        infer_py.compare_infer("infer.py", ".", ["ours"], "image.png")
-    assert "not infer.py" in capfd.readouterr().err
-
-
 def test_plot_without_failed_rows(tmp_path):
     rows = [Row(f"model {i}", (8, 8), "onednn", 1.0, 1.0 + i, 10.0 + i, 1.0) for i in range(12)]
     timing.plot([*rows, Row("none", (8, 8), "onednn", 1.0, 2.0, None, None, "why")], str(tmp_path / "plot.png"))
