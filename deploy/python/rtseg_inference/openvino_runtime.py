@@ -1,6 +1,6 @@
 """OpenVINO's own runtime on the CPU, from the ONNX form; without Paddle."""
 
-from . import environment
+from . import environment, signal_stack
 from .configuration import Configuration
 from .contract import Contract
 from .errors import InputError, NotInstalled, first_line
@@ -30,7 +30,8 @@ class OpenVINORuntime:
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            self._request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+            with signal_stack.kept():
+                self._request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
         except Exception as e:  # however OpenVINO fails
             raise InputError(f"OpenVINO cannot load {contract.onnx} as {configuration}: {first_line(e)}") from e
 
@@ -38,7 +39,8 @@ class OpenVINORuntime:
         """See :meth:`.runtime.Runtime.run`."""
         try:
             # The batch is used where it lies; the output is copied, because the next run overwrites it.
-            output: Array = self._request.infer({self.contract.input.name: batch}, share_inputs=True)[0]
+            with signal_stack.kept():
+                output: Array = self._request.infer({self.contract.input.name: batch}, share_inputs=True)[0]
         except Exception as e:
             shape = "x".join(map(str, batch.shape))
             raise InputError(

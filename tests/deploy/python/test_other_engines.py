@@ -119,6 +119,32 @@ def test_failed_run_is_one_sentence(backend, folder):
 
 
 @backends
+def test_failures_leave_the_stack_for_signals(backend, folder):
+    """In a process of its own, with pytest's handler and Paddle: a signal after a failure must not end it."""
+    done = python(
+        "-c",
+        "import faulthandler, os, signal, sys\n"
+        "faulthandler.enable()\n"
+        "import numpy as np\n"
+        "import paddle\n"
+        "from rtseg_inference import InputError, Predictor, signal_stack\n"
+        "before = signal_stack.current()\n"
+        "predictor = Predictor(sys.argv[1], backend=sys.argv[2])\n"
+        "for _ in range(3):\n"
+        "    try:\n"
+        "        predictor.runtime.run(np.zeros((1, 4, 64, 64), np.float32))\n"
+        "    except InputError:\n"
+        "        pass\n"
+        "assert before[1] == 0 and signal_stack.current() == before\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('handled'))\n"
+        "os.kill(os.getpid(), signal.SIGUSR1)\n",
+        folder,
+        backend,
+    )
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "handled", done.stderr
+
+
+@backends
 def test_image_outside_the_range(backend, folder, frame):
     with pytest.raises(InputError, match="the model takes NCHW inputs of 1x3x32x32 to"):
         Predictor(folder, backend=backend).predict(frame[:20, :20])
