@@ -1,6 +1,7 @@
 """Settings and fixtures that the tests of several rooms share."""
 
 import contextlib
+import signal
 import subprocess
 import zlib  # noqa: F401  Paddle 2.6 carries an old zlib that must not be the first one found
 
@@ -9,6 +10,9 @@ import pytest
 from rtseg_inference import environment
 
 environment.configure()  # before any test imports paddle
+# The background of a shell ignores Ctrl-C, and so would the processes to which tests send it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
