@@ -15,9 +15,11 @@ import re
 import textwrap
 import types
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
 _applied = set()  # names of the patches in place
+#: The sources of patched functions, as linecache has them.
+_sources: Dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _find(where: str) -> Optional[types.FunctionType]:
 
 def _rewrite(function: types.FunctionType, changes: Sequence[Tuple[str, str]]) -> bool:
     """Replace texts in the source of ``function`` and give it the resulting code; False if a text is missing."""
+    linecache.cache.update(_sources)  # others may have cleared it
     source = inspect.getsource(function)
     if not all(old in source for old, _ in changes):
         return False
@@ -93,7 +96,7 @@ def _rewrite(function: types.FunctionType, changes: Sequence[Tuple[str, str]]) -
     filename = f"<{function.__module__}.{function.__qualname__} patched by paddle_rtseg>"
     lines_before = function.__code__.co_firstlineno - 1
     lines = ["\n"] * lines_before + source.splitlines(keepends=True)
-    linecache.cache[filename] = (len(source), None, lines, filename)
+    linecache.cache[filename] = _sources[filename] = (len(source), None, lines, filename)
     function.__code__ = _compile(textwrap.dedent(source), filename, lines_before, function.__code__)
     return True
 

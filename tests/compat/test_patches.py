@@ -5,6 +5,7 @@ import ast
 import contextlib
 import inspect
 import json
+import linecache
 import os
 import pathlib
 import traceback
@@ -178,3 +179,9 @@ def test_every_patch_is_named_by_a_test():
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         texts |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     assert [patch.name for patch in patches.PATCHES if patch.name not in texts] == []
+
+
+def test_patched_source_survives_a_cleared_cache(without):
+    linecache.clearcache()
+    with without("table of the classes"):
+        pass
