@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -61,12 +62,13 @@ def atomic_path(path: str) -> Iterator[str]:
     make_folder(folder)
     clear_leftovers(folder)
     with writing(path), contextlib.ExitStack() as cleanup:
-        handle, temporary = tempfile.mkstemp(prefix=PARTIAL, suffix="-" + name[-40:], dir=folder)
-        cleanup.callback(_release, handle)
-        _claim(handle)
+        # Named before it is made, so that an interrupt cannot come between its making and its removal.
+        temporary = _unused_path(folder, PARTIAL, "-" + name[-40:])
         try:
+            handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+            cleanup.callback(_release, handle)
+            _claim(handle)
             yield temporary
-            os.chmod(temporary, 0o666 & ~_umask())
             if _is_full(folder):  # not every writer reports that the rest of its file is missing
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.replace(temporary, path)
@@ -88,8 +90,9 @@ def partial_folder(parent: str, prefix: str = PARTIAL) -> Iterator[str]:
     """
     clear_leftovers(parent, prefix)
     with writing(parent), contextlib.ExitStack() as cleanup:
-        folder = tempfile.mkdtemp(prefix=prefix, dir=parent)
+        folder = _unused_path(parent, prefix)
         cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+        os.mkdir(folder, 0o700)
         handle = os.open(folder, os.O_RDONLY)
         cleanup.callback(_release, handle)
         _claim(handle)
@@ -303,7 +306,5 @@ def sha256(path: str) -> str:
     return digest.hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _unused_path(folder: str, prefix: str, suffix: str = "") -> str:
+    return os.path.join(folder, prefix + secrets.token_hex(8) + suffix)

@@ -238,3 +238,21 @@ def test_cache_of_openvino_where_none_can_be_written(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     folder = paddle_runtime._openvino_cache()
     assert os.path.isdir(folder) and os.path.dirname(os.path.dirname(folder)) == str(tmp_path)
+
+
+@pytest.mark.parametrize("writer, maker", [("atomic_path", "open"), ("partial_folder", "mkdir")])
+def test_interrupt_right_after_a_file_is_made(writer, maker, tmp_path, monkeypatch):
+    make = getattr(os, maker)
+
+    def make_and_interrupt(path, *arguments):
+        made = make(path, *arguments)
+        if os.path.basename(path).startswith(files.PARTIAL):
+            raise KeyboardInterrupt
+        return made
+
+    monkeypatch.setattr(files.os, maker, make_and_interrupt)
+    target = tmp_path / "x.bin" if writer == "atomic_path" else tmp_path
+    with pytest.raises(KeyboardInterrupt), getattr(files, writer)(str(target)):
+        pass
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
