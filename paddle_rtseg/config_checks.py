@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, Iterator, Mapping, NamedTuple, Optional,
 import paddle
 from paddleseg.cvlibs import manager
 
-from .config_files import nearest
+from .config_files import nearest, note
 from .errors import InputError
 from .weights.limits import quote
 from .zoo import check_arguments, find_component
@@ -101,7 +101,7 @@ TEST_SWITCHES = (
     *("aug_eval", "aug_pred", "flip_horizontal", "flip_vertical", "is_slide", "auc_roc", "use_multilabel"),
 )
 #: Sections that name the type of what is built from them.
-TYPED = ("model", "train_dataset", "val_dataset", "optimizer", "lr_scheduler")
+TYPED = ("model", "teacher", "train_dataset", "val_dataset", "optimizer", "lr_scheduler")
 SWITCHES = ("to_static_training", "print_mem_info", "uniform_output_enabled")
 
 
@@ -154,7 +154,7 @@ def check_numbers(values: Values) -> None:
     _check_range(values, TOP, "")
     _check_range(values.get("lr_scheduler", {}), SCHEDULE, "lr_scheduler.")
     _check_range(values.get("optimizer", {}), OPTIMIZER, "optimizer.")
-    for name in ("model", "train_dataset", "val_dataset", "loss", "distill_loss"):
+    for name in ("model", "teacher", "train_dataset", "val_dataset", "loss", "distill_loss"):
         for component in _components(values.get(name)):
             _check_range(component, PARTS, f"{component['type']}'s ")
         for transform in values.get(name, {}).get("transforms") or []:
@@ -190,6 +190,26 @@ def check_losses(values: Values) -> None:
         edges = has_edges(values)
         for component in _components(types):
             _check_loss(component, classes, edges)
+
+
+def check_teacher(values: Values) -> None:
+    """A trained network to learn from, and losses that compare two networks."""
+    if "teacher" not in values:
+        if "distill_loss" in values:
+            note("distill_loss has no effect: the config has no teacher")
+        return
+    if not values["teacher"].get("pretrained"):
+        raise InputError("expected trained weights of the teacher, got none; name them in teacher.pretrained")
+    if "distill_loss" not in values:
+        raise InputError("expected a distill_loss with the teacher, got none; add it, such as a KLLoss")
+    ours, its = channels(values), channels({**values, "model": values["teacher"]})
+    if ours != its:
+        raise InputError(
+            f"expected a teacher for images of {ours} channels, as the model takes, got {its}; choose another"
+        )
+    for loss in values["distill_loss"]["types"]:
+        if loss["type"] != "KLLoss":
+            raise InputError(f"expected KLLoss in distill_loss, got {quote(loss['type'])}; replace it")
 
 
 def check_test_time(values: Values) -> None:
@@ -260,7 +280,7 @@ def check_channels(values: Values) -> None:
 
 
 CHECKS: Sequence[Callable[[Values], None]] = (
-    *(check_sections, check_numbers, check_components, check_losses, check_test_time, check_classes),
+    *(check_sections, check_numbers, check_components, check_losses, check_teacher, check_test_time, check_classes),
     check_channels,
 )
 
@@ -301,8 +321,9 @@ def has_edges(values: Values) -> bool:
 
 
 def _class_counts(values: Values) -> Iterator[Tuple[str, int]]:
-    if "num_classes" in values.get("model", {}):
-        yield "model", values["model"]["num_classes"]
+    for name in ("model", "teacher"):
+        if "num_classes" in values.get(name, {}):
+            yield name, values[name]["num_classes"]
     for name in ("train_dataset", "val_dataset"):
         if name in values:
             count = values[name].get("num_classes") or _dataset_attribute(values[name], "NUM_CLASSES")

@@ -27,6 +27,7 @@ KEYS = (
     *("lr_scheduler", "test_config", "to_static_training", "print_mem_info", "log_ranks"),
     *("uniform_output_enabled", "pdx_model_name", "hpi_config_path"),
     "data",  # ours: see data/dataset_file.py
+    "teacher",  # ours: see training/distillation.py
 )
 #: Keys of older releases, and what replaces them.
 OLD_KEYS = {"learning_rate": "lr_scheduler"}

@@ -75,6 +75,9 @@ REFUSED = [
         "the same length as MixedLoss's losses and coef",
     ),
     ("loss.types", [{"type": "BCELoss", "edge_label": True}] * 2, "expected labels of edges for BCELoss's edge_label"),
+    ("teacher", {"type": "RTFormer_Slim", "num_classes": 4}, "expected trained weights of the teacher, got none"),
+    ("teacher", {"type": "RTFormer_Slim", "num_classes": 5, "pretrained": "x"}, "expected a distill_loss with the"),
+    ("teacher", {"num_classes": 5, "pretrained": "x"}, "expected teacher to name its type"),
     ("test_config", {"is_slid": True}, "expected no 'test_config.is_slid'; did you mean 'is_slide'"),
     ("test_config", {"aug_eval": "yes"}, "expected true or false as test_config.aug_eval, got 'yes'"),
     ("test_config", {"aug_eval": True, "scales": [1, 0]}, "as test_config.scales, got '0'"),
@@ -181,3 +184,25 @@ def test_sections_with_a_dataset_file(tmp_path, section, value):
     path = write_config(tmp_path / "config.yml", tiny_config(tmp_path, data="data.yml", **{section: value}))
     with pytest.raises(InputError, match=f"expected keys and values as {section}"):
         load_config(path)
+
+
+KL = {"types": [{"type": "KLLoss"}], "coef": [1]}
+TEACHERS = [
+    ({"num_classes": 5}, KL, "expected one number of classes .* got 4 in model, 5 in teacher"),
+    ({"in_channels": 4}, KL, "expected a teacher for images of 3 channels, as the model takes, got 4"),
+    ({}, {"types": [{"type": "DiceLoss"}], "coef": [1]}, "expected KLLoss in distill_loss, got DiceLoss"),
+    ({}, {"types": [{"type": "KLLoss"}], "coef": [-1]}, "expected a number of 0 or more as distill_loss.coef"),
+]
+
+
+@pytest.mark.parametrize("teacher, losses, message", TEACHERS)
+def test_teacher_that_does_not_fit(teacher, losses, message, tmp_path):
+    teacher = {"type": "RTFormer_Slim", "pretrained": "x.pdparams", **teacher}
+    config = tiny_config(tmp_path, teacher=teacher, distill_loss=losses)
+    with pytest.raises(InputError, match=message):
+        load_config(write_config(tmp_path / "c.yml", config))
+
+
+def test_distillation_without_a_teacher(tmp_path, capsys):
+    load_config(write_config(tmp_path / "c.yml", tiny_config(tmp_path, distill_loss=KL)))
+    assert "distill_loss has no effect: the config has no teacher" in capsys.readouterr().err

@@ -24,6 +24,7 @@ from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder
 from . import checkpoints, evaluation, hooks, onednn
+from .distillation import distillation
 from .outputs import check_losses, explaining_components
 from .prediction_settings import check_labels, note_large_window, prediction_settings
 
@@ -91,6 +92,9 @@ def train(
         train_dataset = builder.train_dataset
         val_dataset = builder.val_dataset if do_eval else None
         optimizer = _optimizer(builder)
+    if "teacher" in config.dic:
+        model.loss_computation = distillation(builder)
+        onednn.accelerate(model.loss_computation.teacher, "bf16" if precision == "bf16" else "fp32")
     if repeats > 1:
         train_dataset.file_list *= repeats
     if val_dataset is not None and not isinstance(val_dataset, CocoKeypoints):
