@@ -30,6 +30,7 @@ from tiny_configs import tiny_config, write_config
 from paddle_rtseg import plugin
 
 MAX_SECONDS = 60  # what runs at all takes one or two; most of the time is for a busy machine
+MAX_REFUSAL = 5.0  # seconds of processor time after which a refusal counts as a hang
 SENTENCE = 500  # characters of an error; argparse adds the names of all flags
 
 #: A command line of each command that works, or comes close to it.
@@ -270,21 +271,19 @@ def _make_model(root: str) -> None:
 
 
 def run(case: Case, template: str) -> Tuple[str, float, str]:
-    """Run a command line in a copy of the folder; return the outcome, the seconds and what it wrote to stderr."""
+    """Run a command line in a copy of the folder: the outcome, processor time in seconds, what it wrote to stderr."""
     with tempfile.TemporaryDirectory() as folder:
         root = os.path.join(folder, "work")
         shutil.copytree(template, root, symlinks=True, ignore=shutil.ignore_patterns("pipe"))
         os.mkfifo(os.path.join(root, "pipe"))
         errors = os.path.join(folder, "stderr")
-        start = time.monotonic()
         child = os.fork()
         if child == 0:
             _run_here(case, root, errors)
-        status = _wait(child, start + MAX_SECONDS)
-        seconds = time.monotonic() - start
+        status, seconds = _wait(child, time.monotonic() + MAX_SECONDS)
         with open(errors, errors="replace") as file:
             text = file.read()
-    return _outcome(status, text), seconds, text
+    return _outcome(status, seconds, text), seconds, text
 
 
 def _run_here(case: Case, root: str, errors: str) -> None:
@@ -312,19 +311,19 @@ def _run_here(case: Case, root: str, errors: str) -> None:
         os._exit(status)
 
 
-def _wait(child: int, deadline: float) -> Optional[int]:
-    """The status of the process, as ``os.waitpid`` gives it, or None if it had to be killed."""
+def _wait(child: int, deadline: float) -> Tuple[Optional[int], float]:
+    """The status of the process as ``os.waitpid`` gives it, None if it had to be killed; and its processor time."""
     while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
+        ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             _kill_group(child)
-            return status
+            return status, used.ru_utime + used.ru_stime
         time.sleep(0.01)
     _kill_group(child)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
+    _, _, used = os.wait4(child, 0)
+    return None, used.ru_utime + used.ru_stime
 
 
 def _kill_group(child: int) -> None:
@@ -333,7 +332,7 @@ def _kill_group(child: int) -> None:
         os.killpg(child, signal.SIGKILL)
 
 
-def _outcome(status: Optional[int], errors: str) -> str:
+def _outcome(status: Optional[int], seconds: float, errors: str) -> str:
     if status is None:
         return "hang"
     if os.WIFSIGNALED(status):
@@ -344,6 +343,8 @@ def _outcome(status: Optional[int], errors: str) -> str:
     sentences = [line for line in errors.splitlines() if "error: " in line and not line.startswith(" ")]
     if status == 2 and (len(sentences) != 1 or len(sentences[0]) > SENTENCE):
         return "no sentence"
+    if status == 2 and seconds > MAX_REFUSAL:
+        return "slow refusal"
     if status == 0 and sentences:
         return "sentence with status 0"
     return {0: "worked", 1: "reported", 2: "refused"}.get(status, f"status {status}")
@@ -353,18 +354,19 @@ GOOD = ("worked", "reported", "refused")
 
 
 def fuzz(count: int, seed: int, report: Any = None) -> Dict[str, Any]:
-    """Run command lines; return their number by command and outcome, the slowest, and the failures."""
+    """Run command lines; return their number by command and outcome, the slowest ones, and the failures."""
     _import_everything()
     table: Dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     failures: List[Dict[str, Any]] = []
-    slowest = (0.0, "")
+    slowest = {name: (0.0, "") for name in GOOD}
     with tempfile.TemporaryDirectory() as template:
         make_folder(template)
         for case in cases(count, seed):
             outcome, seconds, errors = run(case, template)
             table[case.command][outcome] += 1
             line = " ".join([case.command, *(repr(argument[:60]) for argument in case.arguments)])
-            slowest = max(slowest, (round(seconds, 1), line))
+            if outcome in GOOD:
+                slowest[outcome] = max(slowest[outcome], (round(seconds, 1), line))
             if outcome not in GOOD:
                 failures.append({"outcome": outcome, "line": line, "errors": errors[-1500:]})
                 if report:

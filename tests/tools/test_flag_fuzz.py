@@ -20,23 +20,25 @@ def test_every_flag_of_every_command_has_its_turn():
 
 
 @pytest.mark.parametrize(
-    "status, errors, outcome",
+    "status, seconds, errors, outcome",
     [
-        (0, "", "worked"),
-        (1 << 8, "2 images skipped", "reported"),
-        (2 << 8, "note: x\nerror: expected a, got b; correct it\n", "refused"),
-        (2 << 8, "", "no sentence"),
-        (2 << 8, "error: a\nerror: b\n", "no sentence"),
-        (2 << 8, "error: " + "x" * 1000, "no sentence"),
-        (1 << 8, "Traceback (most recent call last):\n", "traceback"),
-        (0, "error: a\n", "sentence with status 0"),
-        (3 << 8, "", "status 3"),
-        (11, "", "crash 11"),
-        (None, "", "hang"),
+        (0, 1.0, "", "worked"),
+        (1 << 8, 1.0, "2 images skipped", "reported"),
+        (2 << 8, 1.0, "note: x\nerror: expected a, got b; correct it\n", "refused"),
+        (2 << 8, 6.0, "error: expected a, got b; correct it\n", "slow refusal"),
+        (0, 6.0, "", "worked"),
+        (2 << 8, 1.0, "", "no sentence"),
+        (2 << 8, 1.0, "error: a\nerror: b\n", "no sentence"),
+        (2 << 8, 1.0, "error: " + "x" * 1000, "no sentence"),
+        (1 << 8, 1.0, "Traceback (most recent call last):\n", "traceback"),
+        (0, 1.0, "error: a\n", "sentence with status 0"),
+        (3 << 8, 1.0, "", "status 3"),
+        (11, 1.0, "", "crash 11"),
+        (None, 1.0, "", "hang"),
     ],
 )
-def test_outcomes(status, errors, outcome):
-    assert flag_fuzz._outcome(status, errors) == outcome
+def test_outcomes(status, seconds, errors, outcome):
+    assert flag_fuzz._outcome(status, seconds, errors) == outcome
 
 
 @pytest.mark.slow
