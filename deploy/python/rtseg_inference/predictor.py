@@ -49,8 +49,7 @@ class Result:
         if self.contract.output.op == "argmax" or self.output is None:
             return None
         height, width = self.mask.shape
-        sizes = geometry(self.contract, (height, width))
-        planes = np.stack([postprocess.restore(plane, sizes) for plane in self.output])
+        planes = restored(self.output, self.contract, (height, width))
         return planes if self.contract.output.op == "softmax" else postprocess.softmax(planes)
 
     def overlay(self, opacity: float = 0.5) -> Array:
@@ -162,6 +161,23 @@ class Predictor:
         return found if several else found[0]
 
     def _predict(self, images: Sequence[Array]) -> List[Result]:
+        outputs, pre, run = self.run(images)
+        start = time.perf_counter()
+        masks = [
+            to_mask(output, self.contract, (image.shape[0], image.shape[1])) for output, image in zip(outputs, images)
+        ]
+        timings = Timings(pre, run, 1e3 * (time.perf_counter() - start))
+        return [Result(m, image, timings, self.contract, o) for m, image, o in zip(masks, images, outputs)]
+
+    def run(self, images: Sequence[Array]) -> Tuple[Array, float, float]:
+        """The network's outputs for (H, W, 3) uint8 BGR images, before postprocessing.
+
+        Returns:
+            The outputs, at least one for each image, and the milliseconds of preprocessing and network.
+
+        Raises:
+            InputError: as :meth:`predict`.
+        """
         start = time.perf_counter()
         # A graph with a fixed batch is filled up with the last image.
         filled = [*images, *[images[-1]] * (self.contract.input.shape.min[0] - len(images))]
@@ -172,13 +188,7 @@ class Predictor:
             raise InputError(
                 f"expected outputs for {len(batch)} images of the network, got {len(outputs)}; export the model again"
             )
-        ran = time.perf_counter()
-        masks = [
-            to_mask(output, self.contract, (image.shape[0], image.shape[1])) for output, image in zip(outputs, images)
-        ]
-        done = time.perf_counter()
-        timings = Timings(1e3 * (prepared - start), 1e3 * (ran - prepared), 1e3 * (done - ran))
-        return [Result(m, image, timings, self.contract, o) for m, image, o in zip(masks, images, outputs)]
+        return outputs, 1e3 * (prepared - start), 1e3 * (time.perf_counter() - prepared)
 
     def verify(self) -> Verification:
         """Run the golden image and compare with the output that the network gave before its export."""
@@ -248,6 +258,13 @@ def to_mask(output: Array, contract: Contract, size: Tuple[int, int]) -> Array:
     if contract.output.op == "argmax":
         return postprocess.restore_ids(output.astype(postprocess.id_type(contract.output.num_classes)), sizes)
     return postprocess.argmax(output, sizes)
+
+
+def restored(output: Array, contract: Contract, size: Tuple[int, int]) -> Array:
+    """The network's output for one image -> (C, H, W) float32 logits or probabilities at the image's size."""
+    sizes = geometry(contract, size)
+    check_output(output, contract, sizes)
+    return np.stack([postprocess.restore(plane, sizes) for plane in output])
 
 
 def check_output(output: Array, contract: Contract, sizes: Geometry) -> None:

@@ -1,6 +1,6 @@
 """From camera images to the network's input, as described in deploy.yaml: resize, pad, colour order, normalise."""
 
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ class Preprocessor:
     def __init__(self, contract: Contract, shape: Optional[ShapeRange] = None):
         """``shape``: the inputs that the runtime takes, if those are fewer than the contract allows."""
         self.contract, self.shape = contract, shape or contract.input.shape
+        self.order = (2, 1, 0) if contract.input.color == "RGB" else (0, 1, 2)  #: channels of a BGR image
         self.channels = list(zip(contract.preprocess.mean, contract.preprocess.std))
         self.tables: List[Array] = [self._normalise(np.arange(256, dtype=np.float32), m, s) for m, s in self.channels]
 
@@ -40,6 +41,20 @@ class Preprocessor:
         Raises:
             InputError: an image is of another kind, the images do not come to one size, or the batch lies outside the
                 shapes that the model was exported for.
+        """
+        shape = self.input_shape(images)
+        if self.contract.raw_input:
+            return np.stack(images)
+        batch = np.empty(shape, np.float32)
+        for image, out in zip(images, batch):
+            self._fill(image, out)
+        return batch
+
+    def input_shape(self, images: Sequence[Array]) -> Tuple[int, ...]:
+        """The shape of the batch that images of these sizes make; their pixels are not looked at.
+
+        Raises:
+            InputError: as for the batch itself.
         """
         for image in images:
             if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
@@ -67,27 +82,21 @@ class Preprocessor:
                 f"{self.shape.min[0]}, got {len(images)} images of {width} x {height}; shrink them, or raise "
                 "RTSEG_MEGAPIXELS"
             )
-        if raw:
-            return np.stack(images)
-        batch = np.empty(shape, np.float32)
-        for image, out in zip(images, batch):
-            self._fill(image, out)
-        return batch
+        return shape
 
     def _fill(self, image: Array, out: Array) -> None:
         """Write the normalised ``image`` (H, W, 3) to ``out`` (3, h, w)."""
         preprocess = self.contract.preprocess
         height, width = geometry(self.contract, (image.shape[0], image.shape[1])).content
-        if self.contract.input.color == "RGB":
-            image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         as_stored = (height, width) == image.shape[:2]
-        if preprocess.resize and not as_stored:
-            image = resize(image.astype(np.float32), (height, width), INTERPOLATION[preprocess.resize.interpolation])
-        for channel, ((mean, std), table, plane) in enumerate(zip(self.channels, self.tables, out)):
+        for channel, (mean, std), table, plane in zip(self.order, self.channels, self.tables, out):
             if preprocess.pad:
                 plane[...] = self._normalise(np.array([preprocess.pad.value], np.float32), mean, std)
                 plane = plane[:height, :width]
             pixels = cv2.extractChannel(image, channel)
+            if preprocess.resize and not as_stored:  # one channel at a time: floats of a large image take much memory
+                method = INTERPOLATION[preprocess.resize.interpolation]
+                pixels = resize(pixels.astype(np.float32), (height, width), method)
             plane[...] = cv2.LUT(pixels, table) if as_stored else self._normalise(pixels, mean, std)
 
     def _normalise(self, pixels: Array, mean: float, std: float) -> Array:

@@ -5,6 +5,7 @@ import numpy as np
 import paddle
 import paddle.nn.functional as F
 import pytest
+from measuring import peak_bytes
 from rtseg_inference import postprocess
 from rtseg_inference.geometry import Geometry
 from tiny_network import assert_same_mask
@@ -87,3 +88,23 @@ def test_ids_are_not_interpolated():
     ids = np.uint8([[0, 9, 7], [9, 0, 7], [7, 7, 7]])
     found = postprocess.restore_ids(ids, Geometry(image=(4, 4), content=(2, 2), network=(3, 3)))
     assert np.array_equal(found, np.kron(ids[:2, :2], np.ones((2, 2), np.uint8)))
+
+
+@pytest.mark.parametrize("image", [(97, 131), (256, 512), (60, 400), (300, 31)])
+@pytest.mark.parametrize("content", [(64, 96), (60, 90)])
+def test_bands_equal_whole_planes(content, image, monkeypatch):
+    """Also where a row or a column of the image lies beyond the outermost logits."""
+    logits = random_logits(5, 8, 12).round(1)
+    sizes = Geometry(image, content, (64, 96))
+    expected = postprocess.argmax(logits, sizes)
+    monkeypatch.setattr(postprocess, "LARGE", 0)
+    monkeypatch.setattr(postprocess, "BAND", 37)
+    assert np.array_equal(postprocess.argmax(logits, sizes), expected)
+
+
+def test_memory_of_large_images():
+    """It is that of the mask and of a few rows; planes of the image's size would take 8 bytes for each pixel."""
+    sizes = Geometry((4100, 4000), (64, 96), (64, 96))
+    logits = street_logits(5, 8, 12)
+    mask, peak = peak_bytes(lambda: postprocess.argmax(logits, sizes))
+    assert mask.shape == sizes.image and peak < 2 * mask.size

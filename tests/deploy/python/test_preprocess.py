@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import paddleseg.transforms as T
 import pytest
+from measuring import peak_bytes
 from paddleseg.cvlibs import manager
 from rtseg_inference import InputError, contract
 from rtseg_inference.preprocess import INTERPOLATION, Preprocessor
@@ -46,6 +47,14 @@ def test_equals_paddleseg(name, exported, frame, no_ipp):
     found = preprocessor(exported["argmax"], CHAINS[name])([frame])
     assert found.dtype == expected.dtype == np.float32
     assert np.array_equal(found[0], expected)
+
+
+def test_memory_of_large_images(exported):
+    """Floats of all three channels at the image's size would take 12 bytes for each pixel."""
+    image = np.full((3000, 3000, 3), 90, np.uint8)
+    prepare = preprocessor(exported["argmax"], CHAINS["exact"])
+    batch, peak = peak_bytes(lambda: prepare([image]))
+    assert batch.shape == (1, 3, 250, 333) and peak < 6 * 3000 * 3000
 
 
 @pytest.mark.parametrize("name", INTERPOLATION)
