@@ -138,6 +138,18 @@ DATA_PATCHES = (
         seen="2026-11-27",
     ),
     Patch(
+        name="downloads, unlocked",
+        defect="a download that fails leaves the file that keeps other processes waiting",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.download:download_file_and_uncompress",
+        changes=[
+            ("        if rank_id_curr_node == 0:\n", "        if rank_id_curr_node == 0:\n          try:\n"),
+            ("            os.remove(lock_path)\n", "          finally:\n            os.remove(lock_path)\n"),
+        ],
+        seen="2026-11-27",
+    ),
+    Patch(
         name="downloads, found",
         defect="the page that says that a file was not found is kept as the file",
         paddleseg="all, including develop",

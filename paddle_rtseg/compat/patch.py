@@ -14,6 +14,7 @@ import linecache
 import re
 import textwrap
 import types
+import warnings
 from dataclasses import dataclass
 from typing import Any, Dict, Mapping, Optional, Sequence, Tuple
 
@@ -106,7 +107,9 @@ def _compile(source: str, filename: str, lines_before: int, replaced: types.Code
     if replaced.co_freevars:  # __class__, in a method that calls super()
         source = f"def scope({', '.join(replaced.co_freevars)}):\n" + textwrap.indent(source, "    ")
         lines_before -= 1
-    code = compile("\n" * lines_before + source, filename, "exec", dont_inherit=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about PaddleSeg's source, such as its escape sequences
+        code = compile("\n" * lines_before + source, filename, "exec", dont_inherit=True)
     for name in ("scope", replaced.co_name) if replaced.co_freevars else (replaced.co_name,):
         code = next(c for c in code.co_consts if getattr(c, "co_name", None) == name)
     return code

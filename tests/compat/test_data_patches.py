@@ -82,7 +82,10 @@ def test_downloads_that_fail(without, monkeypatch, tmp_path, patch, content, sta
     assert (tmp_path / "before" / left_over).exists()
     with pytest.raises(InputError, match=r"http://host/file.zip cannot be downloaded \("):
         fetch(tmp_path / "after")
-    assert [path.name for path in (tmp_path / "after").iterdir()] == ["file.download.lock"]
+    assert not list((tmp_path / "after").iterdir())
+    with without("downloads, unlocked"), pytest.raises(InputError):
+        fetch(tmp_path / "locked")
+    assert [path.name for path in (tmp_path / "locked").iterdir()] == ["file.download.lock"]
 
 
 @pytest.mark.parametrize(

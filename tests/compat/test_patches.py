@@ -10,6 +10,7 @@ import os
 import pathlib
 import traceback
 import types
+import warnings
 
 import numpy as np
 import paddle
@@ -46,6 +47,14 @@ def test_apply_and_undo():
     assert inspect.getsource(halve) == source
     with pytest.raises(NameError):
         alias(3)
+
+
+def test_what_the_source_deserves_is_no_warning():
+    escape = Patch("escape", "-", "-", HALVE.where, [("x // 2", "len('\\d')")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert escape.apply()
+    assert escape.undo()
 
 
 def test_traceback_shows_the_patched_source():
