@@ -9,6 +9,7 @@ import gc
 import os
 import re
 import statistics
+import time
 from ast import literal_eval
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
@@ -18,6 +19,7 @@ import paddle
 from rtseg_inference import Predictor, environment, gpu, processor
 from rtseg_inference.configuration import BACKENDS
 from rtseg_inference.errors import first_line
+from rtseg_inference.progress import time_left
 from rtseg_inference.timing import Journal, measure
 
 from ..errors import InputError
@@ -212,13 +214,19 @@ def _time_size(
             if variant.mode == "training":
                 facts[variant]["megabytes"] = peak_memory(run)
         before = {variant: (journal.find(missing[variant]) or {}).get("milliseconds", []) for variant in runs}
+        count = turns - min(map(len, before.values()), default=0)
+        start, done = time.perf_counter(), 0
 
         def save(times: Mapping[Variant, List[float]]) -> None:
+            nonlocal done
+            done += 1
             for variant, taken in times.items():
                 journal.put(missing[variant], milliseconds=before[variant] + taken, **facts[variant])
+            left = time_left(done, count, time.perf_counter() - start)
+            report(f"turn {done} of {count}, ETA {left}")
             after_turn()
 
-        measure(runs, turns - min(map(len, before.values()), default=0), after_turn=save)
+        measure(runs, count, after_turn=save)
 
 
 def _facts(network: paddle.nn.Layer, size: Tuple[int, int]) -> Dict[str, Any]:

@@ -31,6 +31,16 @@ EVALUATION_PATCHES = (
         seen="2026-11-27",
     ),
     Patch(
+        name="one line while evaluating",
+        defect="evaluate() fills a log file with a line for each image, and shows no images per second",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.core.val:evaluate",
+        changes=[("progbar.Progbar(", "ProgressBar(")],
+        names={"ProgressBar": evaluation.ProgressBar},
+        seen="2026-11-27",
+    ),
+    Patch(
         name="curve of the loss",
         defect="train() keeps its losses only for VisualDL",
         paddleseg="all, including develop",

@@ -45,7 +45,7 @@ def check_dataset(dataset, progress: Callable[[Iterable], Iterable] = iter, thre
 
     Args:
         dataset: any PaddleSeg dataset with a ``file_list`` of pairs (image, label).
-        progress: wraps the iteration over the pairs, as ``tqdm`` does.
+        progress: wraps the iteration over the pairs, as :func:`rtseg_inference.progress.watched` does.
         threads: number of reader threads; None for the number of processors.
     """
     indices = range(len(dataset.file_list))

@@ -1,7 +1,7 @@
 """Comparison of predicted masks with labels: a table of scores, and a picture."""
 
 import os
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
@@ -34,13 +34,21 @@ class Triple(NamedTuple):
     mask: str
 
 
-def compare(images: str, labels: str, masks: str, dataset: str, picture: Optional[str] = None) -> Outcome:
+def compare(
+    images: str,
+    labels: str,
+    masks: str,
+    dataset: str,
+    picture: Optional[str] = None,
+    progress: Callable[[List["Triple"]], Iterable["Triple"]] = iter,
+) -> Outcome:
     """Score masks against labels; what cannot be compared is skipped.
 
     Args:
         images, labels, masks: folders of files with the same names.
         dataset: whose class names and colours to use: CamVid, Cityscapes or a dataset file.
         picture: image file to write, with a row of image, label and mask for each frame.
+        progress: wraps the iteration over the frames.
 
     Raises:
         InputError: a folder has no images, or no frame can be compared, or the picture cannot be written.
@@ -53,7 +61,7 @@ def compare(images: str, labels: str, masks: str, dataset: str, picture: Optiona
     sheet = Sheet(palette) if picture else None
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     frames = 0
-    for triple in triples:
+    for triple in progress(triples):
         try:
             label, mask = read_label(triple.label), read_label(triple.mask)
             counted = confusion_matrix(label, mask, len(classes), ignore_index)

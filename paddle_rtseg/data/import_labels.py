@@ -3,8 +3,8 @@
 import os
 import random
 from collections import Counter
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 from typing import Counter as CounterOf
-from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import yaml
@@ -13,7 +13,7 @@ from rtseg_inference.files import write_image
 from ..errors import InputError
 from ..files import atomic_path, make_folder
 from ..weights.limits import quote
-from .annotations import Coco, ColourMasks, Labelme
+from .annotations import Coco, ColourMasks, Drawn, Labelme
 from .palettes import classes_and_palette
 
 DATASET_FILE = "dataset.yml"
@@ -91,6 +91,7 @@ def import_labels(
     val: float = 0.2,
     seed: int = 0,
     colours: Optional[np.ndarray] = None,
+    progress: Callable[[Iterable[Drawn]], Iterable[Drawn]] = iter,
 ) -> Outcome:
     """Write ``labels/NAME.png``, ``train.txt``, ``val.txt`` and ``dataset.yml``; the images stay where they are.
 
@@ -100,6 +101,7 @@ def import_labels(
         val: share of the pairs to validate with, at least one.
         seed: decides which those are.
         colours: (num_classes, 3) uint8 RGB, written to the dataset file.
+        progress: wraps the iteration over the images.
 
     Raises:
         InputError: there are fewer than two usable pairs, or the folder cannot be written.
@@ -109,7 +111,7 @@ def import_labels(
     if not 0 < val < 1:
         raise InputError(f"expected --val between 0 and 1, got {val}; it is the share of the images to validate with")
     make_folder(save_dir)
-    pairs, pixels, defects, remarks = _write_labels(source, save_dir)
+    pairs, pixels, defects, remarks = _write_labels(source, progress(source), save_dir)
     if len(pairs) < 2:
         raise InputError(
             f"expected at least two images with labels, got {len(pairs)}"
@@ -130,12 +132,14 @@ def import_labels(
     return Outcome(path, source.names, len(pairs) - count, count, pixels, defects, remarks)
 
 
-def _write_labels(source: Source, save_dir: str) -> Tuple[List[Tuple[str, str]], np.ndarray, List[str], CounterOf[str]]:
+def _write_labels(
+    source: Source, images: Iterable[Drawn], save_dir: str
+) -> Tuple[List[Tuple[str, str]], np.ndarray, List[str], CounterOf[str]]:
     pairs: List[Tuple[str, str]] = []
     pixels = np.zeros(256, np.int64)
     defects: List[str] = []
     remarks: CounterOf[str] = Counter()
-    for drawn in source:
+    for drawn in images:
         if drawn.label is None:
             defects.append(f"{quote(drawn.image)}: {drawn.defect}")
             continue

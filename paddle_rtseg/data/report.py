@@ -3,7 +3,7 @@
 from typing import Sequence
 
 from paddleseg.cvlibs import Config
-from tqdm import tqdm
+from rtseg_inference.progress import watched
 
 from ..config import Builder, reporting
 from .check import Report, check_dataset, unlisted_images
@@ -32,7 +32,7 @@ def check_config(config: Config, limit: int = 20) -> int:
             dataset = getattr(builder, name)
         datasets.append(dataset)
         total = len(dataset.file_list)
-        report = check_dataset(dataset, lambda pairs: tqdm(pairs, name, total, leave=False))  # noqa: B023
+        report = check_dataset(dataset, lambda pairs: watched(pairs, total, name))  # noqa: B023
         print(f"\n{name}: {type(dataset).__name__}, {total} pairs, {len(report.defects)} with a defect")
         names, _ = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
         print(as_text(report, names, limit, dataset.ignore_index))

@@ -29,9 +29,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
+    from rtseg_inference.progress import watched
+
     from paddle_rtseg.data import comparison
 
-    outcome = comparison.compare(args.images, args.labels, args.masks, args.dataset, args.save)
+    outcome = comparison.compare(
+        *(args.images, args.labels, args.masks, args.dataset, args.save),
+        progress=lambda frames: watched(frames, len(frames), "compare"),
+    )
     for reason in outcome.skipped:
         print(f"skipped {reason}", file=sys.stderr)
     print("\n".join([*outcome.remarks, outcome.table]))

@@ -40,10 +40,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
+    from rtseg_inference.progress import watched
+
     from paddle_rtseg.data.import_labels import import_labels, open_source
 
     source, colours = open_source(args.format, args.input, args.images, args.names, args.data)
-    outcome = import_labels(source, args.save_dir, args.val, args.seed, colours)
+    outcome = import_labels(
+        *(source, args.save_dir, args.val, args.seed, colours),
+        progress=lambda drawn: watched(drawn, len(source.images), "import_labels"),
+    )
     print(outcome)
     return 1 if outcome.defects else 0
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import paddle
 from rtseg_inference.images import read_image
+from rtseg_inference.progress import Line
 
 from ..data.scores import confusion_matrix
 from ..errors import InputError
@@ -45,6 +46,25 @@ losses: List[Tuple[int, float]] = []
 def record_loss(step: int, loss: float) -> None:
     """Called by PaddleSeg's ``train`` with each loss that it logs."""
     losses.append((step, float(loss)))
+
+
+class ProgressBar:
+    """In place of PaddleSeg's class of that name.
+
+    Args:
+        target: number of batches that this process evaluates, of one image each.
+        verbose: has no effect.
+    """
+
+    def __init__(self, target: int, verbose: int = 1):
+        self._processes = paddle.distributed.get_world_size()
+        self._line = Line(target * self._processes, "evaluation")
+
+    def update(self, current: int, values: Any = None) -> None:
+        """Count a batch; ``values`` are not shown."""
+        self._line.step(self._processes)
+        if self._line.done == self._line.total:
+            self._line.clear()
 
 
 class Watch:

@@ -44,7 +44,8 @@ class CheckedLoader(paddle.io.DataLoader):
         try:
             for batch in batches:
                 if isinstance(batch, dict) and _DEFECT in batch:
-                    print(file=sys.stderr)  # PaddleSeg's progress bar leaves the cursor in its line
+                    if sys.stderr.isatty():
+                        print(file=sys.stderr)  # a progress bar leaves the cursor in its line
                     raise InputError(_text(batch[_DEFECT]))
                 if isinstance(batch, dict) and _ERROR in batch:
                     raise RuntimeError(f"the dataset or one of its transforms failed:\n{_text(batch[_ERROR])}")

@@ -6,6 +6,7 @@ import numpy as np
 import paddle
 from paddleseg.utils import logger
 from rtseg_inference.pose import Region, average_flipped, decode, to_image
+from rtseg_inference.progress import Line
 
 from ..data.keypoints import CocoKeypoints
 from ..pose.metrics import pck
@@ -45,6 +46,7 @@ def predict(model: paddle.nn.Layer, dataset: CocoKeypoints, num_workers: int = 0
     model.eval()
     keypoints: List[np.ndarray] = []
     scores: List[np.ndarray] = []
+    line = Line(len(dataset), "evaluation")
     with paddle.no_grad():
         for batch in CheckedLoader(dataset, batch_size=BATCH, num_workers=num_workers):
             heatmaps = model(batch["img"])[0].numpy()
@@ -55,6 +57,8 @@ def predict(model: paddle.nn.Layer, dataset: CocoKeypoints, num_workers: int = 0
                 cells, values = decode(maps)
                 keypoints.append(to_image(cells, Region(region[:2], region[2:]), dataset.input_size))
                 scores.append(values)
+            line.step(len(heatmaps))
+    line.clear()
     return np.stack(keypoints), np.stack(scores)
 
 

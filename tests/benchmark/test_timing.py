@@ -100,7 +100,9 @@ def test_stopped_run_is_continued(tmp_path, monkeypatch):
     assert [row.turns for row in rows] == [3, 3]
     assert rows[0] == first[0]
     assert [[row.turns for row in rows] for rows in seen] == [[3, 2], [3, 3]]
-    assert lines == [f"{models[0]} at 64x64, dygraph: measured before", f"preparing {models[1]} at 64x64, dygraph"]
+    assert lines[:2] == [f"{models[0]} at 64x64, dygraph: measured before", f"preparing {models[1]} at 64x64, dygraph"]
+    assert [line.partition(",")[0] for line in lines[2:]] == ["turn 1 of 2", "turn 2 of 2"]
+    assert lines[-1].endswith(", ETA 0:00:00")
     monkeypatch.setattr(timing, "create_model", None)  # nothing is left to prepare
     assert timing.benchmark(models, [(64, 64)], **settings, journal=Journal(path)) == rows
 

@@ -291,10 +291,21 @@ def test_label_out_of_range_ends_evaluation(without, broken):
         evaluate(model, data, print_detail=False)
 
 
-def test_errors_begin_on_a_line_of_their_own(broken, capfd):
+def test_errors_begin_on_a_line_of_their_own(broken, monkeypatch, capsys):
     """Not behind the progress bar of an evaluation."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     data = tiny_training.dataset(broken("label3.png", write_stray_label), "val")
     with pytest.raises(InputError):
         evaluate(tiny_training.PixelNet(), data)
-    printed = capfd.readouterr()
-    assert "batch_cost" in printed.out + printed.err and printed.err.endswith("\n")
+    shown = capsys.readouterr().err
+    assert "images/s, ETA 0:00:0" in shown and shown.endswith("\n")
+
+
+def test_evaluation_in_a_log_file(without, tiny_images, capsys):
+    """A line a minute, and not one for each image."""
+    data = tiny_training.dataset(tiny_images, "val")
+    with without("one line while evaluating"):
+        evaluate(tiny_training.PixelNet(), data)
+    assert capsys.readouterr().err.count("batch_cost") > 1
+    evaluate(tiny_training.PixelNet(), data)
+    assert capsys.readouterr().err == ""

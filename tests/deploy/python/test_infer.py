@@ -16,6 +16,7 @@ from processes import python
 from rtseg_inference import InputError, Predictor, cli, contract, fastest, gpu, media
 from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
+from rtseg_inference.progress import watched
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
 from paddle_rtseg.export.exporter import export_model
@@ -233,7 +234,20 @@ def test_progress_bar_on_terminals(monkeypatch, capsys):
     for _ in range(4):
         progress.wrote()
     shown = capsys.readouterr().err
-    assert "[#######......................." in shown and "4/4" in shown and shown.count("\n") == 0
+    assert "[#######......................." in shown and "images/s, ETA 0:00:0" in shown and shown.count("\n") == 0
+    assert progress.close("out") == 0 and "4/4" in capsys.readouterr().err
+
+
+def test_progress_in_a_log_file(monkeypatch, capsys):
+    """A line a minute."""
+    seconds = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: seconds[0])
+    for _ in watched(range(100), 100, "check"):
+        seconds[0] += 3
+    assert capsys.readouterr().err.splitlines() == [
+        f"check: {done}/100, 0.3 images/s{eta}"
+        for done, eta in [*((20 * n, f", ETA 0:0{5 - n}:00") for n in range(1, 5)), (100, "")]
+    ]
 
 
 def test_max_frames(exported, tmp_path):
