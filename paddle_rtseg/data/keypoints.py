@@ -1,8 +1,7 @@
 """Persons with keypoints, from COCO's JSON, as a dataset of PaddleSeg."""
 
-import math
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import paddle
@@ -13,6 +12,7 @@ from rtseg_inference.pose import PADDING, STRIDE, Region, Size, crop, matrix, wi
 from ..errors import InputError
 from ..pose.augmentation import Person, mirrored, random_half, random_region
 from ..pose.heatmaps import targets
+from ..pose.skeletons import Skeleton
 from ..pose.skeletons import skeleton as parse_skeleton
 from ..weights.limits import quote
 from .json_files import objects_of, read_json
@@ -20,13 +20,14 @@ from .json_files import objects_of, read_json
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 MAX_SIDE = 4096
+MAX_VALUE = 1e6  # of a coordinate
 
 
 class Annotation(NamedTuple):
     """A labelled person."""
 
     image: str  #: path
-    image_id: int
+    image_id: Union[int, str]
     size: Tuple[int, int]  #: width and height of the image, as the file says
     box: np.ndarray  #: (4,) left, top, right, bottom, clipped to the image
     keypoints: np.ndarray  #: (K, 2)
@@ -69,13 +70,8 @@ class CocoKeypoints(paddle.io.Dataset):
         flip_test: bool = True,
     ):
         super().__init__()
-        if mode not in ("train", "val"):
-            raise InputError(f"CocoKeypoints expects mode 'train' or 'val', got {quote(mode)!r}; correct the config")
-        self.skeleton = parse_skeleton(skeleton)
-        self.input_size = _input_size(input_size)
-        if not isinstance(sigma, (int, float)) or not 0 < sigma <= 100:
-            raise InputError(f"expected a sigma above 0 and at most 100, got {quote(sigma)}; correct the config")
-        self.mode, self.sigma, self.flip_test = mode, float(sigma), bool(flip_test)
+        self.skeleton, self.input_size, self.sigma = checked_settings(mode, skeleton, input_size, sigma)
+        self.mode, self.flip_test = mode, bool(flip_test)
         self.file, self.num_classes = annotations, self.NUM_CLASSES
         self.persons, self.left_out = read_annotations(annotations, images, len(self.skeleton.names))
         if not self.persons:
@@ -120,6 +116,20 @@ class CocoKeypoints(paddle.io.Dataset):
         }
 
 
+def checked_settings(mode: Any, skeleton: Any, input_size: Any, sigma: Any) -> Tuple[Skeleton, Size, float]:
+    """The settings of :class:`CocoKeypoints` that are not about its files.
+
+    Raises:
+        InputError: one of them is not as stated there.
+    """
+    if mode not in ("train", "val"):
+        raise InputError(f"CocoKeypoints expects mode 'train' or 'val', got {quote(mode)!r}; correct the config")
+    parsed, size = parse_skeleton(skeleton), _input_size(input_size)
+    if not isinstance(sigma, (int, float)) or not 0 < sigma <= 100:
+        raise InputError(f"expected a sigma above 0 and at most 100, got {quote(sigma)}; correct the config")
+    return parsed, size, float(sigma)
+
+
 def read_annotations(file: str, images: str, count: int) -> Tuple[List[Annotation], int]:
     """The persons of a COCO keypoint file that can be trained with, and the number of those left out.
 
@@ -132,51 +142,95 @@ def read_annotations(file: str, images: str, count: int) -> Tuple[List[Annotatio
         InputError: the file is defective, or has another number of keypoints.
     """
     content = read_json(file)
-    known = {item.get("id"): item for item in objects_of(content, "images", file)}
-    persons, left_out = [], 0
-    for item in objects_of(content, "annotations", file):
-        image = known.get(item.get("image_id"))
-        if image is None:
-            raise InputError(
-                f"expected an image of each annotation in {file!r}, got {quote(item.get('image_id'))}; correct it"
-            )
-        person = _annotation(item, image, images, file, count)
-        if person is None:
-            left_out += 1
-        else:
-            persons.append(person)
-    return persons, left_out
+    found = list(annotations_in(content, file, images, count))
+    persons = [item for item in found if isinstance(item, Annotation)]
+    return persons, len(found) - len(persons)
+
+
+def annotations_in(
+    content: Dict[str, Any], file: str, images: str, count: int, refused: Optional[List[str]] = None
+) -> Iterator[Union[Annotation, str]]:
+    """The persons of a COCO keypoint file, or for one that cannot be trained with, the reason.
+
+    Args:
+        content: of the JSON file.
+        file, images, count: as in :func:`read_annotations`.
+        refused: gets a sentence for each annotation that is defective, which is then passed over; None to raise the
+            first one.
+
+    Raises:
+        InputError: something is defective.
+    """
+    known = images_by_id(content, file)
+    for number, item in enumerate(objects_of(content, "annotations", file)):
+        try:
+            yield _annotation(item, f"annotation {quote(item.get('id', number))}", known, images, file, count)
+        except InputError as e:
+            if refused is None:
+                raise
+            refused.append(str(e))
+
+
+def images_by_id(content: Dict[str, Any], file: str) -> Dict[Union[int, str], Dict[str, Any]]:
+    """The images of a COCO file.
+
+    Raises:
+        InputError: an id is missing, no number or text, or used twice.
+    """
+    known: Dict[Union[int, str], Dict[str, Any]] = {}
+    for image in objects_of(content, "images", file):
+        key = image.get("id")
+        if type(key) not in (int, str) or key in known:
+            raise InputError(f"expected images with an id of their own in {file!r}, got {quote(key)}; correct it")
+        known[key] = image
+    return known
 
 
 def _annotation(
-    item: Dict[str, Any], image: Dict[str, Any], folder: str, file: str, count: int
-) -> Optional[Annotation]:
-    name, size = image.get("file_name"), (image.get("width"), image.get("height"))
-    if not isinstance(name, str) or not all(type(n) is int and n > 0 for n in size):
+    item: Dict[str, Any], name: str, known: Dict[Any, Dict[str, Any]], folder: str, file: str, count: int
+) -> Union[Annotation, str]:
+    key = item.get("image_id")
+    if type(key) not in (int, str) or key not in known:
+        raise InputError(f"expected the image of {name} in {file!r}, got image_id {quote(key)}; correct it")
+    path, size = _image(known[key], folder, file)
+    values = _numbers(item.get("keypoints"), 3 * count, "keypoints", name, file).reshape(count, 3)
+    left, top, width, height = _numbers(item.get("bbox"), 4, "bbox", name, file)
+    box = np.array([left, top, left + width, top + height])
+    box = np.clip(box, 0, np.array([size[0] - 1, size[1] - 1] * 2))
+    if item.get("iscrowd"):
+        return "a crowd"
+    if not (values[:, 2] > 0).any() or values.max() <= 0:
+        return "without a visible keypoint"
+    if width <= 0 or height <= 0:
+        return "with a box without an area"
+    if not (box[2:] > box[:2]).all():
+        return "with a box outside the image"
+    return Annotation(path, key, size, box, values[:, :2], values[:, 2])
+
+
+def _image(image: Dict[str, Any], folder: str, file: str) -> Tuple[str, Tuple[int, int]]:
+    """The path of an image, and its width and height as the file states them."""
+    name, width, height = (image.get(key) for key in ("file_name", "width", "height"))
+    if not isinstance(name, str) or not all(type(n) is int and n > 0 for n in (width, height)):
         raise InputError(
             f"expected file_name, width and height of each image in {file!r}, got {quote(image)}; correct it"
         )
     path = os.path.normpath(os.path.join(folder, name))
     if os.path.isabs(name) or os.path.relpath(path, folder).startswith(".."):
         raise InputError(f"expected images in their folder in {file!r}, got {quote(name)!r}; correct it")
-    values = _numbers(item.get("keypoints"), 3 * count, "keypoints", file).reshape(count, 3)
-    left, top, width, height = _numbers(item.get("bbox"), 4, "bbox", file)
-    box = np.array([left, top, left + width, top + height])
-    box = np.clip(box, 0, np.array([size[0] - 1, size[1] - 1] * 2))
-    usable = width > 0 and height > 0 and (box[2:] > box[:2]).all() and (values[:, 2] > 0).any() and values.max() > 0
-    if not usable or item.get("iscrowd"):
-        return None
-    return Annotation(path, item["image_id"], size, box, values[:, :2], values[:, 2])
+    return path, (width, height)
 
 
-def _numbers(value: Any, count: int, key: str, file: str) -> np.ndarray:
+def _numbers(value: Any, count: int, key: str, name: str, file: str) -> np.ndarray:
     numeric = isinstance(value, list) and all(
-        isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) and abs(n) < 1e6 for n in value
+        isinstance(n, (int, float)) and not isinstance(n, bool) and abs(n) < MAX_VALUE for n in value
     )
     if not numeric or len(value) != count:
-        got = f"{len(value)} values" if isinstance(value, list) else quote(value)
+        lengths_differ = isinstance(value, list) and len(value) != count
         raise InputError(
-            f"expected {count} numbers as {key} of each annotation in {file!r}, got {got}; correct the file"
+            f"expected {count} numbers as {key} of {name} in {file!r}, got "
+            f"{f'{len(value)} values' if lengths_differ else quote(value)}; correct the file"
+            + (", or the config's skeleton" if lengths_differ and key == "keypoints" else "")
         )
     return np.array(value, np.float64)
 

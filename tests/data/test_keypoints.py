@@ -82,12 +82,23 @@ def test_who_is_left_out(write):
 
 
 BAD = {
-    "length": ({"annotations": [{"keypoints": [1] * 9}]}, "expected 12 numbers as keypoints .* got 9 values"),
+    "length": (
+        {"annotations": [{"keypoints": [1] * 9}]},
+        "expected 12 numbers as keypoints of annotation 0 .* got 9 values; correct the file, or the config's skeleton",
+    ),
     "text": ({"annotations": [{"keypoints": "x"}]}, "expected 12 numbers as keypoints .* got x"),
     "not a number": ({"annotations": [{"keypoints": [float("nan")] * 12}]}, "expected 12 numbers as keypoints"),
     "box": ({"annotations": [{"bbox": [1, 2, 3]}]}, "expected 4 numbers as bbox"),
     "huge box": ({"annotations": [{"bbox": [0, 0, 1e300, 1]}]}, "expected 4 numbers as bbox"),
-    "image": ({"annotations": [{"image_id": 9}]}, "expected an image of each annotation .* got 9"),
+    "image": ({"annotations": [{"image_id": 9}]}, "expected the image of annotation 0 .* got image_id 9"),
+    "image id": ({"annotations": [{"image_id": [9]}]}, "expected the image of annotation 0 .* got image_id .9."),
+    "same image twice": (
+        {"content": {"images": [{"id": 1}, {"id": 1}], "annotations": []}},
+        "with an id of their own .* got 1",
+    ),
+    "image without an id": ({"image": {"id": None}}, "images with an id of their own"),
+    "huge number": ({"annotations": [{"keypoints": [10**400] * 12}]}, "expected 12 numbers as keypoints"),
+    "truth value": ({"annotations": [{"bbox": [1, 2, 3, True]}]}, "expected 4 numbers as bbox"),
     "outside": ({"image": {"file_name": "../a.png"}}, "expected images in their folder"),
     "no name": ({"image": {"file_name": 3}}, "expected file_name, width and height"),
     "no size": ({"image": {"width": None}}, "expected file_name, width and height"),
