@@ -6,11 +6,13 @@ import os
 
 import numpy as np
 import paddle
+import persons
 import pytest
 from paddleseg.cvlibs import SegBuilder, manager
+from tiny_configs import run_command
 
 import paddle_rtseg
-from paddle_rtseg.config import find_config, load_config, named_configs
+from paddle_rtseg.config import Builder, find_config, load_config, named_configs
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.pose.skeletons import skeleton
 from paddle_rtseg.tools import check_dataset, export, predict, train, val
@@ -50,6 +52,42 @@ def test_parts_of_a_pose_fit_together(path):
         assert config.model_cfg["num_keypoints"] == len(skeleton(dataset["skeleton"]).names)
     assert config.train_dataset_cfg["input_size"] == config.val_dataset_cfg["input_size"]
     assert f"{config.val_dataset_cfg['input_size'][1]}x{config.val_dataset_cfg['input_size'][0]}" in path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", POSE)
+def test_a_pose_trains(path, tmp_path):
+    """On made persons, by a network of fewer layers and channels, at a smaller size."""
+    count = load_config(path).model_cfg["num_keypoints"]
+    folder = persons.write(tmp_path, keypoints=count, train=4, val=2)
+    small = {"model.backbone.embed_dims": [8, 16, 40, 64], "model.backbone.depths": [1, 1, 1, 1]}
+    for mode in ("train", "val"):
+        small[f"{mode}_dataset.annotations"] = f"{folder}/{mode}.json"
+        small.update({f"{mode}_dataset.images": folder, f"{mode}_dataset.input_size": [48, 64]})
+    arguments = ["--config", path, "--iters", 1, "--batch_size", 2, "--do_eval", "--save_dir", tmp_path / "out"]
+    run_command("train", *arguments, "--device", "cpu", "--opts", *(f"{key}={value}" for key, value in small.items()))
+    assert (tmp_path / "out" / "best_model" / "model.pdparams").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, millions", [("segformerpp_b0_coco_384x288", 3.72), ("segformerpp_b5_coco_384x288", 81.97)]
+)
+def test_a_pose_has_the_published_parameters(name, millions):
+    model = Builder(load_config(name)).model
+    assert sum(p.size for p in model.parameters()) / 1e6 == pytest.approx(millions, abs=0.02)
+
+
+@pytest.mark.parametrize("path", [path for path in POSE if "lspet" not in path])
+def test_a_published_pose_keeps_its_learning_rate(path):
+    """The steps of the published schedule never happen."""
+    rate = Builder(load_config(path, iters=2000)).lr_scheduler
+    rates = []
+    for _ in range(2000):
+        rates.append(rate.get_lr())
+        rate.step()
+    assert rates[0] == pytest.approx(5e-7) and rates[250] == pytest.approx(2.5e-4, rel=0.01)
+    assert rates[500:] == pytest.approx([5e-4] * 1500)
 
 
 @pytest.mark.parametrize("path", SEGMENTATION)

@@ -1,12 +1,11 @@
 """Poses through training and evaluation, on persons that are drawn as three dots of different colours."""
 
-import json
-
-import cv2
 import numpy as np
 import paddle
+import persons
 import pytest
 from comparing import zip_strict
+from tiny_configs import write_config
 
 from paddle_rtseg.config import load_config
 from paddle_rtseg.data.keypoints import CocoKeypoints
@@ -14,49 +13,15 @@ from paddle_rtseg.pose.metrics import pck
 from paddle_rtseg.training import poses, run
 from paddle_rtseg.training.losses import HeatmapMSELoss
 
-COLOURS = ((0, 0, 255), (0, 255, 0), (255, 0, 0))
-SKELETON = {"names": ["red", "green", "blue"], "flip_pairs": []}
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("dots")
-    rng = np.random.default_rng(0)
-    for mode, count in (("train", 32), ("val", 8)):
-        images, annotations = [], []
-        for i in range(count):
-            image = rng.integers(0, 40, (64, 48, 3), np.uint8)
-            points = rng.integers((8, 8), (40, 56), (3, 2))
-            for point, colour in zip_strict(points, COLOURS):
-                cv2.circle(image, tuple(map(int, point)), 4, colour, -1)
-            cv2.imwrite(str(folder / f"{mode}{i}.png"), image)
-            images.append({"id": i, "file_name": f"{mode}{i}.png", "width": 48, "height": 64})
-            keypoints = [int(n) for point in points for n in (*point, 2)]
-            annotations.append({"id": i, "image_id": i, "bbox": [5, 7, 38, 50], "keypoints": keypoints})
-        (folder / f"{mode}.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-    return folder
+    return persons.write(tmp_path_factory.mktemp("dots"))
 
 
 @pytest.fixture
 def config(data, tmp_path):
-    path = tmp_path / "config.yml"
-    dataset = f"type: CocoKeypoints, images: {data}, skeleton: {json.dumps(SKELETON)}, input_size: [48, 64], sigma: 1"
-    path.write_text(
-        f"""batch_size: 8
-iters: 4
-model:
-  type: SegFormerPPPose
-  num_keypoints: 3
-  head_channels: 16
-  backbone: {{type: MiT_B0, embed_dims: [8, 16, 40, 64], depths: [1, 1, 1, 1]}}
-train_dataset: {{{dataset}, annotations: {data}/train.json, mode: train}}
-val_dataset: {{{dataset}, annotations: {data}/val.json, mode: val}}
-loss: {{types: [{{type: HeatmapMSELoss}}], coef: [100]}}
-optimizer: {{type: AdamW}}
-lr_scheduler: {{type: PolynomialDecay, learning_rate: 0.005}}
-"""
-    )
-    return load_config(str(path))
+    return load_config(write_config(tmp_path / "config.yml", persons.config(data)))
 
 
 @pytest.mark.slow
@@ -86,8 +51,8 @@ class Oracle(paddle.nn.Layer):
 
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_an_oracle_finds_the_dots(flip_test, data):
-    arguments = {"images": str(data), "skeleton": SKELETON, "input_size": [48, 64], "sigma": 1, "mode": "val"}
-    dataset = CocoKeypoints(annotations=str(data / "val.json"), flip_test=flip_test, **arguments)
+    arguments = {"images": data, "skeleton": persons.SKELETON, "input_size": [48, 64], "sigma": 1, "mode": "val"}
+    dataset = CocoKeypoints(annotations=f"{data}/val.json", flip_test=flip_test, **arguments)
     first, second, each, keypoints, scores = poses.evaluate(Oracle(), dataset)
     truth = np.stack([person.keypoints for person in dataset.persons])
     boxes = np.stack([person.box for person in dataset.persons])
