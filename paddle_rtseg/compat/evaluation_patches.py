@@ -1,6 +1,6 @@
-"""The patches of PaddleSeg that let a training be watched: not defects, but what its loops do not show."""
+"""The patches of PaddleSeg that let a training be watched: what its loops do not show, or call by a wrong name."""
 
-from ..training import evaluation
+from ..training import evaluation, hooks
 from .patch import Patch
 
 EVALUATION_PATCHES = (
@@ -54,6 +54,24 @@ EVALUATION_PATCHES = (
             )
         ],
         names={"record_loss": evaluation.record_loss},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="names of the scores",
+        defect="train() calls the score that chooses the best model mIoU, also where it is the PCK of keypoints",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.core.train:train",
+        changes=[
+            ("best validation mIoU ({:.4f}) was saved", "best validation {} ({:.4f}) was saved"),
+            (".format(best_mean_iou,", ".format(score_names(val_dataset)[0], best_mean_iou,"),
+            (".format(best_ema_mean_iou,", ".format(score_names(val_dataset)[0], best_ema_mean_iou,"),
+            ("'Evaluate/mIoU'", "'Evaluate/' + score_names(val_dataset)[0]"),
+            ("'Evaluate/Acc'", "'Evaluate/' + score_names(val_dataset)[1]"),
+            ("'Evaluate/Ema_mIoU'", "'Evaluate/Ema_' + score_names(val_dataset)[0]"),
+            ("'Evaluate/Ema_Acc'", "'Evaluate/Ema_' + score_names(val_dataset)[1]"),
+        ],
+        names={"score_names": hooks.score_names},
         seen="2026-11-27",
     ),
 )

@@ -81,11 +81,11 @@ class CocoKeypoints(paddle.io.Dataset):
         self.file_list = [(person.image, None) for person in self.persons]
 
     def __len__(self) -> int:
-        return len(self.persons)
+        return len(self.file_list)  # which training repeats for --repeats
 
     def __getitem__(self, index: int) -> Dict[str, np.ndarray]:
         """The input (3, H, W), heatmaps (K, H / 4, W / 4), their weights (K,), and the region as center and scale."""
-        person = self.persons[index]
+        person = self.persons[index % len(self.persons)]
         image = read_image(person.image)
         if image.shape[1::-1] != person.size:
             raise InputError(
@@ -184,6 +184,37 @@ def images_by_id(content: Dict[str, Any], file: str) -> Dict[Union[int, str], Di
             raise InputError(f"expected images with an id of their own in {file!r}, got {quote(key)}; correct it")
         known[key] = image
     return known
+
+
+def coco_truth(file: str) -> Tuple[Dict[str, Any], Dict[Union[int, str], int]]:
+    """What COCO's evaluation compares poses with.
+
+    Args:
+        file: a keypoint file that :class:`CocoKeypoints` has accepted.
+
+    Returns:
+        COCO annotations of one category 1, all parts that pycocotools asks for filled in, with images numbered from 1;
+        and the number of each image by its id in the file.
+    """
+    content = read_json(file)
+    numbers = {key: number for number, key in enumerate(images_by_id(content, file), 1)}
+    annotations = []
+    for number, item in enumerate(content["annotations"], 1):
+        area, (width, height) = item.get("area"), item["bbox"][2:]
+        annotations.append(
+            {
+                "id": number,
+                "image_id": numbers[item["image_id"]],
+                "category_id": 1,
+                "bbox": item["bbox"],
+                "area": area if isinstance(area, (int, float)) and 0 < area < MAX_VALUE**2 else width * height,
+                "iscrowd": int(bool(item.get("iscrowd"))),
+                "num_keypoints": sum(v > 0 for v in item["keypoints"][2::3]),
+                "keypoints": item["keypoints"],
+            }
+        )
+    images = [{"id": number} for number in numbers.values()]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "person"}]}, numbers
 
 
 def _annotation(

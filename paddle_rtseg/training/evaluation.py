@@ -33,8 +33,8 @@ MAX_NAMED = 40  # classes in the picture of the confusion matrix
 class Display:
     """How the evaluations of a dataset are shown; a dataset has it as its attribute ``display``."""
 
-    names: Sequence[str]
-    palette: np.ndarray  #: (num_classes, 3) uint8, RGB
+    names: Sequence[str]  #: of the classes, or the keypoints
+    palette: np.ndarray  #: (num_classes, 3) uint8, RGB; of no use for keypoints
     folder: Optional[str] = None  #: where the files go; None for none
     steps: Iterator[Tuple[int, str]] = field(default_factory=lambda: iter(()))  #: step and network, in turn
 
@@ -113,9 +113,7 @@ class Watch:
         return table(names, scores, pixels.numpy())
 
     def _write(self, names: Sequence[str], mean: float, accuracy: float, iou: np.ndarray) -> None:
-        step, network = next(self._display.steps, (0, "model"))
-        folder = make_folder(os.path.join(self._folder, FOLDER))
-        prefix = "" if network == "model" else network + "_"
+        step, network, folder, prefix = begin(self._display)
         rows = add_row(os.path.join(folder, "results.csv"), names, (step, network, mean, accuracy, *iou))
         save_curves(os.path.join(folder, "curves.png"), rows)
         save_confusion(os.path.join(folder, f"{prefix}confusion.png"), self._confusion, names)
@@ -133,7 +131,19 @@ class Watch:
             size = (EXAMPLE_WIDTH, max(1, round(label.shape[0] * EXAMPLE_WIDTH / label.shape[1])))
             rows.append(np.hstack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures]))
         if rows:
-            _save_image(path, np.vstack([_titles(("image", "label", "prediction", "error")), *rows]))
+            titles = title_strip(("image", "label", "prediction", "error"), EXAMPLE_WIDTH)
+            save_image(path, np.vstack([titles, *rows]))
+
+
+def begin(display: Display) -> Tuple[int, str, str, str]:
+    """Step and network of the next evaluation, the folder of its files, and what their names begin with."""
+    step, network = next(display.steps, (0, "model"))
+    return (
+        step,
+        network,
+        make_folder(os.path.join(display.folder or ".", FOLDER)),
+        "" if network == "model" else f"{network}_",
+    )
 
 
 def steps_of_evaluations(start: int, interval: int, total: int, networks: Sequence[str]) -> Iterator[Tuple[int, str]]:
@@ -153,21 +163,27 @@ def table(names: Sequence[str], scores: Dict[str, np.ndarray], pixels: np.ndarra
     return "\n".join(lines)
 
 
-def add_row(path: str, names: Sequence[str], row: Sequence[Any]) -> List[List[str]]:
+def add_row(
+    path: str, names: Sequence[str], row: Sequence[Any], figures: Sequence[str] = ("mean_iou", "accuracy")
+) -> List[List[str]]:
     """Add an evaluation to ``results.csv``, and return its rows; a later one of the same step and network replaces it.
 
+    Args:
+        names: of the classes, or the keypoints.
+        row: step, network, ``figures``, and a figure for each of ``names``.
+        figures: titles of the columns before ``names``.
+
     Raises:
-        InputError: the file is of a training with other classes.
+        InputError: the file is of a training with other classes or figures.
     """
-    head = ["step", "network", "mean_iou", "accuracy", *names]
+    head = ["step", "network", *figures, *names]
     rows: List[List[str]] = []
     if os.path.exists(path):
         with open(path, newline="", encoding="utf-8") as file:
             found, *rows = list(csv.reader(file)) or [[]]
         if found != head:
             raise InputError(
-                f"expected results of the classes {', '.join(names)[:60]} in {path!r}, got others; use "
-                "another --save_dir"
+                f"expected results of {', '.join(names)[:60]} in {path!r}, got others; use another --save_dir"
             )
     new = [f"{value:.6f}" if isinstance(value, (float, np.floating)) else str(value) for value in row]
     rows = [old for old in rows if old[:2] != new[:2]] + [new]
@@ -176,14 +192,14 @@ def add_row(path: str, names: Sequence[str], row: Sequence[Any]) -> List[List[st
     return rows
 
 
-def save_curves(path: str, rows: Sequence[Sequence[str]]) -> None:
-    """The mean IoU of each network, and the loss, over the steps."""
+def save_curves(path: str, rows: Sequence[Sequence[str]], score: str = "mean IoU") -> None:
+    """The first figure of each network, and the loss, over the steps."""
     figure = _figure(8, 4.5)
     axes = figure.add_subplot()
     for network in sorted({row[1] for row in rows}):
         points = [(int(row[0]), 100 * float(row[2])) for row in rows if row[1] == network]
-        axes.plot(*zip(*points), marker="o", label=f"mean IoU, {network}")
-    axes.set(xlabel="step", ylabel="mean IoU, %", ylim=(0, 100))
+        axes.plot(*zip(*points), marker="o", label=f"{score}, {network}")
+    axes.set(xlabel="step", ylabel=f"{score}, %", ylim=(0, 100))
     axes.grid(alpha=0.3)
     lines, titles = axes.get_legend_handles_labels()
     if losses:
@@ -214,10 +230,11 @@ def save_confusion(path: str, confusion: np.ndarray, names: Sequence[str]) -> No
     _save_figure(path, figure)
 
 
-def _titles(words: Sequence[str]) -> np.ndarray:
-    strip = np.full((24, EXAMPLE_WIDTH * len(words), 3), 255, np.uint8)
+def title_strip(words: Sequence[str], width: int) -> np.ndarray:
+    """(24, width * N, 3) uint8: words in columns of ``width`` pixels, black on white."""
+    strip = np.full((24, width * len(words), 3), 255, np.uint8)
     for i, word in enumerate(words):
-        cv2.putText(strip, word, (i * EXAMPLE_WIDTH + 6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        cv2.putText(strip, word, (i * width + 6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     return strip
 
 
@@ -232,7 +249,12 @@ def _save_figure(path: str, figure: Any) -> None:
         figure.savefig(temporary)
 
 
-def _save_image(path: str, image: np.ndarray) -> None:
+def save_image(path: str, image: np.ndarray) -> None:
+    """Write an image atomically.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     with atomic_path(path) as temporary:
         if not cv2.imwrite(temporary, image):
             raise InputError(f"expected to write {path!r}, which failed; check the disk")

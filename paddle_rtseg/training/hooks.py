@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+from typing import Tuple
 
 from ..errors import InputError
 from ..files import atomic_path
@@ -119,6 +120,13 @@ def evaluate(model, dataset, **settings):
     if isinstance(dataset, CocoKeypoints):
         return poses.evaluate(model, dataset, **settings)
     return paddleseg.core.evaluate(model, dataset, **settings)
+
+
+def score_names(dataset) -> Tuple[str, str]:
+    """What the first two values of :func:`evaluate` are."""
+    from ..data.keypoints import CocoKeypoints
+
+    return ("PCK@0.1", "PCK@0.05") if isinstance(dataset, CocoKeypoints) else ("mIoU", "Acc")
 
 
 def is_repeated(field) -> bool:

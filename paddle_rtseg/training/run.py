@@ -8,8 +8,9 @@ import contextlib
 import importlib.util
 import inspect
 import os
-from typing import Any, Dict, Optional
+from typing import Any, Dict, Optional, Sequence, Tuple
 
+import numpy as np
 import paddleseg.core
 from paddleseg.cvlibs import Config
 from paddleseg.utils import utils
@@ -97,7 +98,7 @@ def train(
         onednn.accelerate(model.loss_computation.teacher, "bf16" if precision == "bf16" else "fp32")
     if repeats > 1:
         train_dataset.file_list *= repeats
-    if val_dataset is not None and not isinstance(val_dataset, CocoKeypoints):
+    if val_dataset is not None:
         check_labels(settings, val_dataset)
         val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
 
@@ -141,8 +142,13 @@ def _display(
     start = int(os.path.normpath(resume_model).rpartition("_")[2]) if resume_model else 0
     networks = ("model", "ema") if loop.get("use_ema") else ("model",)
     steps = evaluation.steps_of_evaluations(start, loop.get("save_interval") or 1000, config.iters, networks)
-    names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
-    return evaluation.Display(names, palette, save_dir, steps)
+    return evaluation.Display(*_names_and_palette(config, dataset), save_dir, steps)
+
+
+def _names_and_palette(config: Config, dataset: Any) -> Tuple[Sequence[str], np.ndarray]:
+    if isinstance(dataset, CocoKeypoints):
+        return dataset.skeleton.names, np.empty((0, 3), np.uint8)
+    return classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
 
 
 def _loop_settings(config: Config, precision: str, do_eval: bool, loop: Dict[str, Any]) -> Dict[str, Any]:
@@ -205,9 +211,7 @@ def evaluate(
     onednn.accelerate(model)
     with reporting("the config's validation data cannot be read"):
         dataset = Builder(config).val_dataset
-    if not isinstance(dataset, CocoKeypoints):
-        names, palette = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
-        dataset.display = evaluation.Display(names, palette)
+    dataset.display = evaluation.Display(*_names_and_palette(config, dataset))
     check_labels(settings, dataset)
     if settings.get("is_slide"):
         with contextlib.suppress(Exception):  # a defect that evaluation will report

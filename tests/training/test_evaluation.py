@@ -132,7 +132,7 @@ def test_rows_of_another_training_are_refused(tmp_path):
     evaluation.add_row(path, ["a", "b"], (10, "model", 0.5, 0.6, 0.4, 0.6))
     rows = evaluation.add_row(path, ["a", "b"], (10, "model", 0.25, 0.6, 0.4, 0.1))
     assert rows == [["10", "model", "0.250000", "0.600000", "0.400000", "0.100000"]]
-    with pytest.raises(InputError, match="expected results of the classes a, c in"):
+    with pytest.raises(InputError, match="expected results of a, c in"):
         evaluation.add_row(path, ["a", "c"], (10, "model", 0.5, 0.6, 0.4, 0.6))
 
 

@@ -1,16 +1,21 @@
 """Poses through training and evaluation, on persons that are drawn as three dots of different colours."""
 
+import csv
+import importlib.util
+
+import cv2
 import numpy as np
 import paddle
 import persons
 import pytest
-from comparing import zip_strict
+from comparing import load_arrays, zip_strict
+from rtseg_inference import processor
 from tiny_configs import write_config
 
 from paddle_rtseg.config import load_config
 from paddle_rtseg.data.keypoints import CocoKeypoints
 from paddle_rtseg.pose.metrics import pck
-from paddle_rtseg.training import poses, run
+from paddle_rtseg.training import checkpoints, poses, run
 from paddle_rtseg.training.losses import HeatmapMSELoss
 
 
@@ -24,20 +29,97 @@ def config(data, tmp_path):
     return load_config(write_config(tmp_path / "config.yml", persons.config(data)))
 
 
+def train(config, folder, **options):
+    with paddle.utils.unique_name.guard():  # as a fresh process names its parameters
+        run.train(config, str(folder), save_interval=2, log_iters=1, seed=0, **options)
+
+
+def rows_of(folder):
+    with open(folder / "evaluation" / "results.csv", newline="") as file:
+        return list(csv.reader(file))
+
+
 @pytest.mark.slow
 def test_training_and_evaluation(config, tmp_path, capfd):
     folder = tmp_path / "out"
-    with paddle.utils.unique_name.guard():
-        run.train(config, str(folder), do_eval=True, save_interval=2, log_iters=1, seed=0, use_ema=True)
+    train(config, folder, do_eval=True, use_ema=True)
     shown = "".join(capfd.readouterr())
-    assert shown.count("PCK@0.2:") == 4 and "green" in shown
+    assert shown.count("#Persons: 8 PCK@0.2:") == shown.count("Without the flip test: PCK@0.2:") == 4
+    assert "best validation PCK@0.1 (" in shown and "mIoU" not in shown
     assert (folder / "best_model" / "model.pdparams").exists() and (folder / "iter_4" / "ema_model.pdparams").exists()
+    head, *rows = rows_of(folder)
+    assert head == ["step", "network", "pck_0.1", "pck_0.2", "pck_0.05", "ap", "red", "green", "blue"]
+    assert [row[:2] for row in rows] == [[step, network] for step in "24" for network in ("model", "ema")]
+    for row in rows:
+        assert float(row[2]) == pytest.approx(np.mean([float(share) for share in row[6:]]), abs=1e-5)
+    assert cv2.imread(str(folder / "evaluation" / "curves.png")).std() > 5
+    best = max(float(row[2]) for row in rows if row[1] == "model")
+    assert checkpoints.best_score(str(folder), "best_model", "iter_4")[0] == pytest.approx(best, abs=1e-5)
+
     config.dic["iters"] = 6
-    with paddle.utils.unique_name.guard():
-        run.train(config, str(folder), save_interval=2, log_iters=1, seed=0, resume_model=str(folder / "iter_4"))
-    assert (folder / "iter_6").exists()
+    train(config, folder, do_eval=True, use_ema=True, resume_model=str(folder / "iter_4"))
+    assert [row[0] for row in rows_of(folder)[1:]] == ["2", "2", "4", "4", "6", "6"]
+    capfd.readouterr()
     run.evaluate(config, str(folder / "iter_6" / "model.pdparams"))
-    assert "#Persons: 8 PCK@0.2:" in "".join(capfd.readouterr())
+    assert f"PCK@0.1: {float(rows_of(folder)[-2][2]):.4f}" in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+def test_a_resumed_training_gives_the_same_weights(config, tmp_path):
+    train(config, tmp_path / "whole")
+    train(config, tmp_path / "parts")
+    (tmp_path / "parts" / "iter_4").rename(tmp_path / "parts" / "gone")
+    train(config, tmp_path / "parts", resume_model="auto")
+    whole, parts = (load_arrays(tmp_path / name / "iter_4" / "model.pdparams") for name in ("whole", "parts"))
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, parts[name], err_msg=name)
+
+
+@pytest.mark.slow
+def test_the_log_of_paddleseg_alone_names_another_score(config, tmp_path, without, capfd):
+    config.dic["iters"] = 2
+    with without("names of the scores"):
+        train(config, tmp_path / "out", do_eval=True)
+    assert "best validation mIoU (" in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+def test_other_precisions(config, tmp_path):
+    """fp16 changes nothing on a CPU, but takes another way through PaddleSeg's loop."""
+    config.dic["iters"] = 2
+    trained = {}
+    for precision in ("fp32", "fp16", *(["bf16"] if "avx512f" in processor.flags() else [])):
+        train(config, tmp_path / precision, precision=precision)
+        trained[precision] = load_arrays(tmp_path / precision / "iter_2" / "model.pdparams")
+    full = trained.pop("fp32")
+    for precision, low in trained.items():
+        difference = max(np.abs(low[name] - values).max() for name, values in full.items())
+        assert (0 < difference < 0.1) if precision == "bf16" else difference < 1e-5, precision
+
+
+def test_repeats_lengthen_an_epoch(data):
+    arguments = {"skeleton": persons.SKELETON, "input_size": [48, 64], "mode": "val"}
+    dataset = CocoKeypoints(f"{data}/val.json", data, **arguments)
+    dataset.file_list *= 3  # as training does for --repeats 3
+    assert len(dataset) == 24
+    np.testing.assert_array_equal(dataset[9]["img"], dataset[1]["img"])
+
+
+@pytest.mark.parametrize("sigmas", [True, False])
+def test_average_precision_where_it_can_be_computed(sigmas, data, monkeypatch, capfd):
+    skeleton = persons.SKELETON if sigmas else {key: persons.SKELETON[key] for key in ("names", "flip_pairs")}
+    dataset = CocoKeypoints(f"{data}/val.json", data, mode="val", skeleton=skeleton, input_size=[48, 64])
+    if sigmas:
+        pytest.importorskip("pycocotools")
+        truth = np.stack([person.keypoints for person in dataset.persons])
+        assert poses.score(poses.Found(truth, np.ones((8, 3))), dataset).average_precision["AP"] == pytest.approx(1)
+        assert poses.score(poses.Found(truth + 9, np.ones((8, 3))), dataset).average_precision["AP"] < 0.9
+        find = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pycocotools" else find(name))
+    poses.evaluate(Oracle(), dataset)
+    shown = "".join(capfd.readouterr())
+    reason = 'it needs pycocotools, pip install "paddle_rtseg[coco]"' if sigmas else "the skeleton has no sigmas"
+    assert shown.count(f"; no AP: {reason}") == 1 and "AP:" not in shown.replace("no AP:", "")
 
 
 class Oracle(paddle.nn.Layer):
