@@ -1,0 +1,89 @@
+"""Ray, the engine of bulk jobs and of the service: it is imported and started here only.
+
+Nothing is sent to Ray's authors (its usage statistics are off) and its dashboard is not started. Without an address Ray
+runs on this machine alone and listens on the loopback interface.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import socket
+from typing import Any, Iterator, Optional
+
+from rtseg_inference.environment import usable_cores
+from rtseg_inference.errors import NotInstalled, first_line, quote
+
+from .errors import InputError
+
+WAIT = 10.0  #: seconds for an address to answer
+OBJECT_STORE = 256 << 20  #: bytes; no pixels pass through it
+_HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+):([0-9]{1,5})")
+
+
+def import_ray() -> Any:
+    """The package ``ray``, which sends no usage statistics.
+
+    Raises:
+        NotInstalled: it is not there.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+        import ray.data
+    except ImportError as e:
+        raise NotInstalled(
+            f'expected the package ray with Ray Data, got {quote(e)}; pip install "paddle_rtseg[ray]"'
+        ) from e
+    return ray
+
+
+@contextlib.contextmanager
+def connected(address: Optional[str]) -> Iterator[Any]:
+    """Yield the package ``ray``, connected to the cluster at ``address``, and disconnect in the end.
+
+    Args:
+        address: "auto" for the cluster that runs on this machine, "host:port" or "ray://host:port" for another; None
+            starts Ray on this machine, and stops it in the end.
+
+    Raises:
+        InputError: ray is not installed, or the address does not answer.
+    """
+    ray = import_ray()
+    options: Any = {"address": address}
+    if address is None:
+        options = {
+            "address": "local",
+            "num_cpus": usable_cores(),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE,
+            "_node_ip_address": "127.0.0.1",
+        }
+    else:
+        _check_that_it_answers(address)
+    try:
+        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+    except (ConnectionError, ValueError, RuntimeError) as e:
+        raise InputError(
+            f"cannot join the Ray cluster {quote(address)!r} ({quote(first_line(e))}); check --address and that Ray's "
+            "and Python's versions are the same there"
+        ) from e
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _check_that_it_answers(address: str) -> None:
+    if address == "auto":
+        return
+    match = _HOST_AND_PORT.fullmatch(address)
+    if not match:
+        raise InputError(f"expected --address auto, HOST:PORT or ray://HOST:PORT, got {quote(address)!r}; correct it")
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=WAIT).close()
+    except (OSError, OverflowError) as e:
+        raise InputError(
+            f"expected a Ray cluster at {quote(address)!r}, which does not answer ({e}); check --address, or start one "
+            "with ray start --head"
+        ) from e
