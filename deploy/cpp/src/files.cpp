@@ -4,6 +4,7 @@
 #include <pwd.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,7 +16,6 @@
 #include <opencv2/imgcodecs.hpp>
 #include <set>
 #include <system_error>
-#include <utility>
 
 namespace rtseg {
 namespace {
@@ -24,25 +24,6 @@ namespace fs = std::filesystem;
 
 constexpr char kPartial[] = ".partial-";
 constexpr std::time_t kYoungSeconds = 60;
-
-/// A file descriptor.
-class Handle {
- public:
-  explicit Handle(int number) : number_(number) {}
-  ~Handle() {
-    if (number_ >= 0) ::close(number_);
-  }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-
-  int number() const { return number_; }
-
-  /// Close it, which may report that what was written before was not kept; 0, or the error's number.
-  int close() { return ::close(std::exchange(number_, -1)) == 0 ? 0 : errno; }
-
- private:
-  int number_;
-};
 
 /// Write all of `data`; 0, or the error's number.
 int write_all(int handle, const std::vector<unsigned char>& data) {
@@ -75,8 +56,11 @@ bool is_left_over(const std::string& path) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode) || status.st_uid != getuid()) return false;
   if (std::time(nullptr) - status.st_mtime < kYoungSeconds) return false;
-  const Handle handle(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  return handle.number() >= 0 && flock(handle.number(), LOCK_EX | LOCK_NB) == 0;
+  const int handle = open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+  if (handle < 0) return false;
+  const bool held = flock(handle, LOCK_EX | LOCK_NB) != 0;
+  ::close(handle);
+  return !held;
 }
 
 /// Remove the temporary files that killed runs left in `folder`; done once for each folder. A living process holds a lock
@@ -107,21 +91,46 @@ std::vector<unsigned char> encode_image(const std::string& path, const cv::Mat& 
                    std::to_string(image.rows) + " to " + quoted(path) + "; use .png");
 }
 
-void write_file(const std::string& path, const std::vector<unsigned char>& data) {
+PartialFile::PartialFile(const std::string& path) : path_(path) {
   const std::string folder = fs::path(path).parent_path().string();
+  const std::string ending = "-" + fs::path(path).filename().string();
+  const std::string suffix = ending.size() > 41 ? "-" + ending.substr(ending.size() - 40) : ending;
   make_folder(folder);
   clear_leftovers(folder);
-  std::string temporary = (fs::path(folder) / (std::string(kPartial) + "XXXXXX")).string();
-  Handle handle(mkostemp(temporary.data(), O_CLOEXEC));
-  if (handle.number() < 0) cannot_write(path, errno);
-  flock(handle.number(), LOCK_EX | LOCK_NB);
-  int error = write_all(handle.number(), data);
-  if (error == 0 && fchmod(handle.number(), file_mode()) != 0) error = errno;
-  if (const int closing = handle.close(); error == 0) error = closing;
-  if (error == 0 && std::rename(temporary.c_str(), path.c_str()) != 0) error = errno;
-  if (error == 0) return;
-  unlink(temporary.c_str());
-  cannot_write(path, error);
+  temporary_ = (fs::path(folder) / (std::string(kPartial) + "XXXXXX" + suffix)).string();
+  handle_ = mkostemps(temporary_.data(), static_cast<int>(suffix.size()), O_CLOEXEC);
+  if (handle_ < 0) cannot_write(path, errno);
+  flock(handle_, LOCK_EX | LOCK_NB);
+}
+
+PartialFile::~PartialFile() {
+  if (handle_ < 0) return;
+  unlink(temporary_.c_str());
+  ::close(handle_);
+}
+
+void PartialFile::write(const std::vector<unsigned char>& data) {
+  if (const int error = write_all(handle_, data); error != 0) cannot_write(path_, error);
+}
+
+void PartialFile::keep() {
+  if (fchmod(handle_, file_mode()) != 0) cannot_write(path_, errno);
+  // Not every writer reports that the rest of its file is missing.
+  struct statvfs disk {};
+  if (statvfs(temporary_.c_str(), &disk) == 0 && disk.f_blocks > 0 && disk.f_bavail == 0) cannot_write(path_, ENOSPC);
+  const int closing = ::close(handle_);
+  handle_ = -1;
+  if (closing != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int error = errno;
+    unlink(temporary_.c_str());
+    cannot_write(path_, error);
+  }
+}
+
+void write_file(const std::string& path, const std::vector<unsigned char>& data) {
+  PartialFile file(path);
+  file.write(data);
+  file.keep();
 }
 
 void make_folder(const std::string& path) {

@@ -18,6 +18,30 @@ class DiskFull : public InputError {
 /// The image in the format of the extension of `path`. Throws InputError if OpenCV cannot write it in that format.
 std::vector<unsigned char> encode_image(const std::string& path, const cv::Mat& image);
 
+/// A file that is written under a temporary name in the folder of `path`, after what killed runs left there was removed.
+/// The temporary name keeps the end of the name, by which many writers choose the format.
+class PartialFile {
+ public:
+  /// Throws InputError if the folder cannot be written.
+  explicit PartialFile(const std::string& path);
+  ~PartialFile();
+  PartialFile(const PartialFile&) = delete;
+  PartialFile& operator=(const PartialFile&) = delete;
+
+  const std::string& path() const { return temporary_; }
+
+  /// Replace the file's contents. Throws InputError if it cannot be written.
+  void write(const std::vector<unsigned char>& data);
+
+  /// Rename it to the path it is for. Without a call of this, the file is removed in the end. Throws InputError if it
+  /// cannot be written.
+  void keep();
+
+ private:
+  std::string path_, temporary_;
+  int handle_ = -1;
+};
+
 /// Write a file atomically, and clear what killed runs left in its folder. Throws InputError if it cannot be written.
 void write_file(const std::string& path, const std::vector<unsigned char>& data);
 

@@ -1,4 +1,4 @@
-// rtseg_infer: segment an image or a folder with an exported model, as deploy/python's command does.
+// rtseg_infer: segment an image, a folder or a video with an exported model, as deploy/python's command does.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <opencv2/core/utility.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,8 +18,8 @@
 #include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
-#include "images.hpp"
 #include "interruption.hpp"
+#include "media.hpp"
 #include "options.hpp"
 #include "predictor.hpp"
 #include "preprocess.hpp"
@@ -38,40 +39,35 @@ struct Group {
   std::string error;
 };
 
-/// Why an image has no result.
-std::string reason_of(const std::exception& error) {
-  if (dynamic_cast<const rtseg::InputError*>(&error) != nullptr) return error.what();
-  return "cannot be segmented (" + rtseg::quote(rtseg::first_line(error.what())) + "); shrink it";
-}
-
-/// Decodes the files in order. `next` returns groups of up to `size` images, and an empty one at the end.
+/// Groups of up to `size` images of one size, of at most `most` images in all, or of all if that is 0.
 class Reader {
  public:
-  Reader(std::vector<rtseg::ImageFile> files, int size) : files_(std::move(files)), size_(size) {}
+  Reader(rtseg::Source& source, int size, int most) : source_(source), size_(size), left_(most > 0 ? most : -1) {}
 
+  /// The next group; an empty one at the end.
   Group next() {
     Group group;
-    while (position_ < files_.size() && static_cast<int>(group.names.size()) < size_) {
-      if (image_.empty()) {
-        try {
-          image_ = rtseg::read_image(files_[position_].path);
-        } catch (const std::exception& e) {
-          if (!group.names.empty()) break;  // reported after the images before it
-          return {{files_[position_++].name}, {}, reason_of(e)};
-        }
+    while (static_cast<int>(group.names.size()) < size_) {
+      if (!waiting_ && left_ != 0) waiting_ = source_.next(), --left_;
+      if (!waiting_) break;
+      const bool first = group.names.empty();
+      if (!waiting_->error.empty()) {  // reported after the images before it
+        if (first) group = {{waiting_->name}, {}, waiting_->error}, waiting_.reset();
+        break;
       }
-      if (!group.images.empty() && group.images[0].size() != image_.size()) break;
-      group.images.push_back(std::exchange(image_, {}));
-      group.names.push_back(files_[position_++].name);
+      if (!first && group.images[0].size() != waiting_->image.size()) break;
+      group.names.push_back(waiting_->name);
+      group.images.push_back(waiting_->image);
+      waiting_.reset();
     }
     return group;
   }
 
  private:
-  std::vector<rtseg::ImageFile> files_;
+  rtseg::Source& source_;
   int size_;
-  std::size_t position_ = 0;
-  cv::Mat image_;  ///< already decoded, but of another size than the previous group
+  long left_;                           ///< frames to read; negative without a limit
+  std::optional<rtseg::Frame> waiting_;  ///< already decoded, but not of the previous group
 };
 
 /// An image without a result, and the reason.
@@ -79,42 +75,63 @@ struct Failure {
   std::string name, reason;
 };
 
-/// Write the results of an image: both files, or none if one of them has no such size.
-void write(const Options& options, const std::string& name, const cv::Mat& image, const cv::Mat& mask,
-           const rtseg::Contract& contract) {
-  const std::filesystem::path folder(options.save_dir);
-  std::map<std::string, std::vector<unsigned char>> encoded;  // by path
-  const auto encode = [&](const char* kind, const char* suffix, const cv::Mat& pixels) {
-    const std::string path = (folder / kind / (name + suffix)).string();
-    encoded.emplace(path, rtseg::encode_image(path, pixels));
-  };
-  if (options.masks) encode("masks", ".png", mask);
-  if (options.overlays) encode("overlays", ".jpg", rtseg::overlay(image, mask, contract));
-  for (const auto& [path, data] : encoded) rtseg::write_file(path, data);
-}
-
 /// What came of writing a group.
 struct Outcome {
   std::size_t written = 0;
   std::vector<Failure> failures;
 };
 
-/// Write the results of a group. Throws DiskFull if nothing more can be written.
-Outcome write(const Options& options, const Group& group, const std::vector<rtseg::Result>& results,
-                           const rtseg::Contract& contract) {
-  Outcome outcome;
-  for (std::size_t i = 0; i < results.size(); ++i) {
-    try {
-      write(options, group.names[i], group.images[i], results[i].mask, contract);
-      ++outcome.written;
-    } catch (const rtseg::DiskFull&) {
-      throw;
-    } catch (const std::exception& e) {
-      outcome.failures.push_back({group.names[i], reason_of(e)});
+/// Writes results: a mask with class ids, an overlay, or for a video one with all overlays.
+class Writer {
+ public:
+  Writer(const Options& options, const rtseg::Contract& contract, double fps)
+      : options_(options), contract_(contract), fps_(fps) {}
+
+  /// Write the results of a group. Throws DiskFull if nothing more can be written.
+  Outcome write(const Group& group, const std::vector<rtseg::Result>& results) {
+    Outcome outcome;
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      try {
+        write(group.names[i], group.images[i], results[i].mask);
+        ++outcome.written;
+      } catch (const rtseg::DiskFull&) {
+        throw;
+      } catch (const std::exception& e) {
+        outcome.failures.push_back({group.names[i], rtseg::reason_of(e)});
+      }
     }
+    return outcome;
   }
-  return outcome;
-}
+
+  /// Finish the video, if there is one.
+  void finish() {
+    if (video_) video_->keep();
+  }
+
+ private:
+  /// Write the results of an image: both files, or none if one of them has no such size.
+  void write(const std::string& name, const cv::Mat& image, const cv::Mat& mask) {
+    const std::filesystem::path folder(options_.save_dir);
+    std::map<std::string, std::vector<unsigned char>> encoded;  // by path
+    const auto encode = [&](const char* kind, const char* suffix, const cv::Mat& pixels) {
+      const std::string path = (folder / kind / (name + suffix)).string();
+      encoded.emplace(path, rtseg::encode_image(path, pixels));
+    };
+    const cv::Mat overlay = options_.overlays ? rtseg::overlay(image, mask, contract_) : cv::Mat();
+    if (options_.masks) encode("masks", ".png", mask);
+    if (options_.overlays && fps_ == 0) encode("overlays", ".jpg", overlay);
+    for (const auto& [path, data] : encoded) rtseg::write_file(path, data);
+    if (!options_.overlays || fps_ == 0) return;
+    const std::string video = std::filesystem::path(name).parent_path().string() + ".mp4";
+    if (!video_) video_.emplace((folder / "overlays" / video).string(), fps_, overlay.size());
+    video_->write(overlay);
+  }
+
+  const Options& options_;
+  const rtseg::Contract& contract_;
+  double fps_;
+  std::optional<rtseg::VideoFile> video_;
+};
 
 /// Linear interpolation between the two nearest values, as NumPy's percentile does.
 double percentile(std::vector<double> values, double share) {
@@ -176,16 +193,17 @@ std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group) {
   try {
     return predictor.predict(group.images);
   } catch (const std::exception& e) {
-    group.error = reason_of(e);
+    group.error = rtseg::reason_of(e);
     return {};
   }
 }
 
-/// Segment all files and write the results; files that fail are reported and skipped. While the network runs on one
+/// Segment all images and write the results; those that fail are reported and skipped. While the network runs on one
 /// batch, the next is decoded and the previous one is written. Ctrl-C ends it after what is being written.
-int segment(rtseg::Predictor& predictor, const Options& options, const rtseg::Found& found) {
+int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& source) {
   const rtseg::Deferral deferral;
-  Reader reader(found.files, options.batch_size);
+  Reader reader(source, options.batch_size, options.max_frames);
+  Writer writer(options, predictor.contract(), source.fps());
   Tally tally;
   const auto start = std::chrono::steady_clock::now();
   const auto read_ahead = [&] { return std::async(std::launch::async, [&] { return reader.next(); }); };
@@ -201,24 +219,25 @@ int segment(rtseg::Predictor& predictor, const Options& options, const rtseg::Fo
     tally.add(results);
     if (writing.valid()) tally.add(writing.get());
     writing = std::async(std::launch::async, [&, group = std::move(group), results = std::move(results)] {
-      return write(options, group, results, predictor.contract());
+      return writer.write(group, results);
     });
   }
   if (writing.valid()) tally.add(writing.get());
+  writer.finish();
   const int stopped = deferral.status();
   if (stopped != 0) std::fprintf(stderr, "stopped\n");
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const int status = tally.finish(options.save_dir, seconds.count(), found.not_taken());
+  const int status = tally.finish(options.save_dir, seconds.count(), source.not_taken());
   return stopped != 0 ? stopped : status;
 }
 
 /// The first image that can be read and that the model accepts, to time backends with; empty if there is none.
-cv::Mat sample(const std::vector<rtseg::ImageFile>& files, const rtseg::Contract& contract) {
-  for (const rtseg::ImageFile& file : files) {
+cv::Mat sample(rtseg::Source& source, const rtseg::Contract& contract) {
+  while (const std::optional<rtseg::Frame> frame = source.next()) {
+    if (!frame->error.empty()) continue;  // segment reports it
     try {
-      const cv::Mat image = rtseg::read_image(file.path);
-      rtseg::Preprocessor{contract}({image});
-      return image;
+      rtseg::Preprocessor{contract}({frame->image});
+      return frame->image;
     } catch (const std::exception&) {  // segment reports it
     }
   }
@@ -227,7 +246,7 @@ cv::Mat sample(const std::vector<rtseg::ImageFile>& files, const rtseg::Contract
 
 /// The requested predictor, checked against the golden output.
 std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
-                                         const std::vector<rtseg::ImageFile>& files) {
+                                         const cv::Mat& sample) {
   if (configuration.backend == rtseg::kAuto) {
     if (!configuration.provider.empty())
       throw rtseg::InputError("expected --backend onnxruntime with --provider " + configuration.provider +
@@ -236,7 +255,7 @@ std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg:
       if (device.name == configuration.device) configuration.backend = device.default_backend;
     if (configuration.backend == rtseg::kAuto) rtseg::check(configuration);  // no such device
     std::vector<rtseg::Trial> trials;
-    auto predictor = rtseg::fastest(contract, configuration, sample(files, contract), trials);
+    auto predictor = rtseg::fastest(contract, configuration, sample, trials);
     for (const rtseg::Trial& trial : trials) std::printf("%s\n", trial.text().c_str());
     std::printf("using %s\n", predictor->configuration().text().c_str());
     return predictor;
@@ -249,16 +268,6 @@ std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg:
                             verification.text() + "); use another --backend or --precision");
   std::printf("using %s (%s)\n", configuration.text().c_str(), verification.text().c_str());
   return predictor;
-}
-
-/// The images to segment, without the results of an earlier run.
-rtseg::Found find(const Options& options) {
-  const std::vector<std::string> results =
-      rtseg::result_folders(options.input, options.save_dir, {"masks", "overlays"});
-  rtseg::Found found = rtseg::find_images(options.input, results);
-  if (options.max_frames > 0 && found.files.size() > static_cast<std::size_t>(options.max_frames))
-    found.files.resize(options.max_frames);
-  return found;
 }
 
 void check_batch(const rtseg::Contract& contract, int size) {
@@ -276,17 +285,20 @@ int run(const std::vector<std::string>& args) {
   }
   const bool verify_only = options.verify || options.input.empty();
   const rtseg::Contract contract = rtseg::read_contract(options.model);
-  rtseg::Found found;
+  std::unique_ptr<rtseg::Source> source;
+  cv::Mat image;
   if (!verify_only) {
-    found = find(options);
+    source = rtseg::open_source(options.input, options.save_dir);
     rtseg::make_folder(options.save_dir);
+    if (options.configuration.backend == rtseg::kAuto)
+      image = sample(*rtseg::open_source(options.input, options.save_dir), contract);
   }
   rtseg::prepare_environment(options.configuration.threads);
   cv::setNumThreads(rtseg::thread_count(options.configuration.threads));
-  const auto predictor = choose(contract, options.configuration, found.files);
+  const auto predictor = choose(contract, options.configuration, image);
   if (verify_only) return kAllWritten;
   check_batch(predictor->contract(), options.batch_size);
-  return segment(*predictor, options, found);
+  return segment(*predictor, options, *source);
 }
 
 }  // namespace

@@ -652,3 +652,50 @@ def edit(folder, *keys, **changes):
         part = part[key]
     part.update(changes)
     path.write_text(yaml.safe_dump(document))
+
+
+def make_video(path, frames, size):
+    """A video without loss, which every decoder reads alike."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 12.5, size)
+    pixels = np.random.default_rng(0)
+    for _ in range(frames):
+        writer.write(pixels.integers(0, 256, (size[1], size[0], 3), np.uint8))
+    writer.release()
+
+
+def test_video_equals_python(onnx_infer, onnx_model, tmp_path):
+    make_video(tmp_path / "drive.avi", 5, (97, 65))
+    command = [onnx_infer, "--model", onnx_model, "--backend", "onnxruntime", "--input", tmp_path / "drive.avi"]
+    status, shown, err = run(*command, "--save_dir", tmp_path / "out", "--batch_size", 2, "--max_frames", 4)
+    assert status == 0, err
+    assert "4 written" in shown
+    python_out = tmp_path / "python"
+    arguments = ["--model", onnx_model, "--backend", "onnxruntime", "--input", tmp_path / "drive.avi"]
+    assert cli.run([str(a) for a in [*arguments, "--save_dir", python_out, "--max_frames", 4]]) == 0
+    names = sorted(path.relative_to(python_out) for path in python_out.rglob("*") if path.is_file())
+    assert names == sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*"))
+    assert len(names) == 5
+    for name in names[:4]:
+        assert (tmp_path / "out" / name).read_bytes() == (python_out / name).read_bytes()
+    captures = [cv2.VideoCapture(str(folder / "overlays" / "drive.mp4")) for folder in (tmp_path / "out", python_out)]
+    for name in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT):
+        assert captures[0].get(name) == captures[1].get(name) > 0
+    ours, theirs = (capture.read()[1].astype(int) for capture in captures)
+    assert np.abs(ours - theirs).mean() < 3  # two versions of the encoder
+
+
+def test_bad_videos_equal_python(onnx_infer, onnx_model, tmp_path, capsys):
+    make_video(tmp_path / "cut.avi", 20, (96, 64))
+    data = (tmp_path / "cut.avi").read_bytes()
+    (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.mp4").write_text("no video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for name, expected in (("cut.avi", 1), ("text.mp4", 2), ("pipe.mp4", 2), ("missing.mp4", 2)):
+        arguments = ["--model", onnx_model, "--backend", "onnxruntime", "--input", tmp_path / name]
+        status, _, err = run(onnx_infer, *arguments, "--save_dir", tmp_path / "out")
+        assert (status, cli.run([str(a) for a in [*arguments, "--save_dir", tmp_path / "python"]])) == (expected,) * 2
+        sentence = next(line for line in err.splitlines() if line.startswith(("error", "skipped")))
+        said = capsys.readouterr().err
+        if name != "missing.mp4":  # Python takes cameras too, and says so
+            assert sentence in said
+    assert not list((tmp_path / "out").rglob(".partial-*"))
