@@ -1,6 +1,6 @@
 """The patches of PaddleSeg that let a training be watched: what its loops do not show, or call by a wrong name."""
 
-from ..training import evaluation, hooks
+from ..training import evaluation, hooks, scalar_logs, stopping
 from .patch import Patch
 
 EVALUATION_PATCHES = (
@@ -72,6 +72,39 @@ EVALUATION_PATCHES = (
             ("'Evaluate/Ema_Acc'", "'Evaluate/Ema_' + score_names(val_dataset)[1]"),
         ],
         names={"score_names": hooks.score_names},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="logs of TensorBoard",
+        defect="train() writes its scalars for VisualDL only",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.core.train:train",
+        changes=[
+            (
+                "from visualdl import LogWriter\n        log_writer = LogWriter(save_dir)",
+                "log_writer = open_logs(save_dir, train_dataset)",
+            )
+        ],
+        names={"open_logs": scalar_logs.open_logs},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="early stop",
+        defect="train() goes on when its scores no longer improve; since 2.9.1 it can stop, but forgets the best score "
+        "when it is resumed",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.core.train:train",
+        changes=[
+            (
+                "                model.train()\n",
+                "                model.train()\n"
+                "                iters = last_iteration(\n"
+                "                    val_dataset, iter, iters, mean_iou, *([ema_mean_iou] if use_ema else []))\n",
+            )
+        ],
+        names={"last_iteration": stopping.last_iteration},
         seen="2026-11-27",
     ),
 )

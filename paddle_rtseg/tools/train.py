@@ -11,7 +11,14 @@ def parser() -> argparse.ArgumentParser:
     p = Parser(prog="python -m paddleseg.train", description="Train a model from a PaddleSeg config.")
     arguments.add_common(p)
     p.add_argument("--save_dir", default="./output", help="folder for checkpoints (default ./output)")
-    p.add_argument("--iters", type=whole_number(1), help="number of iterations (default: from the config)")
+    length = p.add_mutually_exclusive_group()
+    length.add_argument("--iters", type=whole_number(1), help="number of iterations (default: from the config)")
+    length.add_argument(
+        "--epochs",
+        type=whole_number(1, 1_000_000),
+        metavar="N",
+        help="passes through the training images, instead of --iters (default: as many as the iterations make)",
+    )
     p.add_argument(
         "--batch_size", type=whole_number(1), help="images per iteration in each process (default: from the config)"
     )
@@ -20,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_workers(p)
     p.add_argument("--do_eval", action="store_true", help="evaluate after each checkpoint")
     p.add_argument("--use_vdl", action="store_true", help="write VisualDL logs to save_dir")
+    p.add_argument("--use_tb", action="store_true", help="write TensorBoard logs to save_dir")
     p.add_argument("--use_ema", action="store_true", help="also keep an exponential moving average of the weights")
     p.add_argument(
         "--save_interval", type=whole_number(1), default=1000, help="iterations between checkpoints (default 1000)"
@@ -63,10 +71,17 @@ def parser() -> argparse.ArgumentParser:
         help="number of times each sample occurs in an epoch (default 1)",
     )
     p.add_argument(
-        "--early_stop_intervals",
+        "--patience",
         type=whole_number(1),
         metavar="N",
-        help="stop after N evaluations without improvement (default: never)",
+        help="with --do_eval, stop after N evaluations in a row without a better score (default: never)",
+    )
+    p.add_argument(
+        "--early_stop_intervals",
+        dest="patience",
+        type=whole_number(1),
+        metavar="N",
+        help="the same, as PaddleSeg calls it (default: never)",
     )
     arguments.add_multilabel(p)
     p.add_argument(

@@ -8,6 +8,7 @@ the disk, therefore leaves earlier checkpoints intact.
 
 import contextlib
 import glob
+import json
 import os
 import re
 import shutil
@@ -106,8 +107,16 @@ def save(state: Any, path: str) -> None:
 
 
 def save_score(folder: str, mean_iou: float, iteration: int) -> None:
-    """Save the mIoU of the model in ``folder``, in the file and format of PaddleSeg's develop branch."""
-    save({"mIoU": float(mean_iou), "iter": iteration}, _score_file(folder))
+    """Save the mIoU of the model in ``folder``: for PaddleSeg's develop branch, in its format, and as JSON."""
+    score = {"mIoU": float(mean_iou), "iter": iteration}
+    save(score, _score_file(folder))
+    with atomic_path(os.path.join(folder, "score.json")) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump({**score, "file": best_weights(folder)}, file)
+
+
+def best_weights(folder: str) -> str:
+    """Name of the file of weights in the folder of a best model."""
+    return _prefix(folder) + "model.pdparams"
 
 
 def best_score(save_dir: str, name: str, resume_model: Optional[str]) -> Tuple[float, int]:
@@ -243,5 +252,8 @@ def _advice(save_dir: str) -> str:
 
 
 def _score_file(folder: str) -> str:
-    prefix = "ema_" if os.path.basename(folder).startswith("ema_") else ""
-    return os.path.join(folder, prefix + "model.pdstates")
+    return os.path.join(folder, _prefix(folder) + "model.pdstates")
+
+
+def _prefix(folder: str) -> str:
+    return "ema_" if os.path.basename(folder).startswith("ema_") else ""

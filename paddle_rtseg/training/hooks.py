@@ -91,7 +91,7 @@ def count_batches(batch_sampler, start_iter: int, iters: int) -> int:
     if start_iter >= iters:
         raise InputError(
             f"expected more than the {start_iter} iterations that the resumed checkpoint has done, got {iters}; "
-            "raise --iters"
+            "raise --iters or --epochs"
         )
     return len(batch_sampler)
 

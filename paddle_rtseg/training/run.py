@@ -5,15 +5,15 @@ sentence before anything is written.
 """
 
 import contextlib
-import importlib.util
 import inspect
 import os
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
+import paddle
 import paddleseg.core
 from paddleseg.cvlibs import Config
-from paddleseg.utils import utils
+from paddleseg.utils import logger, utils
 from rtseg_inference import processor
 from rtseg_inference.errors import first_line
 
@@ -24,7 +24,7 @@ from ..data.keypoints import CocoKeypoints
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
 from ..files import make_folder
-from . import checkpoints, evaluation, hooks, onednn
+from . import checkpoints, evaluation, hooks, onednn, scalar_logs, stopping
 from .distillation import distillation
 from .outputs import check_losses, explaining_components
 from .prediction_settings import check_labels, note_large_window, prediction_settings
@@ -43,6 +43,10 @@ def train(
     data_format: str = "NCHW",
     to_static_training: bool = False,
     use_multilabel: Optional[bool] = None,
+    epochs: Optional[int] = None,
+    patience: Optional[int] = None,
+    use_vdl: bool = False,
+    use_tb: bool = False,
     **loop: Any,
 ) -> None:
     """Train a config's model.
@@ -57,6 +61,9 @@ def train(
         repeats: number of times that each sample occurs in an epoch.
         to_static_training: train the compiled graph.
         use_multilabel: evaluate as multi-label segmentation.
+        epochs: passes through the training data, in place of the config's ``iters``.
+        patience: stop after so many evaluations in a row without a better score; None to never stop early.
+        use_vdl, use_tb: write losses and scores for VisualDL, or TensorBoard, to ``save_dir``.
         loop: further arguments of PaddleSeg's ``train``; None keeps PaddleSeg's default.
 
     Raises:
@@ -68,7 +75,12 @@ def train(
     if compiled and precision == "bf16":
         raise InputError("--precision bf16 cannot train a compiled graph; omit --to_static_training")
     settings = prediction_settings(paddleseg.core.evaluate, config.test_config, use_multilabel=use_multilabel)
-    loop = _loop_settings(config, precision, do_eval, loop)
+    loop = _loop_settings(config, precision, loop)
+    if patience is not None and not do_eval:
+        raise InputError("--patience has no effect without --do_eval; add it")
+    logs = [flag for flag, wanted in (("use_vdl", use_vdl), ("use_tb", use_tb)) if wanted]
+    for flag in logs:
+        scalar_logs.require(flag)
     if do_eval:
         check_prediction(config.dic)
     device = use_device(device)
@@ -91,16 +103,22 @@ def train(
         if not compiled:  # a compiled graph cannot call oneDNN directly
             onednn.accelerate(model, "bf16" if precision == "bf16" else "fp32")
         train_dataset = builder.train_dataset
+        if repeats > 1:
+            train_dataset.file_list *= repeats
+        train_dataset.logs = logs
+        _set_iterations(config, len(train_dataset), epochs)
         val_dataset = builder.val_dataset if do_eval else None
         optimizer = _optimizer(builder)
     if "teacher" in config.dic:
         model.loss_computation = distillation(builder)
         onednn.accelerate(model.loss_computation.teacher, "bf16" if precision == "bf16" else "fp32")
-    if repeats > 1:
-        train_dataset.file_list *= repeats
+    start, interval = _iteration(resume_model), loop.get("save_interval") or 1000
+    networks = ("best_model", "ema_best_model") if loop.get("use_ema") else ("best_model",)
+    if patience is not None:
+        val_dataset.patience = stopping.Patience(patience, save_dir, networks, resume_model, start, interval)
     if val_dataset is not None:
         check_labels(settings, val_dataset)
-        val_dataset.display = _display(config, val_dataset, save_dir, resume_model, loop)
+        val_dataset.display = _display(config, val_dataset, save_dir, start, interval, len(networks))
 
     with checkpoints.only_run(save_dir), explaining_components(model):
         paddleseg.core.train(
@@ -117,8 +135,37 @@ def train(
             save_dir=save_dir,
             resume_model=resume_model,
             num_workers=num_workers,
+            use_vdl=bool(logs),
             **loop,
         )
+    if val_dataset is not None and paddle.distributed.get_rank() == 0:
+        _name_best(save_dir, networks, hooks.score_names(val_dataset)[0])
+
+
+def _name_best(save_dir: str, networks: Sequence[str], what: str) -> None:
+    """Log the files of the best models, and their scores."""
+    for name in networks:
+        score, step = checkpoints.best_score(save_dir, name, save_dir)
+        if step >= 0:
+            path = os.path.join(save_dir, name, checkpoints.best_weights(name))
+            logger.info(f"The best model is {path}: {what} {score:.4f}, at iteration {step}.")
+
+
+def _set_iterations(config: Config, images: int, epochs: Optional[int]) -> None:
+    """Count the config's iterations from ``epochs``, if they are given, and log both."""
+    batches = stopping.batches_per_epoch(images, config.batch_size, paddle.distributed.get_world_size())
+    if epochs is not None:
+        config.dic["iters"] = max(1, epochs * batches)
+    if batches:
+        logger.info(
+            f"Training for {config.iters} iterations, which are {config.iters / batches:.4g} epochs of {batches} "
+            f"iterations with {config.batch_size} images each."
+        )
+
+
+def _iteration(checkpoint: Optional[str]) -> int:
+    """N of a folder ``iter_N``; 0 for None."""
+    return int(os.path.normpath(checkpoint).rpartition("_")[2]) if checkpoint else 0
 
 
 def _optimizer(builder: Builder) -> Any:
@@ -135,13 +182,11 @@ def _optimizer(builder: Builder) -> Any:
 
 
 def _display(
-    config: Config, dataset: Any, save_dir: str, resume_model: Optional[str], loop: Dict[str, Any]
+    config: Config, dataset: Any, save_dir: str, start: int, interval: int, networks: int
 ) -> evaluation.Display:
-    """How the evaluations during a training are shown."""
+    """How the evaluations during a training are shown, of the network and, if there are two, of its average."""
     evaluation.losses.clear()
-    start = int(os.path.normpath(resume_model).rpartition("_")[2]) if resume_model else 0
-    networks = ("model", "ema") if loop.get("use_ema") else ("model",)
-    steps = evaluation.steps_of_evaluations(start, loop.get("save_interval") or 1000, config.iters, networks)
+    steps = evaluation.steps_of_evaluations(start, interval, config.iters, ("model", "ema")[:networks])
     return evaluation.Display(*_names_and_palette(config, dataset), save_dir, steps)
 
 
@@ -151,7 +196,7 @@ def _names_and_palette(config: Config, dataset: Any) -> Tuple[Sequence[str], np.
     return classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
 
 
-def _loop_settings(config: Config, precision: str, do_eval: bool, loop: Dict[str, Any]) -> Dict[str, Any]:
+def _loop_settings(config: Config, precision: str, loop: Dict[str, Any]) -> Dict[str, Any]:
     """Further arguments of PaddleSeg's ``train``, from the flags and from keys that develop's PaddleSeg knows."""
     known = inspect.signature(paddleseg.core.train).parameters
     loop = {name: value for name, value in loop.items() if value is not None}
@@ -159,10 +204,6 @@ def _loop_settings(config: Config, precision: str, do_eval: bool, loop: Dict[str
         raise InputError(f"--{name} needs a newer PaddleSeg than the one installed; omit it or upgrade PaddleSeg")
     if "amp_level" in loop and precision != "fp16":
         raise InputError("--amp_level has no effect without --precision fp16; add it")
-    if "early_stop_intervals" in loop and not do_eval:
-        raise InputError("--early_stop_intervals has no effect without --do_eval; add it")
-    if loop.get("use_vdl") and not importlib.util.find_spec("visualdl"):
-        raise InputError("expected VisualDL for --use_vdl, got none; run 'pip install visualdl'")
     if "profiler_options" in loop:
         hooks.check_profiler_options(loop["profiler_options"])
     if "shuffle" in known:

@@ -133,7 +133,7 @@ def test_best_score(without, run, tiny_images, tmp_path):
 @pytest.mark.parametrize("name", ["best_model", "ema_best_model"])
 def test_best_model_survives_a_resumed_run(without, run, tmp_path, name):
     run(2, evaluate=True, use_ema=True)
-    file = tmp_path / name / os.listdir(tmp_path / name)[0].replace(".pdstates", ".pdparams")
+    file = tmp_path / name / checkpoints.best_weights(name)
     file.write_bytes(b"a model that cannot be beaten")
     checkpoints.save_score(str(tmp_path / name), 1.0, 1)
     resume = str(tmp_path / "iter_2")

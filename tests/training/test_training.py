@@ -1,5 +1,6 @@
 """Every option of the train and val commands, once, on a tiny RTFormer and eight tiny images."""
 
+import json
 import re
 import sys
 
@@ -13,7 +14,8 @@ from tiny_configs import run_command, tiny_config, write_config
 from visualdl import LogReader
 
 from paddle_rtseg.config import Builder, load_config, load_model
-from paddle_rtseg.training import checkpoints
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.training import checkpoints, hooks, stopping
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +121,100 @@ def test_visualdl_log(train):
     values = LogReader(file_path=str(log)).get_data("scalar", "Train/loss")
     assert [value.id for value in values] == [1, 2]
     assert all(np.isfinite(value.value) for value in values)
+
+
+def test_tensorboard_log(train, without):
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    folder = train("--use_tb", "--do_eval", "--log_iters", "1")
+    (log,) = folder.glob("events.out.tfevents.*")
+    assert not list(folder.glob("*.log"))  # of VisualDL
+    found = {}
+    data = log.read_bytes()
+    while data:  # a length and its checksum, an event and its checksum
+        size = int.from_bytes(data[:8], "little")
+        event = event_pb2.Event.FromString(data[12 : 12 + size])
+        data = data[16 + size :]
+        for value in event.summary.value:
+            found.setdefault(value.tag, []).append((event.step, value.simple_value))
+    assert [step for step, _ in found["Train/loss"]] == [1, 2]
+    assert [step for step, _ in found["Evaluate/mIoU"]] == [2]
+    with without("logs of TensorBoard"):
+        assert not list(train("--use_tb", "--log_iters", "1", save_dir="before").glob("events*"))
+
+
+@pytest.mark.parametrize("arguments, library", [(["--use_tb"], "tensorboardX"), (["--use_vdl"], "visualdl")])
+def test_logs_without_their_library(config, tmp_path, monkeypatch, arguments, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(InputError, match=f"expected {library} for {arguments[0]}, got none; run 'pip install "):
+        call("train", config, "--save_dir", str(tmp_path / "out"), *arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_epochs(train, capsys):
+    """Eight images in batches of four."""
+    folder = train("--epochs", "2", "--repeats", "2")
+    assert sorted(path.name for path in folder.glob("iter_*")) == ["iter_2", "iter_4", "iter_6", "iter_8"]
+    assert "8 iterations, which are 2 epochs of 4 iterations with 4 images each" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "images, batch_size, processes, expected", [(8, 4, 1, 2), (9, 4, 1, 2), (9, 4, 2, 1), (3, 4, 1, 0), (7, 2, 3, 1)]
+)
+def test_batches_per_epoch(images, batch_size, processes, expected):
+    """As Paddle's sampler counts them."""
+    assert stopping.batches_per_epoch(images, batch_size, processes) == expected
+    sampler = paddle.io.DistributedBatchSampler(list(range(images)), batch_size, processes, 0, drop_last=True)
+    assert len(sampler) == expected
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """``scores(*values)``: what the next evaluations find."""
+
+    def set_scores(*values):
+        queue = list(values)
+        monkeypatch.setattr(hooks, "evaluate", lambda *args, **settings: (queue.pop(0), 0, None, None, None))
+        return queue
+
+    return set_scores
+
+
+def test_early_stop(train, scores, capsys):
+    """Nothing better since iteration 2: the end at 6, twice, the second time after a resumed run."""
+    options = ["--do_eval", "--iters", "20", "--opts", "optimizer.type=SGD"]
+    left = scores(0.4, 0.3, 0.4, 0.9)
+    folder = train("--patience", "2", *options)
+    assert left == [0.9] and (folder / "iter_6").exists() and not (folder / "iter_8").exists()
+    shown = capsys.readouterr().out
+    assert "Training ends at iteration 6 of 20: no better score in 2 evaluations." in shown
+    assert f"The best model is {folder}/best_model/model.pdparams: mIoU 0.4000, at iteration 2." in shown
+    score = json.loads((folder / "best_model" / "score.json").read_text())
+    assert score == {"mIoU": 0.4, "iter": 2, "file": "model.pdparams"}
+
+    with pytest.raises(InputError, match="last 2 evaluations were not better than that at iteration 2"):
+        train("--patience", "2", "--resume_model", "auto", *options)
+    left = scores(0.5, 0.1, 0.2, 0.3, 0.9)
+    train("--patience", "3", "--resume_model", "auto", *options)
+    assert left == [0.9] and (folder / "iter_14").exists() and not (folder / "iter_16").exists()
+
+
+def test_early_stop_waits_for_the_average_too(train, scores):
+    left = scores(0.4, 0.1, 0.3, 0.2, 0.3, 0.2, 0.4, 0.1, 0.9)
+    folder = train("--patience", "2", "--do_eval", "--use_ema", "--iters", "20")
+    assert left == [0.9] and (folder / "iter_8").exists() and not (folder / "iter_10").exists()
+    assert json.loads((folder / "ema_best_model" / "score.json").read_text())["file"] == "ema_model.pdparams"
+
+
+def test_without_the_patch_training_goes_on(train, scores, without):
+    left = scores(0.4, 0.3, 0.3)
+    with without("early stop"):
+        train("--patience", "1", "--do_eval", "--iters", "6")
+    assert left == []
+
+
+def test_patience_needs_evaluations(train):
+    with pytest.raises(InputError, match="--patience has no effect without --do_eval"):
+        train("--patience", "2")
 
 
 def test_workers_give_the_same_result(train):
