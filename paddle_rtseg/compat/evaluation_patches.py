@@ -23,7 +23,7 @@ EVALUATION_PATCHES = (
             ),
             (
                 'logger.info("[EVAL] Class Precision: \\n" + str(\n            np.round(class_precision, 4)))',
-                'logger.info("[EVAL] in percent:\\n" + watch.finish(miou, acc, scores, label_area_all))',
+                'logger.info("[EVAL] in percent:\\n" + watch.finish(miou, acc, scores, *metrics_input))',
             ),
             ('logger.info("[EVAL] Class Recall: \\n" + str(np.round(class_recall, 4)))', "del watch"),
         ],

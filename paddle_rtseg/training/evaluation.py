@@ -19,7 +19,7 @@ import paddle
 from rtseg_inference.images import read_image
 from rtseg_inference.progress import Line
 
-from ..data.scores import confusion_matrix
+from ..data.scores import confusion_matrix, mean_in_words
 from ..errors import InputError
 from ..files import atomic_path, make_folder
 
@@ -98,19 +98,29 @@ class Watch:
                 self._examples.append((self._seen, label, mask))
             self._seen += 1
 
-    def finish(self, mean: float, accuracy: float, scores: Dict[str, np.ndarray], pixels: paddle.Tensor) -> str:
+    def finish(
+        self,
+        mean: float,
+        accuracy: float,
+        scores: Dict[str, np.ndarray],
+        correct: paddle.Tensor,
+        predicted: paddle.Tensor,
+        labelled: paddle.Tensor,
+    ) -> str:
         """A table of the classes; in training, the files are written too.
 
         Args:
             mean, accuracy: as PaddleSeg computes them.
-            scores: (num_classes,) each: the IoU, the precision and the recall.
-            pixels: (num_classes,) labelled pixels of each class.
+            scores: (num_classes,) each: the IoU, the precision and the recall, as PaddleSeg computes them.
+            correct, predicted, labelled: (num_classes,) pixels of each class.
         """
         count = len(self._confusion)
         names = self._display.names if self._display else [str(i) for i in range(count)]
+        absent_as = float(scores["IoU"][(predicted + labelled).numpy() == 0].max(initial=0.0))
+        scores = defined(scores, *(pixels.numpy() for pixels in (correct, predicted, labelled)))
         if self._folder is not None and self._display is not None:
             self._write(names, mean, accuracy, scores["IoU"])
-        return table(names, scores, pixels.numpy())
+        return table(names, scores, labelled.numpy(), absent_as)
 
     def _write(self, names: Sequence[str], mean: float, accuracy: float, iou: np.ndarray) -> None:
         step, network, folder, prefix = begin(self._display)
@@ -153,13 +163,29 @@ def steps_of_evaluations(start: int, interval: int, total: int, networks: Sequen
             yield min(step, total), network
 
 
-def table(names: Sequence[str], scores: Dict[str, np.ndarray], pixels: np.ndarray) -> str:
-    """A line for each class: its scores in percent, and its share of the labelled pixels."""
+def defined(
+    scores: Dict[str, np.ndarray], correct: np.ndarray, predicted: np.ndarray, labelled: np.ndarray
+) -> Dict[str, np.ndarray]:
+    """The scores, NaN where they are a ratio to no pixels, which PaddleSeg takes for 0 or 1."""
+    pixels = {"IoU": predicted + labelled - correct, "precision": predicted, "recall": labelled}
+    return {name: np.where(pixels[name] > 0, values, np.nan) for name, values in scores.items()}
+
+
+def table(names: Sequence[str], scores: Dict[str, np.ndarray], pixels: np.ndarray, absent_as: float) -> str:
+    """A line for each class: its scores in percent, and its share of the labelled pixels.
+
+    Args:
+        scores: (num_classes,) each; NaN for one that is not defined.
+        pixels: (num_classes,) labelled pixels.
+        absent_as: what a class without an IoU counts as in the mean.
+    """
     width = max(5, *map(len, names))
     lines = [f"{'class':{width}}" + "".join(f"{title:>11}" for title in (*scores, "pixels"))]
     for i, name in enumerate(names):
-        columns = [f"{100 * values[i]:11.2f}" for values in scores.values()]
+        columns = [f"{'-':>11}" if np.isnan(values[i]) else f"{100 * values[i]:11.2f}" for values in scores.values()]
         lines.append(f"{name:{width}}" + "".join(columns) + f"{pixels[i] / max(1, pixels.sum()):11.3%}")
+    if any(np.isnan(values).any() for values in scores.values()):
+        lines.append(f"-: not defined; {mean_in_words(scores['IoU'], absent_as)}")
     return "\n".join(lines)
 
 

@@ -7,7 +7,9 @@ import leaves
 import numpy as np
 import paddle
 import pytest
+import tiny_training
 from comparing import zip_strict
+from paddleseg.core import evaluate
 from paddleseg.cvlibs import manager
 
 from paddle_rtseg.config import load_config
@@ -103,7 +105,8 @@ def test_watch_counts_like_numpy(tmp_path):
             confusion[true, found] += 1
         watch.add(*(paddle.to_tensor(array[None, None].astype("int64")) for array in (mask, label)))
     np.testing.assert_array_equal(watch._confusion, confusion)
-    text = watch.finish(0.5, 0.9, scores_of(confusion), paddle.to_tensor(confusion.sum(axis=1)))
+    counts = np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)
+    text = watch.finish(0.5, 0.9, scores_of(confusion), *map(paddle.to_tensor, counts))
     iou = scores_of(confusion)["IoU"]
     assert text.splitlines()[2].split()[:2] == ["leaf", f"{100 * iou[1]:.2f}"]
     assert text.splitlines()[2].split()[-1] == f"{confusion[1].sum() / confusion.sum():.3%}"
@@ -118,6 +121,29 @@ def test_watch_counts_like_numpy(tmp_path):
     errors = page[24:264, 960:]
     wrong = errors[..., 1] < 150  # red, against light grey
     assert 0.05 < wrong.mean() < 0.5
+
+
+def test_scores_that_are_not_defined(tiny_images, capsys):
+    """A fifth class, which never occurs; PaddleSeg counts it as 0, or since 2.9 as 1."""
+    data = tiny_training.dataset(tiny_images, "val")
+    data.num_classes = 5
+    mean, _, iou, _, _ = evaluate(tiny_training.PixelNet(), data)
+    foot = capsys.readouterr().out.partition("[EVAL] in percent:\n")[2].splitlines()[5:7]
+    assert foot[0].split() == ["4", "-", "-", "-", "0.000%"]
+    assert foot[1].startswith(f"-: not defined; mean IoU of all 5 classes: {mean:.2%}, where the 1 in neither")
+    assert f"count as {iou[4]:g}; mean IoU of the others: {np.mean(iou[:4]):.2%}" in foot[1]
+    np.testing.assert_allclose(mean, iou.mean(), atol=1e-6)
+
+
+def test_one_ratio_may_be_undefined():
+    """A class that is labelled and never predicted, and one the other way round."""
+    scores = {name: np.zeros(2) for name in ("IoU", "precision", "recall")}
+    found = evaluation.defined(scores, np.array([0, 0]), np.array([0, 9]), np.array([9, 0]))
+    assert {name: np.isnan(values).tolist() for name, values in found.items()} == {
+        "IoU": [False, False],
+        "precision": [True, False],
+        "recall": [False, True],
+    }
 
 
 def load_dataset(data):
