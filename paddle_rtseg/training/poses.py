@@ -34,7 +34,8 @@ class Scores(NamedTuple):
 
     def __str__(self) -> str:
         shown = {f"PCK@{threshold:g}": mean for threshold, mean in self.means.items()}
-        return " ".join(f"{name}: {value:.4f}" for name, value in {**shown, **self.average_precision}.items())
+        precision = {name: value for name, value in self.average_precision.items() if name == "AP"}
+        return " ".join(f"{name}: {value:.4f}" for name, value in {**shown, **precision}.items())
 
 
 def evaluate(
@@ -62,6 +63,8 @@ def evaluate(
     logger.info(f"[EVAL] #Persons: {len(dataset)} {scores}" + (f"; no AP: {reason}" if reason else ""))
     if flipped is not None:
         logger.info(f"[EVAL] Without the flip test: {score(plain, dataset, with_precision=not reason)}")
+    if not reason:
+        logger.info("[EVAL] " + ", ".join(f"{name}: {value:.4f}" for name, value in scores.average_precision.items()))
     logger.info("[EVAL] in percent:\n" + _table(dataset, scores.each))
     display = getattr(dataset, "display", None)
     if display is not None and display.folder is not None and paddle.distributed.get_rank() == 0:

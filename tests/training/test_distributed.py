@@ -1,11 +1,13 @@
 """Training in two processes gives what one process gives with twice the batch.
 
-Each process runs this file as a program: ``python test_distributed.py CONFIG SAVE_DIR ITERS ...`` trains into SAVE_DIR
-with fixed BatchNorm statistics, so that the number of processes makes no difference. It stops after each of ITERS and
-resumes. At last it trains with each process's own statistics, into SAVE_DIR/own, and into SAVE_DIR/unpatched without
-the patch that evaluates one network in all processes.
+Each process runs this file as a program. ``python test_distributed.py train ARGUMENTS`` is ``paddleseg.train``;
+``python test_distributed.py CONFIG SAVE_DIR ITERS ...`` trains into SAVE_DIR with fixed BatchNorm statistics, so that the
+number of processes makes no difference. It stops after each of ITERS and resumes. At last it trains with each process's
+own statistics, into SAVE_DIR/own, and into SAVE_DIR/unpatched without the patch that evaluates one network in all
+processes.
 """
 
+import csv
 import json
 import pathlib
 import sys
@@ -13,6 +15,7 @@ import types
 
 import numpy as np
 import paddle
+import persons
 import pytest
 from comparing import assert_states_close, load_arrays
 from paddleseg.core import evaluate, train
@@ -23,7 +26,7 @@ from tiny_configs import run_command, tiny_config, write_config
 from paddle_rtseg.compat.patches import PATCHES
 from paddle_rtseg.config import Builder, load_config
 from paddle_rtseg.errors import InputError
-from paddle_rtseg.training import checkpoints, hooks
+from paddle_rtseg.training import checkpoints, hooks, poses
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +65,7 @@ def main(config, save_dir, *stops):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_command(*sys.argv[1:]) if sys.argv[1] == "train" else main(*sys.argv[1:])
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,22 @@ def two(configs, tmp_path_factory):
     launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--devices", "", "--log_dir", folder / "log"]
     python(*launch, __file__, configs[2], folder, 3, 5, check=True, **HELPERS)
     return folder
+
+
+def test_processes_share_the_persons_of_an_evaluation(tmp_path):
+    """Seven persons in two processes: the scores are those of the checkpoint in one."""
+    folder = persons.write(tmp_path, train=8, val=7)
+    path = write_config(tmp_path / "pose.yml", persons.config(folder, batch_size=2, iters=1))
+    launch = ["-m", "paddle.distributed.launch", "--nproc_per_node", 2, "--devices", "", "--log_dir", tmp_path / "log"]
+    arguments = ["--config", path, "--save_dir", tmp_path / "out", "--device", "cpu", "--do_eval", "--seed", 1]
+    python(*launch, __file__, "train", *arguments, check=True, **HELPERS)
+    with open(tmp_path / "out" / "evaluation" / "results.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    builder = Builder(load_config(path))
+    builder.model.set_state_dict(paddle.load(str(tmp_path / "out" / "iter_1" / "model.pdparams")))
+    first, second, each, _, _ = poses.evaluate(builder.model, builder.val_dataset)
+    found = [float(row[name]) for name in ("pck_0.1", "pck_0.05", *persons.SKELETON["names"])]
+    np.testing.assert_allclose(found, [first, second, *each], atol=1e-6)
 
 
 def losses(folder, rank):
