@@ -1,5 +1,6 @@
 #include "error.hpp"
 
+#include <algorithm>
 #include <sstream>
 
 namespace rtseg {
@@ -20,6 +21,13 @@ std::string quote(const std::string& text, std::size_t most) {
   for (char& c : line)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
   return text.size() <= most ? line : line + "...";
+}
+
+std::string listed(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 5;
+  std::string text = std::to_string(names.size()) + " (";
+  for (std::size_t i = 0; i < std::min(names.size(), kShown); ++i) text += (i == 0 ? "" : ", ") + quote(names[i]);
+  return text + (names.size() > kShown ? ", ...)" : ")");
 }
 
 std::string quoted(const std::string& path) { return "'" + quote(path, path.size()) + "'"; }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace rtseg {
 
@@ -26,6 +27,9 @@ std::string first_line(const std::string& text);
 
 /// Text from outside for a message: on one line, printable, and of at most `most` bytes and "...".
 std::string quote(const std::string& text, std::size_t most = 100);
+
+/// The count and the first few of the names.
+std::string listed(const std::vector<std::string>& names);
 
 /// A path for use in a message: in quotes and on one line.
 std::string quoted(const std::string& path);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "contract.hpp"
+#include "drawing.hpp"
 #include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
@@ -117,7 +118,7 @@ class Writer {
       const std::string path = (folder / kind / (name + suffix)).string();
       encoded.emplace(path, rtseg::encode_image(path, pixels));
     };
-    const cv::Mat overlay = options_.overlays ? rtseg::overlay(image, mask, contract_) : cv::Mat();
+    const cv::Mat overlay = options_.overlays ? rtseg::overlay(image, mask, contract_.classes, contract_.palette, options_.style) : cv::Mat();
     if (options_.masks) encode("masks", ".png", mask);
     if (options_.overlays && fps_ == 0) encode("overlays", ".jpg", overlay);
     for (const auto& [path, data] : encoded) rtseg::write_file(path, data);
@@ -285,6 +286,7 @@ int run(const std::vector<std::string>& args) {
   }
   const bool verify_only = options.verify || options.input.empty();
   const rtseg::Contract contract = rtseg::read_contract(options.model);
+  rtseg::clear_class(contract.classes, options.style.clear);  // refuses a name that no class has
   std::unique_ptr<rtseg::Source> source;
   cv::Mat image;
   if (!verify_only) {

@@ -23,6 +23,21 @@ int parse_number(const std::string& flag, const std::string& text, int least, in
   return static_cast<int>(value);
 }
 
+/// The number from 0 to 1 in `text`, in digits with at most one point.
+double parse_share(const std::string& flag, const std::string& text) {
+  constexpr std::size_t kMostDigits = 18;
+  const auto digits = static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return c >= '0' && c <= '9';
+  }));
+  const bool number = digits > 0 && digits <= kMostDigits && text.find_first_not_of("0123456789.") == std::string::npos &&
+                      std::count(text.begin(), text.end(), '.') <= 1;
+  const double value = number ? std::stod(text) : 2;
+  if (value > 1)
+    throw InputError("argument " + flag + ": expected a number from 0 to 1, got " + quoted(text.substr(0, 100)) +
+                     "; see --help");
+  return value;
+}
+
 /// What --write asks for, in the forms "masks,overlays" and "masks overlays".
 void parse_kinds(const std::vector<std::string>& words, Options& options) {
   options.masks = options.overlays = false;
@@ -48,6 +63,10 @@ against its golden output.
   --input PATH        image or folder (default: none, the same as --verify)
   --save_dir FOLDER   folder to write (default ./output/inference)
   --write KIND ...    masks, overlays or both (default masks,overlays)
+  --alpha A           opacity of the classes in overlays, from 0 to 1 (default 0.5)
+  --outlines          draw lines between the classes in overlays
+  --clear NAME        class that is not coloured in overlays; '' for none (default background, if there is such a class)
+  --no_legend         overlays without the names of the classes
   --device NAME       cpu or gpu (default cpu)
   --backend NAME      cpu: native, onednn, openvino, onnxruntime; gpu: native, tensorrt, onnxruntime; auto is the
                       fastest that reproduces the model's golden output (default auto)
@@ -90,6 +109,14 @@ Options parse_options(const std::vector<std::string>& args) {
       std::vector<std::string> words{value()};
       while (arg != args.end() && !is_flag(*arg)) words.push_back(*arg++);
       parse_kinds(words, options);
+    } else if (flag == "--alpha") {
+      options.style.alpha = parse_share(flag, value());
+    } else if (flag == "--outlines") {
+      options.style.outlines = true;
+    } else if (flag == "--clear") {
+      options.style.clear = value();
+    } else if (flag == "--no_legend") {
+      options.style.legend = false;
     } else if (flag == "--device") {
       options.configuration.device = value();
     } else if (flag == "--backend") {

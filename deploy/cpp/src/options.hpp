@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "configuration.hpp"
+#include "drawing.hpp"
 
 namespace rtseg {
 
@@ -14,6 +15,7 @@ extern const char kUsage[];
 struct Options {
   std::string model, input, save_dir = "./output/inference";
   bool masks = true, overlays = true;
+  Style style;
   Configuration configuration{"cpu", kAuto, "fp32", 0, "", false};
   int batch_size = 1;
   int max_frames = 0;  ///< 0: all

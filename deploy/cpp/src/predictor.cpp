@@ -168,23 +168,4 @@ cv::Mat Predictor::to_mask(const NetworkOutput& output, int index, cv::Size imag
   return argmax({&values[static_cast<std::size_t>(index) * volume], output.shape[1], size}, sizes);
 }
 
-cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const Contract& contract) {
-  cv::Mat colors(mask.size(), CV_8UC3);
-  const auto paint = [&](auto id) {
-    for (int y = 0; y < mask.rows; ++y)
-      for (int x = 0; x < mask.cols; ++x) {
-        const auto& rgb = contract.palette.at(mask.at<decltype(id)>(y, x));
-        colors.at<cv::Vec3b>(y, x) = {rgb[2], rgb[1], rgb[0]};
-      }
-  };
-  if (mask.depth() == CV_8U) {
-    paint(std::uint8_t{});
-  } else {
-    paint(std::uint16_t{});
-  }
-  cv::Mat blended;
-  cv::addWeighted(colors, 0.5, image, 0.5, 0, blended);
-  return blended;
-}
-
 }  // namespace rtseg

@@ -59,7 +59,4 @@ class Predictor {
   std::unique_ptr<Network> network_;
 };
 
-/// The image blended with the colours of its classes, half and half.
-cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const Contract& contract);
-
 }  // namespace rtseg

@@ -12,6 +12,7 @@
 //   host_check cache                                 where compiled networks are kept
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
+//   host_check overlay MODEL_DIR IMAGE MASK OUT [--alpha A] [--outlines] [--clear NAME] [--no_legend]
 //   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
 //   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, from Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
@@ -31,6 +32,7 @@
 #include "configuration.hpp"
 #include "contract.hpp"
 #include "document.hpp"
+#include "drawing.hpp"
 #include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
@@ -251,6 +253,14 @@ int run(const std::vector<std::string>& args) {
     if (array.values.empty()) array.values.assign(batch.raw.begin(), batch.raw.end());
     rtseg::write_npy(args[2], array);
     return 0;
+  }
+  if (command == "overlay" && args.size() >= 5) {
+    const rtseg::Contract contract = rtseg::read_contract(args[1]);
+    std::vector<std::string> flags{"--model", args[1]};
+    flags.insert(flags.end(), args.begin() + 5, args.end());
+    const cv::Mat picture = rtseg::overlay(cv::imread(args[2]), cv::imread(args[3], cv::IMREAD_UNCHANGED),
+                                           contract.classes, contract.palette, rtseg::parse_options(flags).style);
+    return cv::imwrite(args[4], picture) ? 0 : 1;
   }
   if (command == "processor" && args.size() == 2) {
     std::printf("%s\n", rtseg::processor_obstacle(args[1]).c_str());

@@ -30,6 +30,14 @@ def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:
     return parse
 
 
+def share(text: str) -> float:
+    """Argument type for a number from 0 to 1, in digits with at most one point."""
+    digits = len(re.findall("[0-9]", text))
+    if not 0 < digits <= 18 or not re.fullmatch("[0-9]*[.]?[0-9]*", text) or float(text) > 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text[:100]!r}")
+    return float(text)
+
+
 def to_whole(text: str) -> Optional[int]:
     """A whole number of at most 18 decimal digits (0 to 9, and no others of Unicode); None for any other text."""
     return int(text) if re.fullmatch("[+-]?[0-9]{1,18}", text) else None

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 
 from . import program
-from .arguments import MOST_BATCH, MOST_THREADS, Parser, whole_number
+from .arguments import MOST_BATCH, MOST_THREADS, Parser, share, whole_number
 from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import PRECISIONS, read_contract
+from .drawing import BACKGROUND, Style, clear_class
 from .errors import InputError, first_line, listed, quote
 from .files import Array, make_folder
 from .media import KINDS, Frame, Writer, open_source, prefetched
@@ -40,6 +41,21 @@ def parser(
         metavar="KIND",
         help="masks, overlays or both (default masks,overlays)",
     )
+    p.add_argument(
+        "--alpha",
+        type=share,
+        default=0.5,
+        metavar="A",
+        help="opacity of the classes in overlays, from 0 to 1 (default 0.5)",
+    )
+    p.add_argument("--outlines", action="store_true", help="draw lines between the classes in overlays")
+    p.add_argument(
+        "--clear",
+        default=BACKGROUND[0],
+        metavar="NAME",
+        help="class that is not coloured in overlays; '' for none (default background, if there is such a class)",
+    )
+    p.add_argument("--no_legend", action="store_true", help="overlays without the names of the classes")
     p.add_argument("--device", choices=list(BACKENDS), default="cpu", help="cpu or gpu (default cpu)")
     p.add_argument(
         "--backend",
@@ -90,6 +106,8 @@ def main(args: argparse.Namespace) -> int:
     """
     kinds = written_kinds(args.write)
     contract = read_contract(args.model)
+    style = Style(args.alpha, not args.no_legend, args.outlines, args.clear)
+    clear_class(contract.classes, style.clear)  # refuses a name that no class has
     if args.verify or args.input is None:
         choose(args, None)
         return ALL_WRITTEN
@@ -99,7 +117,7 @@ def main(args: argparse.Namespace) -> int:
     check_batch(predictor, args.batch_size)
     progress = Progress(min(len(source), args.max_frames or len(source)))
     frames = prefetched(itertools.islice(frames, args.max_frames))
-    with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps) as writer:
+    with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps, style) as writer:
         return segment(predictor, frames, writer, args.batch_size, progress, source.not_taken)
 
 

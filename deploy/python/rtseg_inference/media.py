@@ -12,6 +12,7 @@ from typing import Deque, Generator, Iterator, Optional, Sequence, Type, Union
 import cv2
 
 from .arguments import MOST, to_whole
+from .drawing import DEFAULT, Style, overlay
 from .errors import InputError, quote
 from .files import Array, atomic_path, make_folder, write_image
 from .images import Found, find_images, fits, read_image, result_folders, too_large
@@ -149,8 +150,8 @@ class Writer:
         InputError: the folder cannot be written, now or later.
     """
 
-    def __init__(self, folder: str, kinds: Sequence[str], fps: Optional[float]):
-        self.folder, self.kinds, self.fps = make_folder(folder), kinds, fps
+    def __init__(self, folder: str, kinds: Sequence[str], fps: Optional[float], style: Style = DEFAULT):
+        self.folder, self.kinds, self.fps, self.style = make_folder(folder), kinds, fps, style
         self._video: Optional[VideoFile] = None
         self._pool = ThreadPoolExecutor(1)  # one, so that a video's frames stay in order
         self._backlog = Backlog(WRITE_BEHIND)
@@ -194,13 +195,16 @@ class Writer:
             result.save(os.path.join(self.folder, "masks", name + ".png"))
         if "overlays" not in self.kinds:
             return
+        names, palette = result.contract.classes, result.contract.palette
+        # The frames of a video have one size, so that their legend has all classes.
+        picture = overlay(result.image, result.mask, names, palette, self.style, every_class=self.fps is not None)
         if self.fps is None:
-            write_image(os.path.join(self.folder, "overlays", name + ".jpg"), result.overlay())
+            write_image(os.path.join(self.folder, "overlays", name + ".jpg"), picture)
             return
         if self._video is None:
             path = os.path.join(self.folder, "overlays", os.path.dirname(name) + ".mp4")
-            self._video = VideoFile(path, self.fps, result.image.shape[:2])
-        self._video.write(result.overlay())
+            self._video = VideoFile(path, self.fps, picture.shape[:2])
+        self._video.write(picture)
 
 
 class VideoFile:

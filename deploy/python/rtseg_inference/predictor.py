@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union, cast
 import cv2
 import numpy as np
 
-from . import postprocess, results
+from . import drawing, postprocess, results
 from .configuration import DEFAULT_BACKEND, Configuration
 from .contract import Contract, read_contract
 from .errors import InputError
@@ -52,10 +52,19 @@ class Result:
         planes = restored(self.output, self.contract, (height, width))
         return planes if self.contract.output.op == "softmax" else postprocess.softmax(planes)
 
-    def overlay(self, opacity: float = 0.5) -> Array:
-        """(H, W, 3) uint8 BGR: the image blended with the colours of its classes."""
-        palette = np.array(self.contract.palette, np.uint8)[:, ::-1]  # RGB -> BGR
-        return cv2.addWeighted(palette[self.mask], opacity, self.image, 1 - opacity, 0)
+    def overlay(
+        self, alpha: float = 0.5, legend: bool = False, outlines: bool = False, clear: str = "background"
+    ) -> Array:
+        """(H, W, 3) uint8 BGR: the image with the colours of its classes; higher with a legend, which is below it.
+
+        Args:
+            alpha, legend, outlines, clear: see :class:`.drawing.Style`.
+
+        Raises:
+            InputError: ``alpha`` is not from 0 to 1, or no class has the name ``clear``.
+        """
+        style = drawing.Style(alpha, legend, outlines, clear)
+        return drawing.overlay(self.image, self.mask, self.contract.classes, self.contract.palette, style)
 
     def save(self, path: Path) -> None:
         """Write the mask as an image of class ids: 8 bits, or 16 for more than 256 classes.
@@ -71,8 +80,8 @@ class Result:
         write_image(path, self.mask)
 
     def _repr_png_(self) -> bytes:
-        """The overlay as a PNG, by which notebooks show a result."""
-        return bytes(cv2.imencode(".png", self.overlay())[1].tobytes())
+        """The overlay with its legend as a PNG, by which notebooks show a result."""
+        return bytes(cv2.imencode(".png", self.overlay(legend=True))[1].tobytes())
 
     def polygons(self) -> List[results.Polygon]:
         """The connected regions of each class; see :func:`.results.polygons`."""

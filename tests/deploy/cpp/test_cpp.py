@@ -98,16 +98,24 @@ def flags_and_defaults(text):
     return {flag: default and default.group(1) for flag, default in flags.items() if flag != "help"}
 
 
+#: Defaults that --help words in another way than the parser has them.
+STATED = {"write": "masks,overlays", "clear": "background, if there is such a class", "provider": PROVIDERS[0]}
+
+
 def test_flags_and_defaults_equal_python(host_check):
     status, shown, _ = run(host_check, "options", "--help")
     expected = flags_and_defaults(cli.parser().format_help())
     assert status == 0 and flags_and_defaults(shown) == expected
-    assert len(expected) == 13 and sum(default is not None for default in expected.values()) == 8
+    assert len(expected) == 17 and sum(default is not None for default in expected.values()) == 10
     defaults = vars(cli.parser().parse_args(["--model", "m"]))
     for flag, default in expected.items():
         value = defaults[flag]
-        none = flag in ("verify", "strict") or value in (None, "m")
-        stated = {"write": "masks,overlays", "provider": PROVIDERS[0]}.get(flag, None if none else str(value))
+        none = flag in ("verify", "strict", "outlines", "no_legend") or value in (None, "m")
+        stated = {
+            "write": "masks,overlays",
+            "clear": "background, if there is such a class",
+            "provider": PROVIDERS[0],
+        }.get(flag, None if none else str(value))
         assert default == stated
     fields = (
         "m masks,overlays {save_dir} {device} {backend} {precision} batch {batch_size} frames 0 threads {threads}\n"
@@ -141,6 +149,7 @@ def test_both_forms_of_write(words, host_check):
         *(["--threads", n] for n in ("-1", "1025", "99999999999", "²", "1.5", "", " 1", "0x1", "9" * 500)),
         *(["--batch_size", n] for n in ("0", "1025", "nan", "1_0")),
         *(["--max_frames", n] for n in ("0", "1000000001", "1e3")),
+        *(["--alpha", a] for a in ("1.1", "nan", "1e-1", ".", "", "-0.5", "0.5.", "0" * 19)),
     ],
 )
 def test_bad_values_of_flags_equal_python(arguments, host_check, capsys):
@@ -312,7 +321,7 @@ def test_files_equal_python(name, rtseg_infer, photos, tmp_path):
         result = predictor.predict(str(next(photos.glob(image + ".*"))))
         mask = cv2.imread(str(out / "masks" / (image + ".png")), cv2.IMREAD_UNCHANGED)
         assert np.array_equal(mask, result.mask)
-        overlay = cv2.imdecode(cv2.imencode(".jpg", result.overlay())[1], cv2.IMREAD_COLOR)
+        overlay = cv2.imdecode(cv2.imencode(".jpg", result.overlay(legend=True))[1], cv2.IMREAD_COLOR)
         assert np.array_equal(cv2.imread(str(out / "overlays" / (image + ".jpg"))), overlay)
 
 

@@ -14,6 +14,7 @@ import paddle
 import pytest
 from processes import python
 from rtseg_inference import InputError, Predictor, cli, contract, fastest, gpu, media
+from rtseg_inference.drawing import Style, overlay
 from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
 from rtseg_inference.progress import watched
@@ -161,11 +162,39 @@ def test_video(exported, tmp_path):
 def test_video_of_odd_size(exported, frame, tmp_path):
     """The codec takes even sizes: the last row and column of the overlay are there twice."""
     result = Predictor(exported["logits"]).predict(frame[:49, :65])
-    with media.Writer(str(tmp_path), ["overlays"], 25.0) as writer:
+    with media.Writer(str(tmp_path), ["overlays"], 25.0, Style(legend=False)) as writer:
         writer.write("drive/000000", result)
     read, image = cv2.VideoCapture(str(tmp_path / "overlays" / "drive.mp4")).read()
     assert read and image.shape == (50, 66, 3)
     assert np.abs(image[:49, :65].astype(int) - result.overlay()).mean() < 15
+
+
+def test_video_has_one_legend(exported, frame, tmp_path):
+    """Its height is that of all classes, whichever are in a frame."""
+    result = Predictor(exported["logits"]).predict(np.ascontiguousarray(frame[:200, :320]))
+    names, palette = result.contract.classes, result.contract.palette
+    expected = overlay(result.image, result.mask, names, palette, Style(), every_class=True)
+    with media.Writer(str(tmp_path), ["overlays"], 25.0) as writer:
+        writer.write("drive/000000", replace(result, mask=result.mask * 0))
+        writer.write("drive/000001", result)
+    video = cv2.VideoCapture(str(tmp_path / "overlays" / "drive.mp4"))
+    frames = [video.read()[1] for _ in range(2)]
+    assert all(len(shown) == len(expected) + len(expected) % 2 > 220 for shown in frames)
+    assert all(np.abs(shown[200:220] - expected[200:220].astype(int)).mean() < 15 for shown in frames)
+
+
+def test_styles_of_overlays(exported, photos, tmp_path):
+    flags = ["--alpha", "1", "--outlines", "--clear", "3", "--no_legend", "--write", "overlays"]
+    assert infer(exported["logits"], photos / "a.jpg", tmp_path, *flags) == 0
+    result = Predictor(exported["logits"], backend="native").predict(photos / "a.jpg")
+    expected = cv2.imencode(".jpg", result.overlay(alpha=1, outlines=True, clear="3"))[1]
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "overlays" / "a.jpg")), cv2.imdecode(expected, 1))
+
+
+def test_clear_class_that_is_not_there(exported, photos, tmp_path, capsys):
+    assert infer(exported["logits"], photos, tmp_path / "out", "--clear", "sky") == 2
+    assert capsys.readouterr().err.startswith("error: expected a class to leave clear, one of 7 (0, 1, 2, 3, 4, ...)")
+    assert not (tmp_path / "out").exists()
 
 
 def test_video_whose_frames_are_too_large(exported, tmp_path, monkeypatch, capsys):

@@ -66,7 +66,7 @@ def test_pillow_images(mode, predictor, frame):
 def test_notebooks_show_a_result(predictor, frame):
     result = predictor.predict(frame)
     shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
-    assert np.array_equal(shown, result.overlay())
+    assert np.array_equal(shown, result.overlay(legend=True)) and len(shown) > len(frame)
 
 
 @pytest.mark.parametrize("threads", [-1, 1025, 99999999999, 1.5, "2", None, True])
