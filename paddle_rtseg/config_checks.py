@@ -12,12 +12,15 @@ import paddle
 from paddleseg.cvlibs import manager
 
 from .config_files import nearest, note
+from .data.keypoints import CocoKeypoints
 from .errors import InputError
+from .pose.skeletons import skeleton
 from .weights.limits import quote
 from .zoo import check_arguments, find_component
 
 Values = Dict[str, Any]
 
+HEATMAP_LOSS = "HeatmapMSELoss"
 MAX_SIDE = 1 << 16  # pixels
 MAX_CLASSES = 1 << 16
 MAX_STEPS = (1 << 31) - 1
@@ -81,7 +84,7 @@ OPTIMIZER = {
     "epsilon": POSITIVE,
 }
 PARTS = {  # of the model, the datasets and the losses
-    **dict.fromkeys(("num_classes", "num_class"), CLASSES),
+    **dict.fromkeys(("num_classes", "num_class", "num_keypoints"), CLASSES),
     **dict.fromkeys(("in_channels", "img_channels"), Range(1, 1 << 10, whole=True)),
     "ignore_index": Range(-MAX_STEPS, MAX_STEPS, whole=True),
 }
@@ -279,9 +282,36 @@ def check_channels(values: Values) -> None:
                     )
 
 
+def check_poses(values: Values) -> None:
+    """A network for poses has persons as data, a heatmap for each of their keypoints, and a loss that compares them."""
+    model = values.get("model", {})
+    for name in ("train_dataset", "val_dataset"):
+        dataset = values.get(name)
+        if dataset is None or not model:
+            continue
+        of_persons = _is_of_persons(dataset)
+        if of_persons != ("num_keypoints" in model):
+            raise InputError(
+                f"expected a network with num_keypoints for CocoKeypoints, and no other, got {model['type']} and "
+                f"{dataset['type']} as {name}; change one of them"
+            )
+        count = len(skeleton(dataset.get("skeleton", "coco")).names) if of_persons else None
+        if count != model.get("num_keypoints"):
+            raise InputError(
+                f"expected a heatmap for each of the {count} keypoints of {name}'s skeleton, got num_keypoints "
+                f"{model['num_keypoints']}; correct it or the skeleton"
+            )
+    for loss in _components(values.get("loss", {}).get("types")) if model else ():
+        if ("num_keypoints" in model) != (loss["type"] == HEATMAP_LOSS) and _is_builtin(loss["type"]):
+            raise InputError(
+                f"expected {HEATMAP_LOSS} for a network with num_keypoints, and for no other, got {loss['type']} for "
+                f"{model['type']}; change the loss"
+            )
+
+
 CHECKS: Sequence[Callable[[Values], None]] = (
-    *(check_sections, check_numbers, check_components, check_losses, check_teacher, check_test_time, check_classes),
-    check_channels,
+    *(check_sections, check_numbers, check_components, check_losses, check_teacher, check_test_time, check_poses),
+    *(check_classes, check_channels),
 )
 
 
@@ -338,6 +368,17 @@ def _data_channels(dataset: Values) -> int:
 def _dataset_attribute(dataset: Values, name: str) -> Optional[int]:
     found = manager.DATASETS.components_dict.get(dataset.get("type"))
     return getattr(found, name, None)
+
+
+def _is_of_persons(dataset: Values) -> bool:
+    found = manager.DATASETS.components_dict.get(dataset["type"])
+    return isinstance(found, type) and issubclass(found, CocoKeypoints)
+
+
+def _is_builtin(loss: str) -> bool:
+    """Whether it is a loss of PaddleSeg or of this package."""
+    module = getattr(manager.LOSSES.components_dict.get(loss), "__module__", "")
+    return module.startswith(("paddleseg.", "paddle_rtseg."))
 
 
 def _check_loss(loss: Values, classes: Optional[int], edges: bool) -> None:

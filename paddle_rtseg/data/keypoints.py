@@ -86,12 +86,7 @@ class CocoKeypoints(paddle.io.Dataset):
     def __getitem__(self, index: int) -> Dict[str, np.ndarray]:
         """The input (3, H, W), heatmaps (K, H / 4, W / 4), their weights (K,), and the region as center and scale."""
         person = self.persons[index % len(self.persons)]
-        image = read_image(person.image)
-        if image.shape[1::-1] != person.size:
-            raise InputError(
-                f"expected {person.image!r} to have the {person.size[0]} x {person.size[1]} pixels that {self.file!r} "
-                f"states, got {image.shape[1]} x {image.shape[0]}; correct the file, or remove the image's orientation"
-            )
+        image = read_person_image(person, self.file)
         keypoints, visible, box, degrees = person.keypoints, person.visible, person.box, 0.0
         # Seeded by the training loop, for each sample.
         random = np.random.default_rng(np.random.randint(2**31)) if self.mode == "train" else None
@@ -186,6 +181,21 @@ def images_by_id(content: Dict[str, Any], file: str) -> Dict[Union[int, str], Di
     return known
 
 
+def read_person_image(person: Annotation, file: str) -> np.ndarray:
+    """(H, W, 3) uint8 BGR: the image of a person of a keypoint file.
+
+    Raises:
+        InputError: it cannot be read, or has another size than the file states.
+    """
+    image = read_image(person.image)
+    if image.shape[1::-1] != person.size:
+        raise InputError(
+            f"expected {person.image!r} to have the {person.size[0]} x {person.size[1]} pixels that {file!r} "
+            f"states, got {image.shape[1]} x {image.shape[0]}; correct the file, or remove the image's orientation"
+        )
+    return image
+
+
 def coco_truth(file: str) -> Tuple[Dict[str, Any], Dict[Union[int, str], int]]:
     """What COCO's evaluation compares poses with.
 
@@ -223,7 +233,7 @@ def _annotation(
     key = item.get("image_id")
     if type(key) not in (int, str) or key not in known:
         raise InputError(f"expected the image of {name} in {file!r}, got image_id {quote(key)}; correct it")
-    path, size = _image(known[key], folder, file)
+    path, size = image_of(known[key], folder, file)
     values = _numbers(item.get("keypoints"), 3 * count, "keypoints", name, file).reshape(count, 3)
     left, top, width, height = _numbers(item.get("bbox"), 4, "bbox", name, file)
     box = np.array([left, top, left + width, top + height])
@@ -231,16 +241,20 @@ def _annotation(
     if item.get("iscrowd"):
         return "a crowd"
     if not (values[:, 2] > 0).any() or values.max() <= 0:
-        return "without a visible keypoint"
+        return "no visible keypoint"
     if width <= 0 or height <= 0:
-        return "with a box without an area"
+        return "a box without an area"
     if not (box[2:] > box[:2]).all():
-        return "with a box outside the image"
+        return "a box outside the image"
     return Annotation(path, key, size, box, values[:, :2], values[:, 2])
 
 
-def _image(image: Dict[str, Any], folder: str, file: str) -> Tuple[str, Tuple[int, int]]:
-    """The path of an image, and its width and height as the file states them."""
+def image_of(image: Dict[str, Any], folder: str, file: str) -> Tuple[str, Tuple[int, int]]:
+    """The path of an image of a COCO file, and its width and height as the file states them.
+
+    Raises:
+        InputError: one of them is missing, or the path leads out of the folder.
+    """
     name, width, height = (image.get(key) for key in ("file_name", "width", "height"))
     if not isinstance(name, str) or not all(type(n) is int and n > 0 for n in (width, height)):
         raise InputError(

@@ -1,10 +1,10 @@
 """Training in two processes gives what one process gives with twice the batch.
 
 Each process runs this file as a program. ``python test_distributed.py train ARGUMENTS`` is ``paddleseg.train``;
-``python test_distributed.py CONFIG SAVE_DIR ITERS ...`` trains into SAVE_DIR with fixed BatchNorm statistics, so that the
-number of processes makes no difference. It stops after each of ITERS and resumes. At last it trains with each process's
-own statistics, into SAVE_DIR/own, and into SAVE_DIR/unpatched without the patch that evaluates one network in all
-processes.
+``python test_distributed.py CONFIG SAVE_DIR ITERS ...`` trains into SAVE_DIR with fixed BatchNorm statistics, so that
+the number of processes makes no difference. It stops after each of ITERS and resumes. At last it trains with each
+process's own statistics, into SAVE_DIR/own, and into SAVE_DIR/unpatched without the patch that evaluates one
+network in all processes.
 """
 
 import csv

@@ -10,10 +10,11 @@ import persons
 import pytest
 from comparing import load_arrays, zip_strict
 from rtseg_inference import processor
-from tiny_configs import write_config
+from tiny_configs import run_command, write_config
 
-from paddle_rtseg.config import load_config
+from paddle_rtseg.config import Builder, load_config
 from paddle_rtseg.data.keypoints import CocoKeypoints
+from paddle_rtseg.errors import InputError
 from paddle_rtseg.pose.metrics import pck
 from paddle_rtseg.training import checkpoints, poses, run
 from paddle_rtseg.training.losses import HeatmapMSELoss
@@ -152,3 +153,68 @@ def test_loss_is_the_mean_of_weighted_squares():
     found = HeatmapMSELoss()(*map(paddle.to_tensor, (output, target, weights)))
     expected = np.mean([weights[b, k] * (output - target)[b, k] ** 2 for b in range(2) for k in range(3)])
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
+
+
+HAND = {"names": ["a", "b"], "flip_pairs": [["a", "b"]]}
+BAD_CONFIGS = [
+    (
+        {"model.num_keypoints": 4},
+        "a heatmap for each of the 3 keypoints of train_dataset's skeleton, got num_keypoints 4",
+    ),
+    ({"val_dataset.skeleton": HAND}, "a heatmap for each of the 2 keypoints of val_dataset's skeleton"),
+    ({"model.num_keypoints": 0}, "a whole number from 1 to 65536 as SegFormerPPPose's num_keypoints"),
+    ({"train_dataset.skeleton": "hand.yml"}, "hand.yml"),
+    ({"train_dataset.skeleton": {**HAND, "flip_pairs": [["a", "b"], ["b", "a"]]}}, "in one flip pair at most"),
+    ({"train_dataset.skeleton": {**HAND, "flip_pairs": [["a", "a"]]}}, "in one flip pair at most"),
+    ({"train_dataset.skeleton": {**HAND, "sigmas": [0.1]}}, "expected 2 sigmas"),
+    ({"train_dataset.skeleton": {**HAND, "sigmas": [0.1, 0.0]}}, "expected 2 sigmas above 0"),
+    ({"train_dataset.input_size": [50, 64]}, "multiples of 4, got .50, 64"),
+    ({"train_dataset.input_size": "64"}, "expected input_size of CocoKeypoints to be a list"),
+    ({"train_dataset.sigma": -1}, "a sigma above 0"),
+    ({"train_dataset.annotation": "x"}, "CocoKeypoints does not take 'annotation'; did you mean 'annotations'"),
+    ({"model.backbone.token_merging": "hq"}, "at least 97 x 97 pixels, got 64 x 48"),
+    ({"model.type": "SegFormerPP", "model.num_keypoints": None}, "a network with num_keypoints for CocoKeypoints"),
+    ({"train_dataset": {"type": "Cityscapes"}}, "got SegFormerPPPose and Cityscapes as train_dataset"),
+    (
+        {"loss.types": [{"type": "CrossEntropyLoss"}]},
+        "HeatmapMSELoss for a network with num_keypoints, .* CrossEntropyL",
+    ),
+]
+
+
+@pytest.mark.parametrize("changes, words", BAD_CONFIGS)
+def test_bad_configs(changes, words, data, tmp_path):
+    content = persons.config(data)
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        part = content
+        for parent in parents:
+            part = part[parent]
+        part[last] = value
+        if value is None:
+            del part[last]
+    path = write_config(tmp_path / "config.yml", content)
+    with pytest.raises(InputError, match=words) as e:
+        run_command("train", "--config", path, "--save_dir", tmp_path / "out", "--device", "cpu", "--do_eval")
+    assert "\n" not in str(e.value) and len(str(e.value)) < 500
+    assert not (tmp_path / "out" / "iter_4").exists()
+
+
+def test_weights_of_another_number_of_keypoints(config, data, tmp_path):
+    other = persons.config(data)
+    other["model"]["num_keypoints"] = 2
+    other["train_dataset"]["skeleton"] = other["val_dataset"]["skeleton"] = HAND
+    weights = str(tmp_path / "two.pdparams")
+    paddle.save(Builder(load_config(write_config(tmp_path / "two.yml", other))).model.state_dict(), weights)
+    with pytest.raises(InputError, match=r"head\.classifier"):
+        run.evaluate(config, weights)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.slow
+def test_bad_images_end_a_training_with_a_sentence(workers, tmp_path):
+    folder = persons.write(tmp_path, train=4, val=2)
+    cv2.imwrite(f"{folder}/train2.png", np.zeros((10, 10, 3), np.uint8))
+    config = load_config(write_config(tmp_path / "config.yml", persons.config(folder, batch_size=4)))
+    with pytest.raises(InputError, match=r"to have the 48 x 64 pixels that .* states, got 10 x 10; correct the file"):
+        train(config, tmp_path / "out", num_workers=workers)
