@@ -161,7 +161,7 @@ int clear_class(const std::vector<std::string>& names, const std::string& clear)
 }
 
 cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const std::vector<std::string>& names,
-                const Palette& palette, const Style& style) {
+                const Palette& palette, const Style& style, bool every_class) {
   const int clear = clear_class(names, style.clear);
   std::vector<std::string> labels;
   Palette colours;
@@ -170,7 +170,7 @@ cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const std::vector<std
     const std::vector<float> counts = histogram(mask, static_cast<int>(names.size()));
     const int unit = text_unit(mask.size());
     for (int k = 0; k < static_cast<int>(names.size()); ++k) {
-      if (k == clear || counts[k] == 0) continue;
+      if (k == clear || (counts[k] == 0 && !every_class)) continue;
       labels.push_back(shorten(label(names[k], k), unit, mask.cols - 4 * unit));
       colours.push_back(palette[k]);
       pixels.push_back(counts[k]);

@@ -25,10 +25,10 @@ namespace fs = std::filesystem;
 constexpr char kPartial[] = ".partial-";
 constexpr std::time_t kYoungSeconds = 60;
 
-/// Write all of `data`; 0, or the error's number.
-int write_all(int handle, const std::vector<unsigned char>& data) {
-  for (std::size_t done = 0; done < data.size();) {
-    const ssize_t written = ::write(handle, data.data() + done, data.size() - done);
+/// Write all of `data`, of `size` bytes; 0, or the error's number.
+int write_all(int handle, const char* data, std::size_t size) {
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t written = ::write(handle, data + done, size - done);
     if (written < 0 && errno != EINTR) return errno;
     if (written > 0) done += static_cast<std::size_t>(written);
   }
@@ -109,8 +109,8 @@ PartialFile::~PartialFile() {
   ::close(handle_);
 }
 
-void PartialFile::write(const std::vector<unsigned char>& data) {
-  if (const int error = write_all(handle_, data); error != 0) cannot_write(path_, error);
+void PartialFile::write(std::string_view data) {
+  if (const int error = write_all(handle_, data.data(), data.size()); error != 0) cannot_write(path_, error);
 }
 
 void PartialFile::keep() {
@@ -129,7 +129,7 @@ void PartialFile::keep() {
 
 void write_file(const std::string& path, const std::vector<unsigned char>& data) {
   PartialFile file(path);
-  file.write(data);
+  file.write({reinterpret_cast<const char*>(data.data()), data.size()});
   file.keep();
 }
 

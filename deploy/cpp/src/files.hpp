@@ -3,6 +3,7 @@
 
 #include <opencv2/core.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "error.hpp"
@@ -30,8 +31,8 @@ class PartialFile {
 
   const std::string& path() const { return temporary_; }
 
-  /// Replace the file's contents. Throws InputError if it cannot be written.
-  void write(const std::vector<unsigned char>& data);
+  /// Append. Throws InputError if it cannot be written.
+  void write(std::string_view data);
 
   /// Rename it to the path it is for. Without a call of this, the file is removed in the end. Throws InputError if it
   /// cannot be written.

@@ -102,7 +102,7 @@ class Search {
       }
     names.insert(names.end(), unreadable_.begin(), unreadable_.end());  // reading them says why
     const std::vector<std::string> unique = unique_names(names);
-    for (std::size_t i = 0; i < names.size(); ++i) found.files.push_back({joined(root_, names[i]), unique[i]});
+    for (std::size_t i = 0; i < names.size(); ++i) found.files.push_back({joined(root_, names[i]), unique[i], names[i]});
     return found;
   }
 
@@ -221,7 +221,7 @@ Found find_images(const std::string& path, const std::vector<std::string>& leave
     if (!is_image(path))
       throw InputError("expected an image (" + suffixes() + ") or a folder, got " + quoted(path) + "; convert it");
     const std::string name = fs::path(path).filename().string();
-    return {{{path, name.substr(0, suffix_position(name))}}, {}};
+    return {{{path, name.substr(0, suffix_position(name)), name}}, {}};
   }
   Found found = Search(path, leave_out).found();
   if (found.files.empty()) {

@@ -10,9 +10,10 @@
 
 namespace rtseg {
 
-/// An image of the input, and the path of its results within the output folder, without suffix.
+/// An image of the input, the path of its results within the output folder, without suffix, and its own path within the
+/// input folder.
 struct ImageFile {
-  std::string path, name;
+  std::string path, name, relative;
 };
 
 /// The images of a file or a folder.

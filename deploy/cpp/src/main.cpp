@@ -24,6 +24,7 @@
 #include "options.hpp"
 #include "predictor.hpp"
 #include "preprocess.hpp"
+#include "results.hpp"
 #include "selection.hpp"
 
 namespace {
@@ -35,7 +36,7 @@ using rtseg::Options;
 
 /// Images of one size to run as one batch, or one file that cannot be read and the reason.
 struct Group {
-  std::vector<std::string> names;
+  std::vector<std::string> names, files;  ///< of the results, and of the images within the input folder
   std::vector<cv::Mat> images;
   std::string error;
 };
@@ -53,11 +54,12 @@ class Reader {
       if (!waiting_) break;
       const bool first = group.names.empty();
       if (!waiting_->error.empty()) {  // reported after the images before it
-        if (first) group = {{waiting_->name}, {}, waiting_->error}, waiting_.reset();
+        if (first) group = {{waiting_->name}, {}, {}, waiting_->error}, waiting_.reset();
         break;
       }
       if (!first && group.images[0].size() != waiting_->image.size()) break;
       group.names.push_back(waiting_->name);
+      group.files.push_back(waiting_->file);
       group.images.push_back(waiting_->image);
       waiting_.reset();
     }
@@ -93,7 +95,12 @@ class Writer {
     Outcome outcome;
     for (std::size_t i = 0; i < results.size(); ++i) {
       try {
-        write(group.names[i], group.images[i], results[i].mask);
+        write(group.names[i], group.images[i], results[i]);
+        if (options_.coco) {
+          const std::filesystem::path path = std::filesystem::path(options_.save_dir) / "coco.json";
+          if (!coco_) coco_.emplace(path.string(), contract_.classes);
+          coco_->add(group.files[i], results[i].mask);
+        }
         ++outcome.written;
       } catch (const rtseg::DiskFull&) {
         throw;
@@ -104,23 +111,32 @@ class Writer {
     return outcome;
   }
 
-  /// Finish the video, if there is one.
+  /// Finish what holds the results of several images.
   void finish() {
     if (video_) video_->keep();
+    if (coco_) coco_->close();
   }
 
  private:
-  /// Write the results of an image: both files, or none if one of them has no such size.
-  void write(const std::string& name, const cv::Mat& image, const cv::Mat& mask) {
+  /// Write the files of an image: all, or none if one of them has no such size.
+  void write(const std::string& name, const cv::Mat& image, const rtseg::Result& result) {
+    const cv::Mat& mask = result.mask;
     const std::filesystem::path folder(options_.save_dir);
     std::map<std::string, std::vector<unsigned char>> encoded;  // by path
     const auto encode = [&](const char* kind, const char* suffix, const cv::Mat& pixels) {
       const std::string path = (folder / kind / (name + suffix)).string();
       encoded.emplace(path, rtseg::encode_image(path, pixels));
     };
-    const cv::Mat overlay = options_.overlays ? rtseg::overlay(image, mask, contract_.classes, contract_.palette, options_.style) : cv::Mat();
+    cv::Mat overlay;
+    if (options_.overlays)
+      overlay = rtseg::overlay(image, mask, contract_.classes, contract_.palette, options_.style, fps_ != 0);
     if (options_.masks) encode("masks", ".png", mask);
     if (options_.overlays && fps_ == 0) encode("overlays", ".jpg", overlay);
+    if (options_.json) {
+      const std::string text = rtseg::class_areas(mask, contract_.classes, result.confidence);
+      const std::string path = (folder / "json" / (name + ".json")).string();
+      encoded.emplace(path, std::vector<unsigned char>(text.begin(), text.end()));
+    }
     for (const auto& [path, data] : encoded) rtseg::write_file(path, data);
     if (!options_.overlays || fps_ == 0) return;
     const std::string video = std::filesystem::path(name).parent_path().string() + ".mp4";
@@ -132,6 +148,7 @@ class Writer {
   const rtseg::Contract& contract_;
   double fps_;
   std::optional<rtseg::VideoFile> video_;
+  std::optional<rtseg::CocoFile> coco_;
 };
 
 /// Linear interpolation between the two nearest values, as NumPy's percentile does.
@@ -166,7 +183,10 @@ class Tally {
 
   void add(const std::vector<rtseg::Result>& results) {
     const auto count = static_cast<double>(results.size());
-    for (const auto& [mask, t] : results) timings_.push_back({t.pre / count, t.run / count, t.post / count});
+    for (const rtseg::Result& result : results) {
+      const rtseg::Timings& t = result.timings;
+      timings_.push_back({t.pre / count, t.run / count, t.post / count});
+    }
   }
 
   void add(const Outcome& outcome) {
@@ -189,10 +209,10 @@ class Tally {
 };
 
 /// The results of a group; empty, with the reason in `group.error`, if there are none.
-std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group) {
+std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group, bool with_confidence) {
   if (!group.error.empty()) return {};
   try {
-    return predictor.predict(group.images);
+    return predictor.predict(group.images, with_confidence);
   } catch (const std::exception& e) {
     group.error = rtseg::reason_of(e);
     return {};
@@ -212,7 +232,7 @@ int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& 
   std::future<Outcome> writing;
   for (Group group = ahead.get(); !group.names.empty() && deferral.status() == 0; group = ahead.get()) {
     ahead = read_ahead();
-    std::vector<rtseg::Result> results = predict(predictor, group);
+    std::vector<rtseg::Result> results = predict(predictor, group, options.json);
     if (!group.error.empty()) {
       for (const std::string& name : group.names) tally.skip({{name, group.error}});
       continue;

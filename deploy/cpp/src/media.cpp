@@ -40,9 +40,9 @@ class ImageFiles : public Source {
     if (position_ == found_.files.size()) return {};
     const ImageFile& file = found_.files[position_++];
     try {
-      return Frame{file.name, read_image(file.path), ""};
+      return Frame{file.name, file.relative, read_image(file.path), ""};
     } catch (const std::exception& e) {
-      return Frame{file.name, {}, reason_of(e)};
+      return Frame{file.name, file.relative, {}, reason_of(e)};
     }
   }
 
@@ -67,7 +67,7 @@ class Video : public Source {
 
   std::optional<Frame> next() override {
     if (ended_) return {};
-    Frame frame{frame_name(), {}, ""};
+    Frame frame{frame_name(), frame_name(), {}, ""};
     if (capture_.read(frame.image)) {
       check_size(frame.image.cols, frame.image.rows);
       ++number_;

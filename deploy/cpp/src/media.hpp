@@ -16,6 +16,7 @@ namespace rtseg {
 /// One image of a source, or the reason why it could not be read.
 struct Frame {
   std::string name;  ///< path within the output folder, without suffix
+  std::string file;  ///< path within the input, for COCO's form
   cv::Mat image;     ///< CV_8UC3 BGR, empty if it could not be read
   std::string error;
 };

@@ -1,6 +1,7 @@
 #include "options.hpp"
 
 #include <algorithm>
+#include <map>
 #include <sstream>
 
 #include "error.hpp"
@@ -40,13 +41,18 @@ double parse_share(const std::string& flag, const std::string& text) {
 
 /// What --write asks for, in the forms "masks,overlays" and "masks overlays".
 void parse_kinds(const std::vector<std::string>& words, Options& options) {
+  const std::map<std::string, bool Options::*> kinds{{"masks", &Options::masks},
+                                                     {"overlays", &Options::overlays},
+                                                     {"json", &Options::json},
+                                                     {"coco", &Options::coco}};
   options.masks = options.overlays = false;
   for (const std::string& word : words) {
-    std::istringstream kinds(word + ",");
-    for (std::string kind; std::getline(kinds, kind, ',');) {
-      if (kind != "masks" && kind != "overlays")
-        throw InputError("expected --write masks, overlays or both, got " + quoted(kind.substr(0, 100)));
-      (kind == "masks" ? options.masks : options.overlays) = true;
+    std::istringstream names(word + ",");
+    for (std::string name; std::getline(names, name, ',');) {
+      const auto kind = kinds.find(name);
+      if (kind == kinds.end())
+        throw InputError("expected --write masks, overlays, json or coco, got " + quoted(name.substr(0, 100)));
+      options.*kind->second = true;
     }
   }
 }
@@ -62,7 +68,8 @@ against its golden output.
   --model FOLDER      exported model, a folder with deploy.yaml
   --input PATH        image or folder (default: none, the same as --verify)
   --save_dir FOLDER   folder to write (default ./output/inference)
-  --write KIND ...    masks, overlays or both (default masks,overlays)
+  --write KIND ...    masks, overlays, json (areas of the classes) or coco (all masks in one file) (default
+                      masks,overlays)
   --alpha A           opacity of the classes in overlays, from 0 to 1 (default 0.5)
   --outlines          draw lines between the classes in overlays
   --clear NAME        class that is not coloured in overlays; '' for none (default background, if there is such a class)

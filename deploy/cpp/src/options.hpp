@@ -14,7 +14,7 @@ extern const char kUsage[];
 
 struct Options {
   std::string model, input, save_dir = "./output/inference";
-  bool masks = true, overlays = true;
+  bool masks = true, overlays = true, json = false, coco = false;
   Style style;
   Configuration configuration{"cpu", kAuto, "fp32", 0, "", false};
   int batch_size = 1;

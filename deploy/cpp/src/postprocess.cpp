@@ -187,6 +187,21 @@ void paint_rows(const Winners& winners, const Axis& x_axis, const Axis& y_axis, 
   }
 }
 
+/// A plane at the image's size; `network` and `image` hold what is resized to these sizes.
+cv::Mat restored(const float* data, cv::Size size, const Geometry& sizes, cv::Mat& network, cv::Mat& image) {
+  cv::Mat plane(size, CV_32F, const_cast<float*>(data));
+  if (plane.size() != sizes.network) {
+    cv::resize(plane, network, sizes.network, 0, 0, cv::INTER_LINEAR);
+    plane = network;
+  }
+  plane = plane(cv::Rect({0, 0}, sizes.content));
+  if (plane.size() != sizes.image) {
+    cv::resize(plane, image, sizes.image, 0, 0, cv::INTER_LINEAR);
+    plane = image;
+  }
+  return plane;
+}
+
 }  // namespace
 
 cv::Mat argmax(const Planes& planes, const Geometry& sizes) {
@@ -198,16 +213,7 @@ cv::Mat full_argmax(const Planes& planes, const Geometry& sizes) {
   cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
   cv::Mat ids(sizes.image, id_type(planes.count), cv::Scalar(0)), network, image, best, larger;
   for (int k = 0; k < planes.count; ++k) {
-    cv::Mat plane(planes.size, CV_32F, const_cast<float*>(planes.plane(k)));
-    if (plane.size() != sizes.network) {
-      cv::resize(plane, network, sizes.network, 0, 0, cv::INTER_LINEAR);
-      plane = network;
-    }
-    plane = plane(cv::Rect({0, 0}, sizes.content));
-    if (plane.size() != sizes.image) {
-      cv::resize(plane, image, sizes.image, 0, 0, cv::INTER_LINEAR);
-      plane = image;
-    }
+    cv::Mat plane = restored(planes.plane(k), planes.size, sizes, network, image);
     if (k == 0) {
       plane.copyTo(best);
       continue;
@@ -240,6 +246,28 @@ cv::Mat restore_ids(const cv::Mat& ids, const Geometry& sizes) {
   cv::Mat restored;
   cv::resize(content, restored, sizes.image, 0, 0, cv::INTER_NEAREST);
   return restored;
+}
+
+cv::Mat confidence(const Planes& planes, const Geometry& sizes, bool probabilities) {
+  cv::ipp::setUseIPP(false);  // as in full_argmax
+  cv::Mat network, image, best, share;
+  for (int k = 0; k < planes.count; ++k) {
+    const cv::Mat plane = restored(planes.plane(k), planes.size, sizes, network, image);
+    if (k == 0) {
+      plane.copyTo(best);
+    } else {
+      cv::max(plane, best, best);
+    }
+  }
+  if (probabilities) return best;
+  cv::Mat total(sizes.image, CV_32F, cv::Scalar(0));
+  for (int k = 0; k < planes.count; ++k) {
+    cv::subtract(restored(planes.plane(k), planes.size, sizes, network, image), best, share);
+    cv::exp(share, share);
+    total += share;
+  }
+  cv::divide(1.0, total, total);
+  return total;
 }
 
 }  // namespace rtseg

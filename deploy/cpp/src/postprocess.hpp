@@ -39,4 +39,8 @@ cv::Mat sparse_argmax(const Planes& planes, cv::Size network, cv::Size image);
 /// Class ids at the network's input -> at the image's size, by nearest-neighbour.
 cv::Mat restore_ids(const cv::Mat& ids, const Geometry& sizes);
 
+/// The probability of each pixel's class, which is the largest, CV_32F at the image's size, from planes of logits or of
+/// probabilities.
+cv::Mat confidence(const Planes& planes, const Geometry& sizes, bool probabilities);
+
 }  // namespace rtseg

@@ -75,6 +75,14 @@ void copy_ids(const Value* from, int classes, cv::Mat& ids) {
   std::transform(from, from + ids.total(), ids.ptr<Id>(), [](Value value) { return static_cast<Id>(value); });
 }
 
+/// The planes of one image in an output of logits or probabilities.
+Planes planes_of(const NetworkOutput& output, int index) {
+  const cv::Size size(output.shape[3], output.shape[2]);
+  const std::size_t volume = static_cast<std::size_t>(output.shape[1]) * size.area();
+  const auto& values = std::get<std::vector<float>>(output.values);
+  return {&values[static_cast<std::size_t>(index) * volume], output.shape[1], size};
+}
+
 }  // namespace
 
 std::string Verification::text() const {
@@ -91,13 +99,15 @@ Predictor::Predictor(Contract contract, const Configuration& configuration)
       preprocess_(contract_),
       network_(load_network(contract_, configuration)) {}
 
-std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images) {
+std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool with_confidence) {
   Timings timings;
   const NetworkOutput output = run(images, timings);
   auto start = Clock::now();
   std::vector<Result> results;
-  for (std::size_t i = 0; i < images.size(); ++i)
-    results.push_back({to_mask(output, static_cast<int>(i), images[i].size()), {}});
+  for (int i = 0; i < static_cast<int>(images.size()); ++i) {
+    results.push_back({to_mask(output, i, images[i].size()), {}, {}});
+    if (with_confidence) results.back().confidence = confidence_of(output, i, images[i].size());
+  }
   timings.post = lap(start);
   for (Result& result : results) result.timings = timings;
   return results;
@@ -163,9 +173,12 @@ cv::Mat Predictor::to_mask(const NetworkOutput& output, int index, cv::Size imag
         output.values);
     return restore_ids(ids, sizes);
   }
-  const auto& values = std::get<std::vector<float>>(output.values);
-  const std::size_t volume = static_cast<std::size_t>(output.shape[1]) * size.area();
-  return argmax({&values[static_cast<std::size_t>(index) * volume], output.shape[1], size}, sizes);
+  return argmax(planes_of(output, index), sizes);
+}
+
+cv::Mat Predictor::confidence_of(const NetworkOutput& output, int index, cv::Size image) const {
+  if (contract_.output.op == OutputOp::kArgmax) return {};
+  return confidence(planes_of(output, index), geometry(contract_, image), contract_.output.op == OutputOp::kSoftmax);
 }
 
 }  // namespace rtseg

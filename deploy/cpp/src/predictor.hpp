@@ -22,6 +22,7 @@ struct Timings {
 struct Result {
   cv::Mat mask;  ///< class ids at the image's size, CV_8U or CV_16U
   Timings timings;
+  cv::Mat confidence;  ///< CV_32F, the probability of each pixel's class; empty unless asked for and known
 };
 
 /// How a configuration compares with the golden output.
@@ -43,8 +44,8 @@ class Predictor {
   const Configuration& configuration() const { return configuration_; }
 
   /// Segment (H, W) CV_8UC3 BGR images as one batch. They may differ in size where the model's resize rule brings them
-  /// to one. Throws InputError if an image lies outside the shapes that the model was exported for.
-  std::vector<Result> predict(const std::vector<cv::Mat>& images);
+  /// to one. A graph that gives class ids knows no confidence. Throws InputError if an image lies outside the shapes that the model was exported for.
+  std::vector<Result> predict(const std::vector<cv::Mat>& images, bool with_confidence = false);
 
   /// Run the golden image and compare with the output that the network gave before its export.
   Verification verify();
@@ -52,6 +53,7 @@ class Predictor {
  private:
   NetworkOutput run(const std::vector<cv::Mat>& images, Timings& timings);
   cv::Mat to_mask(const NetworkOutput& output, int index, cv::Size image) const;
+  cv::Mat confidence_of(const NetworkOutput& output, int index, cv::Size image) const;
 
   Contract contract_;
   Configuration configuration_;

@@ -13,6 +13,7 @@
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
 //   host_check overlay MODEL_DIR IMAGE MASK OUT [--alpha A] [--outlines] [--clear NAME] [--no_legend]
+//   host_check results MODEL_DIR LOGITS.npy HEIGHT WIDTH FILE OUT   OUT/areas.json and OUT/coco.json of the image FILE
 //   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
 //   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, from Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
@@ -27,6 +28,7 @@
 #include <opencv2/imgcodecs.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "configuration.hpp"
@@ -42,6 +44,7 @@
 #include "preprocess.hpp"
 #include "processor.hpp"
 #include "program.hpp"
+#include "results.hpp"
 
 namespace {
 
@@ -137,10 +140,13 @@ int show_options(const rtseg::Options& options) {
     std::fputs(rtseg::kUsage, stdout);
     return 0;
   }
-  std::printf("%s %s%s%s %s %s batch %d frames %d threads %d%s%s\n", options.model.c_str(),
-              options.masks ? "masks" : "", options.masks && options.overlays ? "," : "",
-              options.overlays ? "overlays" : "", options.save_dir.c_str(), options.configuration.text().c_str(),
-              options.batch_size, options.max_frames, options.configuration.threads, options.verify ? " verify" : "",
+  std::string kinds;
+  for (const auto& [name, wanted] : {std::pair{"coco", options.coco}, std::pair{"json", options.json},
+                                     std::pair{"masks", options.masks}, std::pair{"overlays", options.overlays}})
+    if (wanted) kinds += (kinds.empty() ? "" : ",") + std::string(name);
+  std::printf("%s %s %s %s batch %d frames %d threads %d%s%s\n", options.model.c_str(), kinds.c_str(),
+              options.save_dir.c_str(), options.configuration.text().c_str(), options.batch_size, options.max_frames,
+              options.configuration.threads, options.verify ? " verify" : "",
               options.configuration.strict ? " strict" : "");
   return 0;
 }
@@ -261,6 +267,22 @@ int run(const std::vector<std::string>& args) {
     const cv::Mat picture = rtseg::overlay(cv::imread(args[2]), cv::imread(args[3], cv::IMREAD_UNCHANGED),
                                            contract.classes, contract.palette, rtseg::parse_options(flags).style);
     return cv::imwrite(args[4], picture) ? 0 : 1;
+  }
+  if (command == "results" && args.size() == 7) {
+    const rtseg::Contract contract = rtseg::read_contract(args[1]);
+    const Array logits = rtseg::read_npy(args[2]);
+    const cv::Size image(std::stoi(args[4]), std::stoi(args[3]));
+    const Geometry sizes{image, image, image};
+    const cv::Mat mask = rtseg::argmax(planes_of(logits), sizes);
+    const bool probabilities = contract.output.op == rtseg::OutputOp::kSoftmax;
+    const std::string text =
+        rtseg::class_areas(mask, contract.classes, rtseg::confidence(planes_of(logits), sizes, probabilities));
+    rtseg::write_file(args[6] + "/areas.json", {text.begin(), text.end()});
+    rtseg::CocoFile coco(args[6] + "/coco.json", contract.classes);
+    coco.add(args[5], mask);
+    coco.add("again", mask);
+    coco.close();
+    return 0;
   }
   if (command == "processor" && args.size() == 2) {
     std::printf("%s\n", rtseg::processor_obstacle(args[1]).c_str());

@@ -15,7 +15,7 @@ from .contract import PRECISIONS, read_contract
 from .drawing import BACKGROUND, Style, clear_class
 from .errors import InputError, first_line, listed, quote
 from .files import Array, make_folder
-from .media import KINDS, Frame, Writer, open_source, prefetched
+from .media import IMAGE_KINDS, KINDS, Frame, Writer, open_source, prefetched
 from .predictor import Predictor, Result, Timings
 from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
@@ -37,9 +37,9 @@ def parser(
     p.add_argument(
         "--write",
         nargs="+",
-        default=list(KINDS),
+        default=list(IMAGE_KINDS),
         metavar="KIND",
-        help="masks, overlays or both (default masks,overlays)",
+        help="masks, overlays, json (areas of the classes) or coco (all masks in one file) (default masks,overlays)",
     )
     p.add_argument(
         "--alpha",
@@ -112,6 +112,8 @@ def main(args: argparse.Namespace) -> int:
         choose(args, None)
         return ALL_WRITTEN
     source = open_source(args.input, args.save_dir)
+    if "coco" in kinds and source.fps is not None:
+        raise InputError("expected images with --write coco, got a video or camera; extract frames, or write json")
     make_folder(args.save_dir)
     predictor, frames = start(args, Preprocessor(contract), iter(source))
     check_batch(predictor, args.batch_size)
@@ -142,7 +144,7 @@ def written_kinds(words: Sequence[str]) -> List[str]:
     kinds = [kind for word in words for kind in word.split(",")]
     for kind in kinds:
         if kind not in KINDS:
-            raise InputError(f"expected --write masks, overlays or both, got '{kind}'")
+            raise InputError(f"expected --write {', '.join(KINDS[:-1])} or {KINDS[-1]}, got '{kind}'")
     return kinds
 
 
@@ -212,7 +214,7 @@ def segment(
                 if isinstance(outcome, str):
                     progress.skipped(frame.name, outcome)
                 else:
-                    writer.write(frame.name, outcome)
+                    writer.write(frame.name, outcome, frame.file)
                     timings.append((outcome.timings, len(group)))
                     progress.wrote()
     except KeyboardInterrupt:  # what has been segmented is still written

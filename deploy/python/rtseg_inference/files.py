@@ -49,6 +49,16 @@ def write_image(path: str, image: Array) -> None:
         raise InputError(f"cannot write {path!r} ({e.strerror})") from e
 
 
+def write_text(path: str, text: str) -> None:
+    """Write an ASCII file atomically.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with atomic_path(path) as temporary, open(temporary, "w", encoding="ascii") as f:
+        f.write(text)
+
+
 @contextlib.contextmanager
 def atomic_path(path: str) -> Iterator[str]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` on success, remove it on failure.

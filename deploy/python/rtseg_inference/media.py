@@ -1,6 +1,7 @@
 """Where images come from and where results go: files, folders, videos and cameras."""
 
 import contextlib
+import json
 import os
 import threading
 from collections import deque
@@ -12,16 +13,18 @@ from typing import Deque, Generator, Iterator, Optional, Sequence, Type, Union
 import cv2
 
 from .arguments import MOST, to_whole
+from .coco_file import CocoFile
 from .drawing import DEFAULT, Style, overlay
 from .errors import InputError, quote
-from .files import Array, atomic_path, make_folder, write_image
+from .files import Array, atomic_path, make_folder, write_image, write_text
 from .images import Found, find_images, fits, read_image, result_folders, too_large
 from .predictor import Result
 
 CAMERA = "camera"
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 MOST_CAMERAS = 99
-KINDS = ("masks", "overlays")
+IMAGE_KINDS = ("masks", "overlays")  #: of results; each has a folder
+KINDS = (*IMAGE_KINDS, "json", "coco")
 READ_AHEAD, WRITE_BEHIND = 4, 8  #: images
 WAITING_PIXELS = 25_000_000  #: of the images that wait to be segmented, and of those that wait to be written
 LEAST_FPS, DEFAULT_FPS, MOST_FPS = 0.01, 25.0, 1000.0
@@ -34,6 +37,7 @@ class Frame:
     name: str  #: path within the output folder, without extension
     image: Optional[Array]  #: (H, W, 3) uint8 BGR
     error: Optional[str] = None
+    file: str = ""  #: path of the image file within the input folder
 
     @property
     def pixels(self) -> int:
@@ -47,15 +51,16 @@ class ImageFiles:
     fps: Optional[float] = None
 
     def __init__(self, found: Found):
-        self.paths, self.names, self.not_taken = found.paths, found.names, found.not_taken
+        self.paths, self.names, self.files = found.paths, found.names, found.relative
+        self.not_taken = found.not_taken
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for name, path in zip(self.names, self.paths):
+        for name, path, file in zip(self.names, self.paths, self.files):
             try:
-                yield Frame(name, read_image(path))
+                yield Frame(name, read_image(path), file=file)
             except InputError as e:
                 yield Frame(name, None, str(e))
 
@@ -101,7 +106,8 @@ class Video:
             if not read:
                 break
             self._check_size(*image.shape[:2])
-            yield Frame(f"{self.name}/{number:06d}", image)
+            name = f"{self.name}/{number:06d}"
+            yield Frame(name, image, file=name)
             number += 1
         self._capture.release()
         if number < self._count or number == 0:
@@ -139,12 +145,13 @@ def open_source(source: str, save_dir: str) -> Source:
         raise InputError(f"expected an image, a folder, a video or {CAMERA}, got {source!r}, which does not exist")
     if source.lower().endswith(VIDEO_SUFFIXES) and not os.path.isdir(source):
         return Video(source)
-    return ImageFiles(find_images(source, leave_out=result_folders(source, save_dir, KINDS)))
+    return ImageFiles(find_images(source, leave_out=result_folders(source, save_dir, IMAGE_KINDS)))
 
 
 class Writer:
     """Writes results in the background: ``masks/NAME.png`` with class ids, ``overlays/NAME.jpg``, or for a video
-    ``NAME.mp4``. A context manager; leaving it waits until everything is written.
+    ``NAME.mp4``, ``json/NAME.json`` with the areas of the classes, and ``coco.json`` with all masks. A context manager;
+    leaving it waits until everything is written.
 
     Raises:
         InputError: the folder cannot be written, now or later.
@@ -153,6 +160,7 @@ class Writer:
     def __init__(self, folder: str, kinds: Sequence[str], fps: Optional[float], style: Style = DEFAULT):
         self.folder, self.kinds, self.fps, self.style = make_folder(folder), kinds, fps, style
         self._video: Optional[VideoFile] = None
+        self._coco: Optional[CocoFile] = None
         self._pool = ThreadPoolExecutor(1)  # one, so that a video's frames stay in order
         self._backlog = Backlog(WRITE_BEHIND)
         self._pending: Deque[Future[None]] = deque()
@@ -160,10 +168,10 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def write(self, name: str, result: Result) -> None:
-        """Queue a result; wait if the disk falls behind."""
+    def write(self, name: str, result: Result, file: str = "") -> None:
+        """Queue a result, of the image ``file`` of the input folder; wait if the disk falls behind."""
         self._backlog.enter(result.mask.size)
-        self._pending.append(self._pool.submit(self._write, name, result))
+        self._pending.append(self._pool.submit(self._write, name, result, file))
         while self._pending and self._pending[0].done():
             self._pending.popleft().result()
 
@@ -181,20 +189,29 @@ class Writer:
             raise
         finally:
             self._pool.shutdown()
-            if self._video:
-                self._video.close(error)
+            for whole in (self._video, self._coco):
+                if whole:
+                    whole.close(error)
 
-    def _write(self, name: str, result: Result) -> None:
+    def _write(self, name: str, result: Result, file: str) -> None:
         try:
-            self._write_files(name, result)
+            self._write_files(name, result, file)
         finally:
             self._backlog.leave(result.mask.size)
 
-    def _write_files(self, name: str, result: Result) -> None:
+    def _write_files(self, name: str, result: Result, file: str) -> None:
         if "masks" in self.kinds:
             result.save(os.path.join(self.folder, "masks", name + ".png"))
-        if "overlays" not in self.kinds:
-            return
+        if "overlays" in self.kinds:
+            self._write_overlay(name, result)
+        if "json" in self.kinds:
+            write_text(os.path.join(self.folder, "json", name + ".json"), json.dumps(result.areas(), indent=1) + "\n")
+        if "coco" in self.kinds:
+            if self._coco is None:
+                self._coco = CocoFile(os.path.join(self.folder, "coco.json"), result.contract.classes)
+            self._coco.add(file, result.mask)
+
+    def _write_overlay(self, name: str, result: Result) -> None:
         names, palette = result.contract.classes, result.contract.palette
         # The frames of a video have one size, so that their legend has all classes.
         picture = overlay(result.image, result.mask, names, palette, self.style, every_class=self.fps is not None)

@@ -112,6 +112,27 @@ def restore_ids(ids: Array, sizes: Geometry) -> Array:
     return ids if ids.shape == sizes.image else resize(ids, sizes.image, cv2.INTER_NEAREST)
 
 
+def confidence(planes: Array, sizes: Geometry, probabilities: bool) -> Array:
+    """(H, W) float32: the probability of each pixel's class, which is the largest, without the others in memory.
+
+    Args:
+        planes: (C, h, w) float32 logits, or probabilities.
+        sizes: how to get back to the image; see :func:`restore`.
+    """
+    scratch, best = (np.empty(sizes.image, np.float32) for _ in range(2))
+    best[...] = restore(planes[0], sizes, scratch)
+    for plane in planes[1:]:
+        cv2.max(restore(plane, sizes, scratch), best, best)
+    if probabilities:
+        return best
+    total, share = np.zeros_like(best), np.empty_like(best)
+    for plane in planes:
+        cv2.subtract(restore(plane, sizes, scratch), best, share)
+        cv2.exp(share, share)
+        cv2.add(total, share, total)
+    return np.reciprocal(total, total)
+
+
 def softmax(logits: Array) -> Array:
     """(C, H, W) logits -> probabilities over the first axis."""
     e: Array = np.exp(logits - logits.max(axis=0))

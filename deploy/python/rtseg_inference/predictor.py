@@ -52,6 +52,15 @@ class Result:
         planes = restored(self.output, self.contract, (height, width))
         return planes if self.contract.output.op == "softmax" else postprocess.softmax(planes)
 
+    @property
+    def confidence(self) -> Optional[Array]:
+        """(H, W) float32, the probability of each pixel's class; None where :attr:`scores` is."""
+        if self.contract.output.op == "argmax" or self.output is None:
+            return None
+        height, width = self.mask.shape
+        sizes = geometry(self.contract, (height, width))
+        return postprocess.confidence(self.output, sizes, probabilities=self.contract.output.op == "softmax")
+
     def overlay(
         self, alpha: float = 0.5, legend: bool = False, outlines: bool = False, clear: str = "background"
     ) -> Array:
@@ -89,7 +98,7 @@ class Result:
 
     def areas(self) -> Dict[str, Any]:
         """The classes of the image with their pixels, shares and scores; see :func:`.results.class_areas`."""
-        return results.class_areas(self.mask, self.contract.classes, self.scores)
+        return results.class_areas(self.mask, self.contract.classes, self.confidence)
 
     def coco(self, image_id: int, first_id: int = 1) -> List[Dict[str, Any]]:
         """Annotations in COCO's form; see :func:`.results.coco_annotations`."""

@@ -46,54 +46,67 @@ def _siblings(hierarchy: Array, first: int) -> List[int]:
     return found
 
 
-def run_lengths(region: Array) -> List[int]:
-    """COCO's uncompressed code of an (H, W) boolean array: lengths of runs of False and True in turn, by columns."""
-    values = np.asarray(region, bool).ravel(order="F")
-    edges = np.flatnonzero(np.diff(values)) + 1
-    lengths = np.diff(edges, prepend=0, append=len(values)).tolist()
-    return [0, *lengths] if len(values) and values[0] else lengths
+def run_lengths(mask: Array) -> Dict[int, List[int]]:
+    """COCO's uncompressed code of each class in an (H, W) mask, by class id.
+
+    It is the lengths of runs of pixels outside and inside the class in turn, by columns.
+    """
+    values = mask.ravel(order="F")
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    ends = np.append(starts[1:], len(values))
+    ids = values[starts]
+    codes = {}
+    for class_id in np.unique(ids):
+        first, last = starts[ids == class_id], ends[ids == class_id]
+        gaps = first - np.concatenate([[0], last[:-1]])
+        rest = [len(values) - int(last[-1])] if last[-1] < len(values) else []
+        codes[int(class_id)] = np.stack([gaps, last - first], axis=1).ravel().tolist() + rest
+    return codes
 
 
 def coco_annotations(mask: Array, image_id: int, first_id: int = 1) -> List[Dict[str, Any]]:
     """An annotation in COCO's form for each class in an (H, W) mask; ``category_id`` is the class id."""
-    found = []
-    for number, class_id in enumerate(np.unique(mask), start=first_id):
-        region = mask == class_id
-        rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
-        left, top = int(columns[0]), int(rows[0])
-        found.append(
-            {
-                "id": number,
-                "image_id": image_id,
-                "category_id": int(class_id),
-                "segmentation": {"size": list(mask.shape), "counts": run_lengths(region)},
-                "area": int(region.sum()),
-                "bbox": [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1],
-                "iscrowd": 1,  # COCO's word for a region without instances
-            }
-        )
-    return found
+    return [
+        {
+            "id": number,
+            "image_id": image_id,
+            "category_id": class_id,
+            "segmentation": {"size": list(mask.shape), "counts": counts},
+            "area": sum(counts[1::2]),
+            "bbox": _box(mask == class_id),
+            "iscrowd": 1,  # COCO's word for a region without instances
+        }
+        for number, (class_id, counts) in enumerate(run_lengths(mask).items(), start=first_id)
+    ]
 
 
-def class_areas(mask: Array, names: Sequence[str], scores: Optional[Array]) -> Dict[str, Any]:
+def _box(region: Array) -> List[int]:
+    """Left, top, width and height of the pixels of an (H, W) boolean array."""
+    rows, columns = np.flatnonzero(region.any(axis=1)), np.flatnonzero(region.any(axis=0))
+    left, top = int(columns[0]), int(rows[0])
+    return [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+
+
+def class_areas(mask: Array, names: Sequence[str], confidence: Optional[Array]) -> Dict[str, Any]:
     """The classes of an (H, W) mask with their pixels, as JSON has them.
 
     Args:
         names: of the classes, by id.
-        scores: (C, H, W) class probabilities, or None.
+        confidence: (H, W), the probability of each pixel's class, or None.
 
     Returns:
         ``height``, ``width`` and ``classes``: id, name, pixels, share of the image, and the mean probability that the
-        network gave the class at its pixels, null without ``scores``.
+        network gave the class at its pixels, null without ``confidence``.
     """
     counts = np.bincount(mask.ravel(), minlength=len(names))
+    sums = None if confidence is None else np.bincount(mask.ravel(), confidence.ravel(), len(names))
     classes = [
         {
             "id": int(class_id),
             "name": names[class_id],
             "pixels": int(counts[class_id]),
             "share": counts[class_id] / mask.size,
-            "score": None if scores is None else float(scores[class_id][mask == class_id].mean()),
+            "score": None if sums is None else float(sums[class_id] / counts[class_id]),
         }
         for class_id in np.flatnonzero(counts)
     ]

@@ -1,6 +1,7 @@
 """The C++ program writes the same masks and files as the Python package and refuses the same bad input."""
 
 import itertools
+import json
 import os
 import re
 import resource
@@ -16,6 +17,7 @@ import paddle
 import pytest
 import yaml
 from bad_contracts import BAD_CONTRACTS, BAD_FOLDERS, spoil
+from comparing import zip_strict
 from cpp_programs import SOURCE, onnxruntime_options, run
 from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
 from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND, PROVIDERS
@@ -132,7 +134,16 @@ def test_readme_lists_the_flags_and_defaults():
 
 
 @pytest.mark.parametrize(
-    "words", [["masks"], ["overlays"], ["masks,overlays"], ["masks", "overlays"], ["overlays,masks"]]
+    "words",
+    [
+        ["masks"],
+        ["overlays"],
+        ["masks,overlays"],
+        ["masks", "overlays"],
+        ["overlays,masks"],
+        ["json"],
+        ["masks", "coco,json"],
+    ],
 )
 def test_both_forms_of_write(words, host_check):
     kinds = cli.written_kinds(cli.parser().parse_args(["--model", "m", "--write", *words, "--device", "gpu"]).write)
@@ -517,6 +528,35 @@ def test_interrupt_keeps_what_is_whole(onnx_infer, onnx_model, photos, tmp_path)
     assert len(list(out.glob("overlays/**/*.jpg"))) == len(masks)
     for path in out.rglob("*.*"):
         read_image(str(path))  # no temporary file, and nothing half-written
+
+
+def test_files_of_a_run_equal_python(onnx_infer, onnx_model, tmp_path):
+    photos = tmp_path / "photos"
+    (photos / "below").mkdir(parents=True)
+    for name, frame in zip_strict(("a.jpg", "below/ö.jpg"), sorted(FRAMES.glob("*.jpg"))[:2]):
+        cv2.imwrite(str(photos / name), cv2.imread(str(frame))[:200, :301])
+    (photos / "b.png").write_bytes(b"broken")
+    flags = [
+        "--model",
+        onnx_model,
+        "--input",
+        photos,
+        "--backend",
+        "onnxruntime",
+        "--write",
+        "coco,json",
+        "--threads",
+        1,
+    ]
+    assert run(onnx_infer, *flags, "--save_dir", tmp_path / "cpp")[0] == 1
+    assert cli.run([str(f) for f in (*flags, "--save_dir", tmp_path / "python")]) == 1
+    names = sorted(str(p.relative_to(tmp_path / "cpp")) for p in (tmp_path / "cpp").rglob("*.*"))
+    assert names == ["coco.json", "json/a.json", "json/below/ö.json"]
+    for name in names:
+        found, expected = (json.loads((tmp_path / program / name).read_text()) for program in ("cpp", "python"))
+        scores = [[e.pop("score") for e in areas.get("classes", [])] for areas in (found, expected)]
+        assert found == expected
+        np.testing.assert_allclose(*scores, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

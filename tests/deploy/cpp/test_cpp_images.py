@@ -22,7 +22,7 @@ from image_mutants import run as run_mutants
 from rtseg_inference import InputError, contract
 from rtseg_inference.geometry import geometry
 from rtseg_inference.images import find_images, result_folders
-from rtseg_inference.media import KINDS
+from rtseg_inference.media import IMAGE_KINDS
 
 pytestmark = pytest.mark.slow
 
@@ -136,7 +136,7 @@ def test_folders_of_results_equal_python(source, save_dir, image_check, tmp_path
     arguments = [f"{tmp_path}/{source}", f"{tmp_path}/{save_dir}"]
     status, out, err = run(image_check, "results", *arguments)
     try:
-        expected = result_folders(*arguments, KINDS)
+        expected = result_folders(*arguments, IMAGE_KINDS)
     except InputError as e:
         assert (status, out, err) == (2, "", f"error: {e}\n") and source == "out/masks"
     else:

@@ -1,5 +1,6 @@
 """The inference command on good and bad images, folders and videos."""
 
+import json
 import os
 import shutil
 import signal
@@ -197,6 +198,42 @@ def test_clear_class_that_is_not_there(exported, photos, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_results_as_json(exported, photos, tmp_path):
+    """COCO's file names are those within the input folder, also where an image in between is broken."""
+    (photos / "b.png").write_bytes(b"broken")
+    out = tmp_path / "out"
+    assert infer(exported["logits"], photos, out, "--write", "json,coco") == 1
+    names = {"a.jpg": "a", "below/d.jpg": "below/d", "c.jpg": "c"}
+    assert written(out) == ["coco.json", *(f"json/{name}.json" for name in names.values())]
+    coco = json.loads((out / "coco.json").read_text())
+    assert sorted(image["file_name"] for image in coco["images"]) == list(names)
+    assert [image["id"] for image in coco["images"]] == [1, 2, 3]
+    assert [a["id"] for a in coco["annotations"]] == list(range(1, len(coco["annotations"]) + 1))
+    predictor = Predictor(exported["logits"], backend="native")
+    for file, name in names.items():
+        result = predictor.predict(photos / file)
+        assert json.loads((out / "json" / f"{name}.json").read_text()) == result.areas()
+        (image,) = (i["id"] for i in coco["images"] if i["file_name"] == file)
+        areas = [a["area"] for a in coco["annotations"] if a["image_id"] == image]
+        assert areas == [entry["pixels"] for entry in result.areas()["classes"]]
+
+
+def test_results_of_class_ids_have_no_scores(exported, photos, tmp_path):
+    assert infer(exported["argmax"], photos / "a.jpg", tmp_path, "--write", "json") == 0
+    classes = json.loads((tmp_path / "json" / "a.json").read_text())["classes"]
+    assert len(classes) > 1 and all(entry["score"] is None for entry in classes)
+
+
+def test_json_of_a_video(exported, tmp_path, capsys):
+    make_video(tmp_path / "drive.avi", 2)
+    out = tmp_path / "out"
+    assert infer(exported["logits"], tmp_path / "drive.avi", out, "--write", "json") == 0
+    assert written(out) == ["json/drive/000000.json", "json/drive/000001.json"]
+    assert infer(exported["logits"], tmp_path / "drive.avi", tmp_path / "no", "--write", "coco") == 2
+    assert "expected images with --write coco, got a video or camera; extract" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+
+
 def test_video_whose_frames_are_too_large(exported, tmp_path, monkeypatch, capsys):
     make_video(tmp_path / "drive.avi", 3, (1200, 1000))
     monkeypatch.setenv("RTSEG_MEGAPIXELS", "1")
@@ -367,7 +404,7 @@ def test_unwritable_folder_stops_the_run(exported, photos, tmp_path, capsys):
             ["--precision", "fp16", "--backend", "onednn"],
             "expected the precision of cpu onednn to be one of fp32, bf16, got 'fp16'",
         ),
-        (["--write", "masks,pictures"], "expected --write masks, overlays or both, got 'pictures'"),
+        (["--write", "masks,pictures"], "expected --write masks, overlays, json or coco, got 'pictures'"),
     ],
 )
 def test_bad_input_is_one_sentence(exported, arguments, message, tmp_path, monkeypatch, capsys):

@@ -7,7 +7,9 @@ import types
 import cv2
 import numpy as np
 import pytest
-from rtseg_inference import InputError
+from rtseg_inference import InputError, postprocess
+from rtseg_inference.coco_file import CocoFile
+from rtseg_inference.geometry import Geometry
 from rtseg_inference.predictor import Result, Timings
 from rtseg_inference.results import class_areas, coco_annotations, detections, polygons, run_lengths
 
@@ -42,11 +44,13 @@ def test_polygons_fill_their_regions(mask):
 
 def test_run_lengths_are_those_of_pycocotools(mask):
     coding = pytest.importorskip("pycocotools.mask")
-    for region in (mask == 0, mask == 1, mask == 9, mask < 9):
-        counts = run_lengths(region)
-        assert sum(counts) == mask.size
-        code = coding.frPyObjects({"size": list(mask.shape), "counts": counts}, *mask.shape)
-        np.testing.assert_array_equal(coding.decode(code).astype(bool), region)
+    for ids in (mask, mask * 0, mask[:1, :1], mask[20:21], mask[:, 20:21]):
+        codes = run_lengths(ids)
+        assert sorted(codes) == np.unique(ids).tolist()
+        for class_id, counts in codes.items():
+            assert sum(counts) == ids.size
+            code = coding.frPyObjects({"size": list(ids.shape), "counts": counts}, *ids.shape)
+            np.testing.assert_array_equal(coding.decode(code).astype(bool), ids == class_id)
 
 
 def test_coco_annotations(mask):
@@ -60,15 +64,64 @@ def test_coco_annotations(mask):
         assert annotation["bbox"] == coding.toBbox(code).tolist() and annotation["image_id"] == 7
 
 
+def test_coco_file(mask, tmp_path):
+    """pycocotools opens it, and decodes each mask."""
+    coco = pytest.importorskip("pycocotools.coco")
+    masks = {"a.jpg": mask, "below/b.jpg": mask[::-1, :30]}
+    path = str(tmp_path / "coco.json")
+    file = CocoFile(path, NAMES)
+    for name, ids in masks.items():
+        file.add(name, ids)
+    assert not (tmp_path / "coco.json").exists()
+    file.close()
+    found = coco.COCO(path)
+    assert [c["name"] for c in found.loadCats(found.getCatIds())] == list(NAMES)
+    assert [image["file_name"] for image in found.loadImgs(found.getImgIds())] == list(masks)
+    for image in found.loadImgs(found.getImgIds()):
+        ids = masks[image["file_name"]]
+        assert (image["height"], image["width"]) == ids.shape
+        drawn = np.full(ids.shape, 255)
+        for annotation in found.loadAnns(found.getAnnIds(imgIds=[image["id"]])):
+            drawn[found.annToMask(annotation).astype(bool)] = annotation["category_id"]
+        np.testing.assert_array_equal(drawn, ids)
+
+
+def test_coco_file_of_a_run_that_fails(mask, tmp_path):
+    file = CocoFile(str(tmp_path / "coco.json"), NAMES)
+    file.add("a.jpg", mask)
+    file.close(RuntimeError("what ended the run"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_coco_file_on_a_full_disk(full_disk):
+    file = CocoFile(str(full_disk / "coco.json"), NAMES)
+    noise = np.random.RandomState(0).randint(0, 4, (200, 300)).astype(np.uint8)
+    with pytest.raises(InputError, match=r"cannot write '.*coco.json' \(No space left on device\)") as error:
+        for _ in range(20):
+            file.add("a.jpg", noise)
+        file.close()
+    file.close(error.value)
+    assert list(full_disk.iterdir()) == []
+
+
 def test_class_areas(mask):
-    scores = np.random.default_rng(0).random((4, *mask.shape), np.float32)
-    found = json.loads(json.dumps(class_areas(mask, NAMES, scores)))
+    confidence = np.random.default_rng(0).random(mask.shape, np.float32)
+    found = json.loads(json.dumps(class_areas(mask, NAMES, confidence)))
     assert (found["height"], found["width"]) == mask.shape
     assert [c["name"] for c in found["classes"]] == ["background", "leaf", "rust"]
     leaf = found["classes"][1]
     assert leaf["pixels"] == (mask == 1).sum() and leaf["share"] == pytest.approx((mask == 1).mean())
-    assert leaf["score"] == pytest.approx(scores[1][mask == 1].mean(), rel=1e-5)
+    assert leaf["score"] == pytest.approx(confidence[mask == 1].mean(), rel=1e-5)
     assert class_areas(mask, NAMES, None)["classes"][0]["score"] is None
+
+
+@pytest.mark.parametrize("op", ["logits", "softmax"])
+def test_confidence_is_the_largest_score(op):
+    planes = np.random.RandomState(0).randn(5, 9, 13).astype(np.float32)
+    sizes = Geometry((65, 97), (70, 100), (72, 104))
+    restored = np.stack([postprocess.restore(plane, sizes) for plane in planes])
+    expected = restored.max(axis=0) if op == "softmax" else postprocess.softmax(restored).max(axis=0)
+    np.testing.assert_allclose(postprocess.confidence(planes, sizes, op == "softmax"), expected, rtol=1e-6)
 
 
 def test_detections(mask, monkeypatch):
