@@ -13,6 +13,7 @@ from .data.dataset_file import use_dataset_file
 from .data.layouts import check_files
 from .errors import InputError
 from .weights import load_weights
+from .zoo import construct
 
 __all__ = [
     "Builder",
@@ -76,6 +77,9 @@ class _Config(Config):
 
 class Builder(SegBuilder):
     """PaddleSeg's builder, except that a component that cannot be built raises :class:`InputError`."""
+
+    def build_component_impl(self, component_class, *args, **kwargs):
+        return construct(component_class, kwargs) if not args else component_class(*args, **kwargs)
 
     def build_component(self, cfg):
         check_files(cfg)

@@ -7,11 +7,12 @@ import math
 import numbers
 import os
 import typing
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Union
 
 from .errors import InputError
 from .weights import released
 from .weights.limits import quote
+from .weights.pretrained import skipping
 
 #: Arguments that number something from 0, where others count.
 _FROM_ZERO = ("pre_norm",)
@@ -24,7 +25,9 @@ def create_model(name: str, **overrides: Any):
         name: a registered name, such as "RTFormer_Slim"; see :func:`list_models`.
         overrides: the component's keyword arguments, such as ``num_classes=19``. A dict with a "type" is itself
             built first, as in YAML: ``backbone=dict(type="MiT_B0", token_merging="hq")``. ``pretrained`` is a file
-            of weights, or the data that this package's weights were trained on: "camvid" for RTFormer_Slim.
+            of weights, or the data that this package's weights were trained on: "camvid" for RTFormer_Slim. If it
+            is for another number of classes, the classifiers start new, and the log names them; ``pretrained_skip``
+            lists further layers that are to be new. Whatever else does not fit is an error.
 
     Returns:
         The ``paddle.nn.Layer``, with random weights unless ``pretrained`` is given.
@@ -38,7 +41,16 @@ def create_model(name: str, **overrides: Any):
     if release is not None:
         overrides = {**release.arguments, **overrides, "pretrained": release.path}
     _check_complete(component, overrides)
-    return component(**{key: _build(value) for key, value in overrides.items()})
+    return construct(component, {key: _build(value) for key, value in overrides.items()})
+
+
+def construct(component: Callable, arguments: Mapping[str, Any]) -> Any:
+    """``component(**arguments)``, where ``pretrained_skip`` works for PaddleSeg's networks as for this package's."""
+    if "pretrained_skip" not in arguments or not _is_paddlesegs(component):
+        return component(**arguments)
+    rest = dict(arguments)
+    with skipping(rest.pop("pretrained_skip")):
+        return component(**rest)
 
 
 def list_models() -> List[str]:
@@ -83,6 +95,8 @@ def check_arguments(component: Callable, arguments: Mapping[str, Any]) -> None:
         open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters)
         if not open_ended:
             break
+    if "pretrained" in known and _is_paddlesegs(component):
+        known.add("pretrained_skip")  # see construct
     for name in arguments:
         if name not in known and not open_ended:
             near = difflib.get_close_matches(str(name), known, n=1)
@@ -106,6 +120,7 @@ def _check_values(component: Callable, arguments: Mapping[str, Any]) -> None:
             declared = {**typing.get_type_hints(call), **declared}
         else:
             defaults = {**{p.name: p.default for p in inspect.signature(call).parameters.values()}, **defaults}
+    declared.setdefault("pretrained_skip", Sequence[str])
     for name, value in arguments.items():
         least = 0 if name in _FROM_ZERO else 1
         expected = _mismatch(declared.get(name, Any), name, value, least if is_network else None)
@@ -181,6 +196,10 @@ def _chain(component: Callable) -> Iterator[Callable]:
     for level in getattr(component, "__mro__", ()):
         if "__init__" in vars(level) and level is not object:
             yield level.__init__
+
+
+def _is_paddlesegs(component: Callable) -> bool:
+    return component.__module__.startswith("paddleseg.models.")
 
 
 def _managers():

@@ -17,7 +17,7 @@ from ..errors import InputError
 from ..training import checkpoints, hooks
 from ..training.loading import CheckedLoader
 from ..training.sampling import ResumableSampler
-from ..weights import paddle_files
+from ..weights import paddle_files, pretrained
 from .data_patches import DATA_PATCHES
 from .evaluation_patches import EVALUATION_PATCHES
 from .patch import Patch
@@ -237,6 +237,22 @@ PATCHES = (
         where="paddleseg.utils.utils:load_pretrained_model",
         changes=[("paddle.load(", "load_tensors(")],
         names={"load_tensors": paddle_files.load_state},
+        seen="2026-11-27",
+    ),
+    Patch(
+        name="pretrained weights, strictly",
+        defect="load_pretrained_model() leaves out whatever does not fit a network, with a warning for each parameter",
+        paddleseg="all, including develop",
+        paddle=(2, 0),
+        where="paddleseg.utils.utils:load_pretrained_model",
+        changes=[
+            (
+                "        logger.info('Loading pretrained model from {}'.format(pretrained_model))\n",
+                "        logger.info('Loading pretrained model from {}'.format(pretrained_model))\n"
+                "        if load_network(model, pretrained_model, download_pretrained_model): return\n",
+            )
+        ],
+        names={"load_network": pretrained.load_network},
         seen="2026-11-27",
     ),
     Patch(

@@ -1,12 +1,17 @@
 """Weights to start a training from, also for other classes than theirs."""
 
 import collections.abc
-from typing import TYPE_CHECKING, Any, List, Mapping, Sequence, Union
+import contextlib
+import contextvars
+from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Mapping, Sequence, Union
 
-from .state import Path, described, fill, read_state, shorten
+from .download import is_url
+from .state import Path, described, fill, read_state
 
 if TYPE_CHECKING:
     import paddle
+
+_skip: "contextvars.ContextVar[Sequence[str]]" = contextvars.ContextVar("pretrained_skip", default=())
 
 
 def load_pretrained(
@@ -34,8 +39,41 @@ def load_pretrained(
     if new:
         from paddleseg.utils import logger
 
-        logger.info(f"Not loaded from {described(weights)}, so new: {shorten(new)}")
+        logger.info(f"Not loaded from {described(weights)}, so new: {', '.join(new)}")
     return new
+
+
+@contextlib.contextmanager
+def skipping(parts: Sequence[str]) -> Iterator[None]:
+    """What is built inside, and loads its weights by :func:`load_network`, leaves these parts out."""
+    token = _skip.set(parts)
+    try:
+        yield
+    finally:
+        _skip.reset(token)
+
+
+def load_network(model: "paddle.nn.Layer", weights: Path, download: Callable[[str], str]) -> bool:
+    """:func:`load_pretrained` for PaddleSeg's networks, called by its ``load_pretrained_model``.
+
+    Args:
+        download: PaddleSeg's function for URLs without a checksum.
+
+    Returns:
+        Whether ``model`` is a network; backbones, which leave the classifiers of ImageNet out, are not.
+
+    Raises:
+        InputError: see :func:`load_pretrained`.
+    """
+    from paddleseg.cvlibs import manager
+
+    name = type(model).__name__
+    if name not in manager.MODELS.components_dict or name in manager.BACKBONES.components_dict:
+        return False
+    if isinstance(weights, str) and is_url(weights) and "#" not in weights:
+        weights = download(weights)
+    load_pretrained(model, weights, _skip.get())
+    return True
 
 
 def _classifiers(own: Mapping[str, Any], state: Mapping[str, Any]) -> List[str]:

@@ -3,10 +3,13 @@
 import numpy as np
 import paddle
 import pytest
+import tiny_training
 from comparing import zip_strict
+from tiny_configs import tiny_config, write_config
 from tiny_models import CASES, create
 
 import paddle_rtseg
+from paddle_rtseg.config import Builder, load_config
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.weights import load_pretrained
 
@@ -29,6 +32,87 @@ def test_another_number_of_classes(case, tmp_path, capsys):
             np.testing.assert_array_equal(value, there[name], err_msg=name)
     shown = capsys.readouterr().out
     assert "Not loaded from the weights" in shown and all(name in shown for name in new)
+
+
+#: PaddleSeg's networks, made small, and their classifiers.
+PADDLESEGS = {
+    "BiSeNetV2": ({"lambd": 0.1}, ["aux_head1.conv_1x1.bias", "head.conv_1x1.weight"]),
+    "SegFormer": (
+        {"backbone": {"type": "MixVisionTransformer_B0"}, "embedding_dim": 8},
+        ["linear_pred.weight", "linear_pred.bias"],
+    ),
+    "PPLiteSeg": (
+        {"backbone": {"type": "STDC1"}, "arm_out_chs": [8, 8, 8], "cm_out_ch": 8, "seg_head_inter_chs": [8] * 3},
+        ["seg_heads.0.conv_out.weight"],
+    ),
+}
+
+
+@pytest.fixture(params=PADDLESEGS)
+def paddlesegs(request, tmp_path):
+    """One of PaddleSeg's networks: a function that makes it, its classifiers, and a file of weights for 5 classes."""
+    arguments, classifiers = PADDLESEGS[request.param]
+
+    def make(**more):
+        return paddle_rtseg.create_model(request.param, **{**arguments, **more})
+
+    path = str(tmp_path / "five.pdparams")
+    paddle.save(make(num_classes=5).state_dict(), path)
+    return make, classifiers, path
+
+
+def test_paddlesegs_networks(paddlesegs, capsys):
+    make, classifiers, path = paddlesegs
+    capsys.readouterr()
+    there, here = make(num_classes=5, pretrained=path).state_dict(), make(num_classes=3, pretrained=path).state_dict()
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "Not loaded from the weights in" in line)
+    new = line.partition("so new: ")[2].split(", ")
+    assert set(classifiers) <= set(new) == {name for name in here if list(here[name].shape) != list(there[name].shape)}
+    for name, value in here.items():
+        if name not in new:
+            np.testing.assert_array_equal(value.numpy(), there[name].numpy(), err_msg=name)
+
+
+@pytest.mark.slow
+def test_paddlesegs_networks_refuse_the_rest(paddlesegs, without, tmp_path):
+    make, _, path = paddlesegs
+    state = dict(paddle.load(path))
+    lost = next(name for name in state if name.endswith("_mean") or "norm" in name)
+    short = str(tmp_path / "short.pdparams")
+    paddle.save({name: value for name, value in state.items() if name != lost}, short)
+    with pytest.raises(InputError, match=f"do not fit .*: missing {lost}; .*pretrained_skip"):
+        make(num_classes=3, pretrained=short)
+    with without("pretrained weights, strictly"):
+        make(num_classes=3, pretrained=short)
+    make(num_classes=3, pretrained=short, pretrained_skip=[lost])
+    with pytest.raises(InputError, match="pretrained_skip names 'nothing', which neither"):
+        make(num_classes=3, pretrained=path, pretrained_skip=["nothing"])
+    with pytest.raises(InputError, match=r"expected pretrained_skip of .* to be a list, .* got 7"):
+        make(num_classes=3, pretrained=path, pretrained_skip=7)
+    with pytest.raises(InputError, match=r"got '.*missing\.pdparams'"):
+        make(num_classes=3, pretrained=str(tmp_path / "missing.pdparams"))
+
+
+def test_paddlesegs_backbones_leave_out_the_classifier_of_imagenet(tmp_path, capsys):
+    path = str(tmp_path / "backbone.pdparams")
+    backbone = paddle_rtseg.create_model("STDC1")
+    paddle.save({**backbone.state_dict(), "fc.weight": paddle.zeros([8, 1000])}, path)
+    capsys.readouterr()
+    again = paddle_rtseg.create_model("STDC1", pretrained=path)
+    count = len(backbone.state_dict())
+    assert f"There are {count}/{count} variables loaded into" in capsys.readouterr().out
+    name = next(iter(again.state_dict()))
+    np.testing.assert_array_equal(again.state_dict()[name].numpy(), backbone.state_dict()[name].numpy())
+
+
+def test_paddlesegs_network_from_a_config(tmp_path, tiny_images, capsys):
+    path = str(tmp_path / "nine.pdparams")
+    paddle.save(paddle_rtseg.create_model("FastSCNN", num_classes=9).state_dict(), path)
+    model = {"type": "FastSCNN", "pretrained": path, "pretrained_skip": ["auxlayer"]}
+    content = tiny_config(tiny_images, tiny_training.NUM_CLASSES, model=model)
+    network = Builder(load_config(str(write_config(tmp_path / "config.yml", content)))).model
+    assert network.classifier.conv.weight.shape[0] == tiny_training.NUM_CLASSES
+    assert "so new: classifier.conv.weight" in capsys.readouterr().out
 
 
 def test_the_same_classes_are_loaded_too(tmp_path, capsys):
