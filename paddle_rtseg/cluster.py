@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import socket
+import sys
 from typing import Any, Iterator, Optional
 
 from rtseg_inference.environment import usable_cores
@@ -28,6 +29,7 @@ def import_ray() -> Any:
         NotInstalled: it is not there.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part writes to stderr
     try:
         import ray
         import ray.data
@@ -62,7 +64,8 @@ def connected(address: Optional[str]) -> Iterator[Any]:
     else:
         _check_that_it_answers(address)
     try:
-        ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+        with _silent_stderr():
+            ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as e:
         raise InputError(
             f"cannot join the Ray cluster {quote(address)!r} ({quote(first_line(e))}); check --address and that Ray's "
@@ -72,6 +75,20 @@ def connected(address: Optional[str]) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Leave out what Ray's C++ part prints of its own settings."""
+    sys.stderr.flush()
+    kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
 
 
 def _check_that_it_answers(address: str) -> None:

@@ -129,7 +129,9 @@ class Found:
         return "not taken: " + ", ".join(counts) if counts else ""
 
 
-def find_images(path: str, leave_out: Collection[str] = (), lists: bool = False) -> Found:
+def find_images(
+    path: str, leave_out: Collection[str] = (), lists: bool = False, suffixes: Tuple[str, ...] = IMAGE_SUFFIXES
+) -> Found:
     """The images at ``path``: a file, or a folder with the folders below it.
 
     Names that begin with a dot are left out, and links to folders are not followed.
@@ -137,12 +139,13 @@ def find_images(path: str, leave_out: Collection[str] = (), lists: bool = False)
     Args:
         leave_out: folders that are not searched.
         lists: also take a .txt file with the path of an image at the start of each line, relative to the file.
+        suffixes: of the files that are taken from a folder.
 
     Raises:
         InputError: there are none.
     """
     if os.path.isdir(path):
-        found = _searched(path, {os.path.realpath(folder) for folder in leave_out})
+        found = _searched(path, {os.path.realpath(folder) for folder in leave_out}, suffixes)
     elif lists and path.lower().endswith(".txt"):
         found = Found(os.path.dirname(path), _listed(path))
     elif path.lower().endswith(IMAGE_SUFFIXES):
@@ -211,7 +214,7 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _searched(root: str, leave_out: Collection[str]) -> Found:
+def _searched(root: str, leave_out: Collection[str], suffixes: Tuple[str, ...]) -> Found:
     found = Found(root, [])
     unreadable: List[str] = []
     walk = os.walk(root, onerror=lambda e: unreadable.append(e.filename))
@@ -223,7 +226,7 @@ def _searched(root: str, leave_out: Collection[str]) -> Found:
         folders.append((folder, sorted(f for f in files if not f.startswith("."))))
     for folder, files in sorted(folders):
         for file in files:
-            if file.lower().endswith(IMAGE_SUFFIXES):
+            if file.lower().endswith(suffixes):
                 found.paths.append(os.path.join(folder, file))
             else:
                 found.others[os.path.splitext(file)[1].lower()] += 1

@@ -94,26 +94,35 @@ class Video:
         fps = self._capture.get(cv2.CAP_PROP_FPS)
         self.fps: Optional[float] = fps if LEAST_FPS <= fps <= MOST_FPS else DEFAULT_FPS  # not so if it is NaN
         self._count = 0 if self.camera else self._property(cv2.CAP_PROP_FRAME_COUNT)
+        self.position = 0  #: the number of the frame that is decoded next
 
     def __len__(self) -> int:
         """The number of frames that the file announces; 0 if unknown."""
         return self._count
 
     def __iter__(self) -> Iterator[Frame]:
-        number = 0
-        while True:
+        return self.frames()
+
+    def frames(self, first: int = 0, end: Optional[int] = None) -> Iterator[Frame]:
+        """The frames from number ``first``, which must not have passed yet, to before ``end``; None: to the last."""
+        while self.position < first and self._capture.grab():
+            self.position += 1
+        while self.position >= first and (end is None or self.position < end):
             read, image = self._capture.read()
             if not read:
-                break
+                yield from self._early_end()
+                return
             self._check_size(*image.shape[:2])
-            name = f"{self.name}/{number:06d}"
+            self.position += 1
+            name = f"{self.name}/{self.position - 1:06d}"
             yield Frame(name, image, file=name)
-            number += 1
+
+    def _early_end(self) -> Iterator[Frame]:
         self._capture.release()
-        if number < self._count or number == 0:
+        if self.position < self._count or self.position == 0:
             expected = f"of the {self._count} that it announces" if self._count else "of it"
-            message = f"the video {self.source!r} ends early: {number} frames {expected} could be decoded"
-            yield Frame(f"{self.name}/{number:06d}", None, message)
+            message = f"the video {self.source!r} ends early: {self.position} frames {expected} could be decoded"
+            yield Frame(f"{self.name}/{self.position:06d}", None, message)
 
     def _property(self, name: int) -> int:
         """A whole number that the file states, or 0."""
