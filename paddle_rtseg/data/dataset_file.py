@@ -52,8 +52,11 @@ class DatasetFile:
         }
 
 
-def read_dataset_file(path: str) -> DatasetFile:
+def read_dataset_file(path: str, with_lists: bool = True) -> DatasetFile:
     """Read and check a dataset file.
+
+    Args:
+        with_lists: require the lists of images; where names and colours are all that counts, they may be missing.
 
     Raises:
         InputError: no such file, not YAML, an unknown or missing key, a value of another form, or a list that is not
@@ -64,7 +67,7 @@ def read_dataset_file(path: str) -> DatasetFile:
         if key not in KEYS:
             raise InputError(f"{path!r} has an unknown key {quote(key)!r}; {nearest(key, KEYS)}")
     for key in ("train", "val", "names"):
-        if key not in values:
+        if key not in values and (with_lists or key == "names"):
             raise InputError(f"expected a key '{key}' in {path!r}, got none; add it")
     names = _names(path, values["names"])
     root = os.path.join(os.path.dirname(path) or ".", _text(path, values, "path", ""))
@@ -75,7 +78,7 @@ def read_dataset_file(path: str) -> DatasetFile:
             f"{quote(ignore)}; correct it"
         )
     lists = {mode: os.path.join(root, _text(path, values, mode)) for mode in ("train", "val")}
-    for mode, file in lists.items():
+    for mode, file in lists.items() if with_lists else ():
         if not os.path.isfile(file):
             what = "a folder" if os.path.isdir(file) else "nothing"
             raise InputError(

@@ -73,7 +73,7 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
             for another number of classes.
     """
     if dataset is not None and dataset.endswith((".yml", ".yaml")):
-        found = read_dataset_file(dataset)
+        found = read_dataset_file(dataset, with_lists=False)
         if num_classes not in (None, len(found.names)):
             raise InputError(
                 f"expected {num_classes} names in {dataset!r}, one for each class of the model, got "
