@@ -68,6 +68,16 @@ def exported(model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported_pose(tmp_path_factory):
+    """Folder of the network that finds dots; tests must not change it."""
+    from tiny_pose import PREPROCESSING, dots, pose
+
+    from paddle_rtseg.export.exporter import export_model
+
+    return export_model(dots(), str(tmp_path_factory.mktemp("pose") / "model"), PREPROCESSING, pose=pose())
+
+
+@pytest.fixture(scope="session")
 def frame():
     """A street image, (360, 480, 3) uint8 BGR."""
     from tiny_network import FRAMES

@@ -10,10 +10,10 @@ import numpy as np
 import paddle
 from paddle import nn
 from paddle.static import InputSpec
-from rtseg_inference import Predictor
 from rtseg_inference.contract import (
     FILE_NAME,
     FREE,
+    HEATMAPS,
     OUTPUT_OPS,
     Contract,
     Golden,
@@ -27,8 +27,10 @@ from rtseg_inference.contract import (
 )
 from rtseg_inference.files import write_image
 from rtseg_inference.images import pixel_limit, read_image
+from rtseg_inference.pose_contract import Pose
 from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
+from rtseg_inference.selection import load_model
 
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
@@ -43,6 +45,7 @@ from .golden import street_scene
 from .graph import CameraInput, ExportedNetwork
 from .onnx import obstacle, write_onnx
 from .pdmodel import old_program
+from .pose import POSE_TOLERANCE, check_keypoints, check_pose, golden_person
 
 INPUT_NAME = "x"  # PaddleSeg's
 DEFAULT_SIZE = (512, 1024)  # the size to tune for if the graph takes any
@@ -74,6 +77,7 @@ def export_model(
     transforms: Sequence[Dict[str, Any]] = (),
     name: str = "model",
     golden_image: Optional[str] = None,
+    pose: Optional[Pose] = None,
 ) -> str:
     """Export ``model`` to ``save_dir``, atomically.
 
@@ -96,6 +100,8 @@ def export_model(
         transforms: ``preprocessing`` as PaddleSeg's transforms, for its scripts.
         name: file name of the program, without extension.
         golden_image: an image file to check with, instead of the drawn street.
+        pose: of a network that gives (B, K, H / 4, W / 4) heatmaps of one person's keypoints: what surrounds it, see
+            :func:`.pose.pose_of`; it fixes the height and width of the input.
 
     Returns:
         ``save_dir``.
@@ -115,7 +121,10 @@ def export_model(
         )
     if not isinstance(transforms, (list, tuple)):
         raise InputError(f"expected PaddleSeg's transforms as a list, got {quote(repr(transforms))}; correct it")
-    if output_op not in OUTPUT_OPS:
+    if pose is not None:
+        input_shape = check_pose(pose, preprocessing, input_shape, output_op)
+        output_op = HEATMAPS
+    elif output_op not in OUTPUT_OPS:
         raise InputError(f"expected the output op to be one of {', '.join(OUTPUT_OPS)}, got {output_op!r}")
     if output_op == "logits" and not hasattr(model, "low_resolution_logits"):
         raise InputError(
@@ -127,10 +136,13 @@ def export_model(
     if raw_input:
         _check_raw_input(preprocessing, shape)
 
-    make_folder(save_dir)
     was_training = model.training
     model.eval()
     try:
+        channels = _num_channels(model, shape)
+        if pose is not None:
+            check_keypoints(pose, channels)
+        make_folder(save_dir)
         with exclusive(save_dir), partial_folder(save_dir) as partial:
             network = _exported_network(model, output_op, preprocessing, raw_input)
             contract = Contract(
@@ -141,7 +153,8 @@ def export_model(
                 paddle_version=paddle.__version__,
                 network=type(model).__name__,
                 preprocess=dataclasses.replace(preprocessing, in_graph=raw_input),
-                **_interface(model, preprocessing, shape, output_op, raw_input, dataset),
+                pose=pose,
+                **_interface(model, channels, preprocessing, shape, output_op, raw_input, dataset),
             )
             paddleseg = _paddleseg_section(contract, transforms, shape)
             contract = _write_golden(network, contract, golden_image)
@@ -300,6 +313,7 @@ def _check_raw_input(preprocessing: Preprocessing, shape: Sequence[int]) -> None
 
 def _interface(
     model: nn.Layer,
+    channels: int,
     preprocessing: Preprocessing,
     shape: Sequence[int],
     output_op: str,
@@ -308,8 +322,8 @@ def _interface(
 ) -> Dict[str, Any]:
     """The fields of the contract that describe what goes into the graph and what comes out of it."""
     taken, built_for = _shape_ranges(model, shape, preprocessing, raw_input)
-    classes, palette = classes_and_palette(dataset, _num_classes(model, shape))
-    argmax = output_op == "argmax"
+    argmax, of_pose = output_op == "argmax", output_op == HEATMAPS
+    classes, palette = classes_and_palette(dataset, channels) if not of_pose else ((), np.empty((0, 3), int))
     return {
         "input": Input(
             name=INPUT_NAME,
@@ -318,15 +332,15 @@ def _interface(
             color="BGR" if raw_input else "RGB",
             shape=taken,
         ),
-        "output": Output(output_op, "int32" if argmax else "float32", len(classes)),
+        "output": Output(output_op, "int32" if argmax else "float32", channels),
         "classes": tuple(classes),
         "palette": tuple(map(tuple, palette.tolist())),
         "golden": Golden(
             image="golden_input.png",
-            mask="golden_mask.png",
+            mask=None if of_pose else "golden_mask.png",
             output=None if argmax else "golden_output.npy",
             step=1,
-            tolerance=TOLERANCE,
+            tolerance=POSE_TOLERANCE if of_pose else TOLERANCE,
         ),
         "tensorrt": TensorRT(shape=built_for, workspace_mb=1024, min_subgraph_size=3, fp32_ops=FP32_OPS),
     }
@@ -375,7 +389,8 @@ def _paddleseg_section(
     }
 
 
-def _num_classes(model: nn.Layer, shape: Sequence[int]) -> int:
+def _num_channels(model: nn.Layer, shape: Sequence[int]) -> int:
+    """Classes, or keypoints."""
     height, width = (max(_min_size(model), g) if n == FREE else n for n, g in zip(shape[2:], GOLDEN_SIZE))
     with paddle.no_grad():
         return int(model(paddle.zeros([max(1, shape[0]), 3, height, width]))[0].shape[1])
@@ -385,15 +400,23 @@ def _write_golden(network: ExportedNetwork, contract: Contract, image_file: Opti
     """Store the golden image and what the trained network makes of it, before any export.
 
     Returns:
-        ``contract`` with the step at which the output was stored.
+        ``contract`` with the step at which the output was stored, and the person that was found.
     """
-    golden = contract.golden
+    golden, preprocessor = contract.golden, Preprocessor(contract)
     image = read_image(image_file) if image_file else street_scene(*_golden_size(contract))
-    batch = Preprocessor(contract)([image] * contract.input.shape.min[0])
-    with paddle.no_grad():
-        output = network(paddle.to_tensor(batch))[0].numpy()
+
+    def run(images: Sequence[np.ndarray]) -> np.ndarray:
+        batch = preprocessor([*images, *[images[-1]] * (contract.input.shape.min[0] - len(images))])
+        with paddle.no_grad():
+            return network(paddle.to_tensor(batch)).numpy()[: len(images)]
+
     write_image(contract.path(golden.image), image)
-    write_image(contract.path(golden.mask), to_mask(output, contract, image.shape[:2]))
+    if contract.pose is not None:
+        person, output = golden_person(image, contract.pose, run)
+        golden = dataclasses.replace(golden, person=person)
+    else:
+        (output,) = run([image])
+        write_image(contract.path(golden.mask), to_mask(output, contract, image.shape[:2]))
     step = 1
     if golden.output:
         while output[:, ::step, ::step].size > GOLDEN_VALUES:
@@ -471,7 +494,7 @@ def _with_checksums(contract: Contract) -> Contract:
 
 def _check(contract: Contract) -> None:
     """Run what was written, without any optional accelerator, and compare it with the golden pair."""
-    verification = Predictor(contract.folder, backend="native").verify()
+    verification = load_model(contract.folder, backend="native").verify()
     if not verification.passed:
         raise InputError(
             f"the exported {contract.network} does not compute what the model does ({verification}), so it is not "

@@ -11,6 +11,7 @@ from ..config_checks import channels, check_prediction
 from ..errors import InputError
 from ..files import atomic_path
 from .exporter import export_model
+from .pose import from_dataset, is_pose
 from .preprocessing import from_transforms
 
 COLOURS = 3
@@ -22,6 +23,7 @@ def export_config(
     save_dir: str,
     device: Optional[str] = None,
     for_fd: bool = False,
+    decode: str = "quarter",
     **options: Any,
 ) -> str:
     """Export a config's model with the preprocessing of its ``val_dataset``.
@@ -32,6 +34,7 @@ def export_config(
         save_dir: created if necessary.
         device: a device name of Paddle; None for the GPU if Paddle finds one, otherwise the CPU.
         for_fd: name the files inference.*, as FastDeploy expects.
+        decode: how keypoints are found in heatmaps, for a network for poses; see :func:`.pose.pose_of`.
         options: further arguments of :func:`.exporter.export_model`.
 
     Returns:
@@ -49,12 +52,14 @@ def export_config(
     use_device(device)
     dataset = config.val_dataset_cfg
     transforms = dataset.get("transforms") or []
+    pose, preprocessing = from_dataset(dataset, decode) if is_pose(dataset) else (None, from_transforms(transforms))
     folder = export_model(
         load_model(config, weights),
         save_dir,
-        from_transforms(transforms),
-        dataset=config.dic.get("data") or dataset.get("type"),
+        preprocessing,
+        dataset=None if pose else config.dic.get("data") or dataset.get("type"),
         transforms=transforms,
+        pose=pose,
         name="inference" if for_fd else "model",
         **options,
     )

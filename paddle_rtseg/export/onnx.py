@@ -13,9 +13,10 @@ from typing import Any, Callable, Iterator, List, NamedTuple, Optional
 
 import numpy as np
 import paddle
-from rtseg_inference import Predictor
 from rtseg_inference.contract import Contract, Precision
 from rtseg_inference.images import read_image
+from rtseg_inference.loaded_model import LoadedModel
+from rtseg_inference.selection import load_model
 
 from ..errors import InputError
 from ..files import temporary_folder
@@ -72,7 +73,7 @@ def write_onnx(folder: str, half: bool = False, write_program: Optional[Callable
     from .onnx_graph import Graph, simplify
     from .onnx_half import to_half
 
-    predictor = Predictor(folder, backend="native")
+    predictor = load_model(folder, backend="native")
     contract = predictor.contract
     stem = os.path.splitext(contract.model)[0]
     files = Files(f"{stem}.onnx", f"{stem}_fp16.onnx" if half else None)
@@ -121,12 +122,14 @@ def _line(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _batches(predictor: Predictor) -> Iterator[np.ndarray]:
+def _batches(predictor: LoadedModel) -> Iterator[np.ndarray]:
     """The golden image, the same with its mirror image, and resized to those ``SIZES`` that the graph takes."""
     import cv2
 
     contract = predictor.contract
     image = read_image(contract.path(contract.golden.image))
+    if contract.pose is not None:
+        image = cv2.resize(image, contract.pose.input_size, interpolation=cv2.INTER_LINEAR)
     images = [image]
     if contract.input.shape.min != contract.input.shape.max:
         images += [cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR) for height, width in SIZES]

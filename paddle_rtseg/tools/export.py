@@ -7,6 +7,7 @@ import argparse
 
 from rtseg_inference.arguments import Parser, whole_number
 from rtseg_inference.contract import OUTPUT_OPS
+from rtseg_inference.pose_contract import DECODINGS
 
 from paddle_rtseg.export import FORMATS, PRECISIONS
 from paddle_rtseg.tools import arguments
@@ -32,6 +33,12 @@ def parser() -> argparse.ArgumentParser:
         default="argmax",
         help="argmax: class ids; softmax: probabilities; none: logits; logits: those before the last upsampling, which "
         "the host finishes several times faster with the same result (default argmax, as in PaddleSeg)",
+    )
+    p.add_argument(
+        "--decode",
+        choices=list(DECODINGS),
+        default="quarter",
+        help="how keypoints are found in the heatmaps of a network for poses (default quarter)",
     )
     p.add_argument(
         "--raw_input",

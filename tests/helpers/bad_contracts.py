@@ -13,7 +13,10 @@ import re
 
 import yaml
 
-BAD_CONTRACTS = json.loads((pathlib.Path(__file__).parents[1] / "fixtures" / "bad_contracts.json").read_text())
+FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures"
+BAD_CONTRACTS = json.loads((FIXTURES / "bad_contracts.json").read_text())
+#: The same for the deploy.yaml of the network that finds dots.
+BAD_POSE_CONTRACTS = json.loads((FIXTURES / "bad_pose_contracts.json").read_text())
 
 
 def _replace_by_pipe(path):
@@ -53,7 +56,7 @@ BAD_FOLDERS = {
 
 def spoil(folder: pathlib.Path, name: str) -> None:
     """Make the deploy.yaml in ``folder`` the bad one of that name."""
-    change, path = BAD_CONTRACTS[name], folder / "deploy.yaml"
+    change, path = {**BAD_CONTRACTS, **BAD_POSE_CONTRACTS}[name], folder / "deploy.yaml"
     text = change.get("text", path.read_text())
     if "repeat" in change:
         piece, count = change["repeat"]

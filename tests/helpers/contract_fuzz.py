@@ -198,7 +198,25 @@ def stated(folder: str) -> str:
     parts += [f"{value:.17g}" for value in (preprocess.scale, *preprocess.mean, *preprocess.std)]
     parts += [pad.height, pad.width] if pad else []
     parts += [*found.classes, *(channel for color in found.palette for channel in color)]
+    parts += _pose_parts(found)
     return " ".join(map(str, parts))
+
+
+def _pose_parts(found: contract.Contract) -> List[Any]:
+    pose, person = found.pose, found.golden.person
+    if pose is None or person is None:
+        return []
+    decoding = ("quarter", "none", "dark").index(pose.decode)
+    numbers = [*(pose.sigmas or ()), *person.box, *(value for keypoint in person.keypoints for value in keypoint)]
+    return [
+        *pose.input_size,
+        f"{pose.padding:.17g}",
+        f"{decoding}{pose.flip_test:d}{pose.shift:d}",
+        *pose.keypoints,
+        *pose.flip_indices,
+        *(end for link in pose.links for end in link),
+        *(f"{value:.17g}" for value in numbers),
+    ]
 
 
 def dumped(value: Any) -> str:

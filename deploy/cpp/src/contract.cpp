@@ -17,19 +17,21 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kFileName[] = "deploy.yaml";
-constexpr int kSchema = 1;
+constexpr int kSchema = 1;      // of networks for segmentation
+constexpr int kPoseSchema = 2;  // of networks for poses, which programs that know only the first refuse
 constexpr int kFree = -1;             // a dimension without an upper bound
 constexpr int kMaxClasses = 1 << 16;  // class ids have 8 or 16 bits
 constexpr int kMaxBatch = 1024;       // that a graph needs, or is optimised for
 constexpr int kMaxStep = 1 << 16;
 constexpr int kMaxWorkspaceMb = 1 << 20;
 
-const Node::Bounds kAboveZero{std::nullopt, std::nullopt, 0.0};
+const Node::Bounds kAboveZero{std::nullopt, std::nullopt, 0.0}, kZeroOrMore{0.0, std::nullopt, std::nullopt};
 
 const std::vector<std::pair<std::string, OutputOp>> kOutputOps{{"argmax", OutputOp::kArgmax},
                                                                {"softmax", OutputOp::kSoftmax},
                                                                {"none", OutputOp::kNone},
                                                                {"logits", OutputOp::kLogits}};
+const std::vector<std::pair<std::string, OutputOp>> kPoseOps{{"heatmaps", OutputOp::kHeatmaps}};
 const std::vector<std::pair<std::string, Rule>> kRules{{"exact", Rule::kExact},
                                                        {"fit", Rule::kFit},
                                                        {"long", Rule::kLong},
@@ -114,8 +116,8 @@ Preprocessing read_preprocessing(const Node& node) {
   return preprocess;
 }
 
-Output read_output(const Node& node) {
-  return {node["op"].choice(kOutputOps), node["dtype"].choice({"float32", "int32", "int64"}),
+Output read_output(const Node& node, bool of_pose) {
+  return {node["op"].choice(of_pose ? kPoseOps : kOutputOps), node["dtype"].choice({"float32", "int32", "int64"}),
           node["num_classes"].whole(1, kMaxClasses)};
 }
 
@@ -129,21 +131,23 @@ std::vector<std::array<unsigned char, 3>> read_palette(const Node& node) {
   return palette;
 }
 
-Golden read_golden(const Node& node, const Output& output) {
+Golden read_golden(const Node& node, const Output& output, const std::optional<Pose>& pose) {
   const Node stored = node["output"];
   if ((output.op != OutputOp::kArgmax) == stored.is_null())
     throw stored.error("null with argmax and a file name otherwise");
   Golden golden;
   golden.image = node["image"].file_name();
-  golden.mask = node["mask"].file_name();
+  if (!pose) golden.mask = node["mask"].file_name();
   if (!stored.is_null()) golden.output = stored.file_name();
   golden.step = node["step"].whole(1, kMaxStep);
   for (const std::string& precision : precisions()) {
     if (precision == "tf32" && !node["tolerance"].has(precision)) continue;
     const Node tolerance = node["tolerance"][precision];
-    golden.tolerance[precision] = {tolerance["rms_error"].number({0.0, std::nullopt, std::nullopt}),
-                                   tolerance["agreement"].number({0.0, 1.0, std::nullopt})};
+    golden.tolerance[precision] = {tolerance["rms_error"].number(kZeroOrMore),
+                                   tolerance["agreement"].number({0.0, 1.0, std::nullopt}), std::nullopt};
+    if (pose) golden.tolerance[precision].pixels = tolerance["pixels"].number(kZeroOrMore);
   }
+  if (pose) golden.person = read_golden_person(node, pose->keypoints.size());
   return golden;
 }
 
@@ -158,6 +162,20 @@ TensorRT read_tensorrt(const Node& node, const std::string& layout) {
           read_texts(node["fp32_ops"])};
 }
 
+/// The pose section belongs to the network's input and output.
+void check_pose(const Contract& contract, const Pose& pose, const Node& root) {
+  const std::size_t count = pose.keypoints.size();
+  if (contract.output.num_classes != static_cast<int>(count))
+    throw root["output"]["num_classes"].error(std::to_string(count) + ", the number of keypoints");
+  if (contract.preprocess.resize || contract.preprocess.pad)
+    throw root["preprocess"].error("without resize and pad, which are not for poses");
+  const ShapeRange& shape = contract.input.shape;
+  const std::size_t first = contract.input.layout.find('H');
+  for (const std::vector<int>* bound : {&shape.min, &shape.opt, &shape.max})
+    if ((*bound)[first] != pose.height || (*bound)[first + 1] != pose.width)
+      throw root["pose"]["input_size"].error("the size that input.shape states");
+}
+
 /// What several keys have to agree on.
 void check(const Contract& contract, const Node& root, const std::string& path) {
   const Input& input = contract.input;
@@ -170,10 +188,13 @@ void check(const Contract& contract, const Node& root, const std::string& path) 
   if ((contract.output.dtype == "float32") == (contract.output.op == OutputOp::kArgmax))
     throw root["output"]["dtype"].error("int32 or int64 with argmax and float32 otherwise");
   const std::size_t classes = contract.output.num_classes, names = contract.classes.size();
-  if (names != classes || contract.palette.size() != classes)
+  if (contract.pose) {
+    check_pose(contract, *contract.pose, root);
+  } else if (names != classes || contract.palette.size() != classes) {
     throw InputError(path + " has " + std::to_string(classes) + " classes, " + std::to_string(names) + " names and " +
                      std::to_string(contract.palette.size()) +
                      " colours, expected as many of each; export the model again");
+  }
   for (const std::optional<std::string>& name :
        {std::optional(contract.model), std::optional(contract.params), contract.onnx, contract.onnx_fp16})
     if (name && contract.sha256.count(*name) == 0)
@@ -182,7 +203,8 @@ void check(const Contract& contract, const Node& root, const std::string& path) 
 
 /// Names of the files that it names, in alphabetical order.
 std::set<std::string> files_of(const Contract& contract) {
-  std::set<std::string> names{contract.golden.image, contract.golden.mask};
+  std::set<std::string> names{contract.golden.image};
+  if (contract.golden.mask) names.insert(*contract.golden.mask);
   if (contract.golden.output) names.insert(*contract.golden.output);
   for (const auto& [name, sum] : contract.sha256) names.insert(name);
   return names;
@@ -249,13 +271,18 @@ Contract read_contract(const std::string& folder) {
                      " has no key 'rtseg': it was written by PaddleSeg's own tools/export.py; export the model again "
                      "with python -m paddleseg.export --config CONFIG --model_path WEIGHTS");
   const Node root = top["rtseg"];
-  if (const int schema = root["schema"].whole(0); schema != kSchema)
+  const int schema = root["schema"].whole(0);
+  if (schema != kSchema && schema != kPoseSchema)
     throw InputError(path + " has schema " + std::to_string(schema) + ", this program reads " +
-                     std::to_string(kSchema) + "; use matching versions of the two");
+                     std::to_string(kSchema) + " and " + std::to_string(kPoseSchema) +
+                     "; use matching versions of the two");
+  const bool of_pose = schema == kPoseSchema;
+  if (of_pose) root["task"].choice(std::vector<std::string>{"pose"});
 
   Contract contract;
   contract.folder = folder;
-  contract.output = read_output(root["output"]);
+  contract.output = read_output(root["output"], of_pose);
+  if (of_pose) contract.pose = read_pose(root["pose"]);
   contract.model = root["model"].file_name({".json", ".pdmodel"});
   contract.params = root["params"].file_name();
   contract.sha256 = root["sha256"].checksums();
@@ -263,9 +290,11 @@ Contract read_contract(const std::string& folder) {
   contract.network = root["network"].text();
   contract.input = read_input(root["input"]);
   contract.preprocess = read_preprocessing(root["preprocess"]);
-  contract.classes = read_texts(root["classes"]);
-  contract.palette = read_palette(root["palette"]);
-  contract.golden = read_golden(root["golden"], contract.output);
+  if (!of_pose) {
+    contract.classes = read_texts(root["classes"]);
+    contract.palette = read_palette(root["palette"]);
+  }
+  contract.golden = read_golden(root["golden"], contract.output, contract.pose);
   contract.tensorrt = read_tensorrt(root["tensorrt"], contract.input.layout);
   if (root.has("onnx")) contract.onnx = root["onnx"].file_name();
   if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].file_name();

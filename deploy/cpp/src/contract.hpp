@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "pose_contract.hpp"
+
 namespace rtseg {
 
-enum class OutputOp { kArgmax, kSoftmax, kNone, kLogits };
+enum class OutputOp { kArgmax, kSoftmax, kNone, kLogits, kHeatmaps };
 enum class Rule { kExact, kFit, kLong, kShort, kLimit };
 enum class Interpolation { kNearest, kLinear, kCubic, kArea };
 
@@ -59,22 +61,24 @@ struct Preprocessing {
 struct Output {
   OutputOp op = OutputOp::kArgmax;
   std::string dtype;
-  int num_classes = 0;
+  int num_classes = 0;  ///< or the number of keypoints
 };
 
 /// How far a runtime may be from the golden output.
 struct Tolerance {
   double rms_error;  ///< root mean square of the output's error, as a share of the root mean square of the output
-  double agreement;  ///< smallest share of the mask's pixels that must agree
+  double agreement;  ///< smallest share of the mask's pixels, or of the person's keypoints, that must agree
+  std::optional<double> pixels;  ///< how far keypoints may be apart to agree
 };
 
 /// The stored input and output that every runtime is checked against.
 struct Golden {
   std::string image;                           ///< 8-bit BGR image file
-  std::string mask;                            ///< image file with the class id of each pixel of it
+  std::optional<std::string> mask;             ///< image file with the class id of each pixel of it; none for poses
   std::optional<std::string> output;           ///< .npy of the network's output; none for argmax
   int step = 1;                                ///< every step-th row and column of the output was kept
   std::map<std::string, Tolerance> tolerance;  ///< by precision; "tf32" may be missing
+  std::optional<GoldenPerson> person;          ///< for poses
 
   /// The tolerance of `precision`; fp16's for tf32 where the file states none: their mantissas are as long.
   const Tolerance& tolerance_of(const std::string& precision) const;
@@ -96,12 +100,13 @@ struct Contract {
   Input input;
   Preprocessing preprocess;
   Output output;
-  std::vector<std::string> classes;
+  std::vector<std::string> classes;                   ///< none for poses
   std::vector<std::array<unsigned char, 3>> palette;  ///< RGB of each class
   Golden golden;
   TensorRT tensorrt;
   std::optional<std::string> onnx;       ///< file name of the ONNX form, where it was written
   std::optional<std::string> onnx_fp16;  ///< file name of the ONNX form in half precision, where it was written
+  std::optional<Pose> pose;              ///< of a network for poses
 
   /// Path of one of the model's files.
   std::string path(const std::string& name) const;

@@ -1,4 +1,5 @@
-// rtseg_infer: segment an image, a folder or a video with an exported model, as deploy/python's command does.
+// rtseg_infer: segment an image, a folder or a video with an exported model, or find the keypoints of persons there, as
+// deploy/python's command does.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -22,17 +23,21 @@
 #include "interruption.hpp"
 #include "media.hpp"
 #include "options.hpp"
+#include "pose_command.hpp"
+#include "pose_predictor.hpp"
 #include "predictor.hpp"
 #include "preprocess.hpp"
 #include "results.hpp"
 #include "selection.hpp"
+#include "tally.hpp"
 
 namespace {
 
-constexpr std::size_t kNameLength = 500;
-constexpr int kAllWritten = 0, kSomeFailed = 1, kCannotStart = 2;
-
+using rtseg::Failure;
+using rtseg::kAllWritten;
 using rtseg::Options;
+using rtseg::Outcome;
+using rtseg::Tally;
 
 /// Images of one size to run as one batch, or one file that cannot be read and the reason.
 struct Group {
@@ -71,17 +76,6 @@ class Reader {
   int size_;
   long left_;                           ///< frames to read; negative without a limit
   std::optional<rtseg::Frame> waiting_;  ///< already decoded, but not of the previous group
-};
-
-/// An image without a result, and the reason.
-struct Failure {
-  std::string name, reason;
-};
-
-/// What came of writing a group.
-struct Outcome {
-  std::size_t written = 0;
-  std::vector<Failure> failures;
 };
 
 /// Writes results: a mask with class ids, an overlay, or for a video one with all overlays.
@@ -151,63 +145,6 @@ class Writer {
   std::optional<rtseg::CocoFile> coco_;
 };
 
-/// Linear interpolation between the two nearest values, as NumPy's percentile does.
-double percentile(std::vector<double> values, double share) {
-  std::sort(values.begin(), values.end());
-  const double position = share * static_cast<double>(values.size() - 1);
-  const auto low = static_cast<std::size_t>(position);
-  const std::size_t high = std::min(low + 1, values.size() - 1);
-  return values[low] + (position - static_cast<double>(low)) * (values[high] - values[low]);
-}
-
-void report(const std::vector<rtseg::Timings>& timings) {
-  std::printf("ms per image     p50      p90      p99\n");
-  const std::pair<const char*, double rtseg::Timings::*> parts[] = {
-      {"pre", &rtseg::Timings::pre}, {"run", &rtseg::Timings::run}, {"post", &rtseg::Timings::post}};
-  for (const auto& [name, part] : parts) {
-    std::vector<double> values;
-    for (const rtseg::Timings& t : timings) values.push_back(t.*part);
-    std::printf("%-12s%9.2f%9.2f%9.2f\n", name, percentile(values, 0.5), percentile(values, 0.9),
-                percentile(values, 0.99));
-  }
-}
-
-/// What came of the images so far.
-class Tally {
- public:
-  void skip(const std::vector<Failure>& failures) {
-    for (const Failure& failure : failures)
-      std::fprintf(stderr, "skipped %s: %s\n", rtseg::quote(failure.name, kNameLength).c_str(), failure.reason.c_str());
-    failed_ += failures.size();
-  }
-
-  void add(const std::vector<rtseg::Result>& results) {
-    const auto count = static_cast<double>(results.size());
-    for (const rtseg::Result& result : results) {
-      const rtseg::Timings& t = result.timings;
-      timings_.push_back({t.pre / count, t.run / count, t.post / count});
-    }
-  }
-
-  void add(const Outcome& outcome) {
-    written_ += outcome.written;
-    skip(outcome.failures);
-  }
-
-  /// Print the counts, the files that are no images and the times, and return the status.
-  int finish(const std::string& folder, double seconds, const std::string& not_taken) const {
-    std::printf("%zu written to %s, %zu failed, %.1f images/s\n", written_, rtseg::quote(folder, kNameLength).c_str(),
-                failed_, static_cast<double>(written_) / seconds);
-    if (!not_taken.empty()) std::printf("%s\n", not_taken.c_str());
-    if (!timings_.empty()) report(timings_);
-    return failed_ == 0 ? kAllWritten : kSomeFailed;
-  }
-
- private:
-  std::vector<rtseg::Timings> timings_;
-  std::size_t written_ = 0, failed_ = 0;
-};
-
 /// The results of a group; empty, with the reason in `group.error`, if there are none.
 std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group, bool with_confidence) {
   if (!group.error.empty()) return {};
@@ -237,7 +174,7 @@ int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& 
       for (const std::string& name : group.names) tally.skip({{name, group.error}});
       continue;
     }
-    tally.add(results);
+    for (const rtseg::Result& result : results) tally.add(result.timings, results.size());
     if (writing.valid()) tally.add(writing.get());
     writing = std::async(std::launch::async, [&, group = std::move(group), results = std::move(results)] {
       return writer.write(group, results);
@@ -266,8 +203,9 @@ cv::Mat sample(rtseg::Source& source, const rtseg::Contract& contract) {
 }
 
 /// The requested predictor, checked against the golden output.
-std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
-                                         const cv::Mat& sample) {
+template <typename Predictor>
+std::unique_ptr<Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
+                                  const cv::Mat& sample) {
   if (configuration.backend == rtseg::kAuto) {
     if (!configuration.provider.empty())
       throw rtseg::InputError("expected --backend onnxruntime with --provider " + configuration.provider +
@@ -276,13 +214,13 @@ std::unique_ptr<rtseg::Predictor> choose(const rtseg::Contract& contract, rtseg:
       if (device.name == configuration.device) configuration.backend = device.default_backend;
     if (configuration.backend == rtseg::kAuto) rtseg::check(configuration);  // no such device
     std::vector<rtseg::Trial> trials;
-    auto predictor = rtseg::fastest(contract, configuration, sample, trials);
+    auto predictor = rtseg::fastest<Predictor>(contract, configuration, sample, trials);
     for (const rtseg::Trial& trial : trials) std::printf("%s\n", trial.text().c_str());
     std::printf("using %s\n", predictor->configuration().text().c_str());
     return predictor;
   }
   if (configuration.precision == rtseg::kAuto) configuration.precision = "fp32";
-  auto predictor = std::make_unique<rtseg::Predictor>(contract, configuration);
+  auto predictor = std::make_unique<Predictor>(contract, configuration);
   const rtseg::Verification verification = predictor->verify();
   if (!verification.passed)
     throw rtseg::InputError(configuration.text() + " does not reproduce the model's golden output (" +
@@ -298,29 +236,55 @@ void check_batch(const rtseg::Contract& contract, int size) {
                             ", the model's largest batch, got " + std::to_string(size) + "; lower it");
 }
 
+/// Open the images to work on; none if the model is only to be verified.
+std::unique_ptr<rtseg::Source> open(const Options& options) {
+  if (options.verify || options.input.empty()) return nullptr;
+  return rtseg::open_source(options.input, options.save_dir);
+}
+
+void prepare(const Options& options) {
+  rtseg::prepare_environment(options.configuration.threads);
+  cv::setNumThreads(rtseg::thread_count(options.configuration.threads));
+}
+
+int run_segmentation(const rtseg::Contract& contract, const Options& options) {
+  const std::unique_ptr<rtseg::Source> source = open(options);
+  cv::Mat image;
+  if (source) {
+    rtseg::refuse_pose_flags(options);
+    rtseg::make_folder(options.save_dir);
+    if (options.configuration.backend == rtseg::kAuto) image = sample(*open(options), contract);
+  }
+  prepare(options);
+  const auto predictor = choose<rtseg::Predictor>(contract, options.configuration, image);
+  if (!source) return kAllWritten;
+  check_batch(predictor->contract(), options.batch_size);
+  return segment(*predictor, options, *source);
+}
+
+int run_pose(const rtseg::Contract& contract, const Options& options) {
+  const std::unique_ptr<rtseg::Source> source = open(options);
+  rtseg::PosePlan plan;
+  if (source) {
+    plan = rtseg::plan_poses(options, *source);
+    rtseg::make_folder(options.save_dir);
+  }
+  prepare(options);
+  const auto predictor = choose<rtseg::PosePredictor>(contract, options.configuration, {});
+  if (!source) return kAllWritten;
+  check_batch(predictor->contract(), options.batch_size);
+  return rtseg::estimate_poses(*predictor, options, *source, plan);
+}
+
 int run(const std::vector<std::string>& args) {
   const Options options = rtseg::parse_options(args);
   if (options.help) {
     std::fputs(rtseg::kUsage, stdout);
     return kAllWritten;
   }
-  const bool verify_only = options.verify || options.input.empty();
   const rtseg::Contract contract = rtseg::read_contract(options.model);
   rtseg::clear_class(contract.classes, options.style.clear);  // refuses a name that no class has
-  std::unique_ptr<rtseg::Source> source;
-  cv::Mat image;
-  if (!verify_only) {
-    source = rtseg::open_source(options.input, options.save_dir);
-    rtseg::make_folder(options.save_dir);
-    if (options.configuration.backend == rtseg::kAuto)
-      image = sample(*rtseg::open_source(options.input, options.save_dir), contract);
-  }
-  rtseg::prepare_environment(options.configuration.threads);
-  cv::setNumThreads(rtseg::thread_count(options.configuration.threads));
-  const auto predictor = choose(contract, options.configuration, image);
-  if (verify_only) return kAllWritten;
-  check_batch(predictor->contract(), options.batch_size);
-  return segment(*predictor, options, *source);
+  return contract.pose ? run_pose(contract, options) : run_segmentation(contract, options);
 }
 
 }  // namespace
@@ -332,6 +296,6 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {
     const bool sentence = dynamic_cast<const rtseg::InputError*>(&e) != nullptr;
     std::fprintf(stderr, "error: %s\n", sentence ? e.what() : rtseg::first_line(e.what()).c_str());
-    return kCannotStart;
+    return rtseg::kCannotStart;
   }
 }

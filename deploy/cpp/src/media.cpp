@@ -46,6 +46,12 @@ class ImageFiles : public Source {
     }
   }
 
+  std::optional<std::vector<std::string>> relative() const override {
+    std::vector<std::string> paths;
+    for (const ImageFile& file : found_.files) paths.push_back(file.relative);
+    return paths;
+  }
+
   std::string not_taken() const override { return found_.not_taken(); }
 
  private:

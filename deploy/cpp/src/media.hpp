@@ -35,6 +35,9 @@ class Source {
   /// Frames per second of a video; 0 for images.
   virtual double fps() const { return 0; }
 
+  /// Paths of the images in the input's folder; nothing for a video.
+  virtual std::optional<std::vector<std::string>> relative() const { return {}; }
+
   /// A line about the files that are no images; empty if there are none.
   virtual std::string not_taken() const { return ""; }
 };

@@ -62,8 +62,8 @@ void parse_kinds(const std::vector<std::string>& words, Options& options) {
 const char kUsage[] =
     R"(usage: rtseg_infer --model FOLDER [--input IMAGE_OR_FOLDER] [options]
 
-Segment an image, or the images of a folder and the folders below it, with an exported model. The model is first checked
-against its golden output.
+Segment an image, or the images of a folder and the folders below it, with an exported model, or find the keypoints of
+persons there. The model is first checked against its golden output.
 
   --model FOLDER      exported model, a folder with deploy.yaml
   --input PATH        image or folder (default: none, the same as --verify)
@@ -83,7 +83,12 @@ against its golden output.
   --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt
                       (default cuda)
   --strict            with ONNX Runtime on a GPU, refuse a network with operators that run on the processor
-  --batch_size N      images of one size per batch (default 1)
+  --batch_size N      images of one size per batch, or persons with a model for poses (default 1)
+  --boxes FILE        with a model for poses, the boxes of persons: JSON of COCO's annotations or results, or
+                      PaddleDetection's bbox.json (default: each image is one person)
+  --category ID       with --boxes of several categories, the one to take (default: the only one)
+  --box_score S       with --boxes, leave out those with a lower score (default 0.3)
+  --keypoint_score S  with a model for poses, draw keypoints with a higher score (default 0.3)
   --max_frames N      stop after N images (default: all)
   --verify            only check the model against its golden output
 
@@ -136,6 +141,14 @@ Options parse_options(const std::vector<std::string>& args) {
       options.configuration.threads = parse_number(flag, value(), 0, kMostThreads);
     } else if (flag == "--batch_size") {
       options.batch_size = parse_number(flag, value(), 1, kMostBatch);
+    } else if (flag == "--boxes") {
+      options.boxes = value();
+    } else if (flag == "--category") {
+      options.category = parse_number(flag, value(), 0, kMost);
+    } else if (flag == "--box_score") {
+      options.box_score = parse_share(flag, value());
+    } else if (flag == "--keypoint_score") {
+      options.keypoint_score = parse_share(flag, value());
     } else if (flag == "--max_frames") {
       options.max_frames = parse_number(flag, value(), 1, kMost);
     } else {

@@ -1,6 +1,7 @@
 // The command line of rtseg_infer; deploy/python's command has the same flags and defaults.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Options {
   Configuration configuration{"cpu", kAuto, "fp32", 0, "", false};
   int batch_size = 1;
   int max_frames = 0;  ///< 0: all
+  std::string boxes;        ///< file; empty: each image is one person
+  std::optional<int> category;
+  double box_score = 0.3, keypoint_score = 0.3;
   bool verify = false, help = false;
 };
 

@@ -15,43 +15,6 @@
 namespace rtseg {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-/// Milliseconds since `start`, which becomes now.
-double lap(Clock::time_point& start) {
-  const auto now = Clock::now();
-  const double taken = std::chrono::duration<double, std::milli>(now - start).count();
-  start = now;
-  return taken;
-}
-
-/// Root mean square of the difference between (C, h, w) `found`, of which every step-th row and column counts, and
-/// `golden`, as a share of that of `golden`.
-double relative_error(const float* found, const std::vector<int>& shape, const Array& golden, int step) {
-  const auto kept = [&](int n) { return (n + step - 1) / step; };
-  const std::vector<int> expected{shape[0], kept(shape[1]), kept(shape[2])};
-  if (golden.shape != expected)
-    throw InputError("the golden output has shape " + shape_text(golden.shape) + ", the network gives " +
-                     shape_text(expected) + "; export the model again");
-  double error = 0, total = 0;
-  std::size_t i = 0;
-  for (int k = 0; k < shape[0]; ++k)
-    for (int y = 0; y < shape[1]; y += step)
-      for (int x = 0; x < shape[2]; x += step, ++i) {
-        const double value = found[(static_cast<std::size_t>(k) * shape[1] + y) * shape[2] + x];
-        error += (value - golden.values[i]) * (value - golden.values[i]);
-        total += static_cast<double>(golden.values[i]) * golden.values[i];
-      }
-  return std::sqrt(error / total);
-}
-
-/// TensorRT engines, in Paddle and in ONNX Runtime, accept fewer shapes than the contract allows.
-Contract bounded(Contract contract, const Configuration& configuration) {
-  const bool other_provider = !configuration.provider.empty() && configuration.provider != "cuda";
-  if (configuration.backend == "tensorrt" || other_provider) contract.input.shape = contract.tensorrt.shape;
-  return contract;
-}
-
 /// Throws InputError unless the output has the shape and the type that the contract states.
 void check_output(const NetworkOutput& output, const Contract& contract, const Batch& batch) {
   const bool ids = contract.output.op == OutputOp::kArgmax;
@@ -85,11 +48,42 @@ Planes planes_of(const NetworkOutput& output, int index) {
 
 }  // namespace
 
+double lap(Clock::time_point& start) {
+  const auto now = Clock::now();
+  const double taken = std::chrono::duration<double, std::milli>(now - start).count();
+  start = now;
+  return taken;
+}
+
+double relative_error(const float* found, const std::vector<int>& shape, const Array& golden, int step) {
+  const auto kept = [&](int n) { return (n + step - 1) / step; };
+  const std::vector<int> expected{shape[0], kept(shape[1]), kept(shape[2])};
+  if (golden.shape != expected)
+    throw InputError("the golden output has shape " + shape_text(golden.shape) + ", the network gives " +
+                     shape_text(expected) + "; export the model again");
+  double error = 0, total = 0;
+  std::size_t i = 0;
+  for (int k = 0; k < shape[0]; ++k)
+    for (int y = 0; y < shape[1]; y += step)
+      for (int x = 0; x < shape[2]; x += step, ++i) {
+        const double value = found[(static_cast<std::size_t>(k) * shape[1] + y) * shape[2] + x];
+        error += (value - golden.values[i]) * (value - golden.values[i]);
+        total += static_cast<double>(golden.values[i]) * golden.values[i];
+      }
+  return std::sqrt(error / total);
+}
+
+Contract bounded(Contract contract, const Configuration& configuration) {
+  const bool other_provider = !configuration.provider.empty() && configuration.provider != "cuda";
+  if (configuration.backend == "tensorrt" || other_provider) contract.input.shape = contract.tensorrt.shape;
+  return contract;
+}
+
 std::string Verification::text() const {
   char text[80];
   int length = 0;
   if (rms_error) length = std::snprintf(text, sizeof text, "relative error %.1e, ", *rms_error);
-  std::snprintf(text + length, sizeof text - length, "%.2f%% of the pixels agree", 100 * agreement);
+  std::snprintf(text + length, sizeof text - length, "%.2f%% of the %s agree", 100 * agreement, unit.c_str());
   return text;
 }
 
@@ -116,7 +110,7 @@ std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool 
 Verification Predictor::verify() {
   const Golden& golden = contract_.golden;
   const cv::Mat image = read_image(contract_.path(golden.image));
-  const cv::Mat expected = read_image(contract_.path(golden.mask), cv::IMREAD_UNCHANGED);
+  const cv::Mat expected = read_image(contract_.path(*golden.mask), cv::IMREAD_UNCHANGED);
   const Tolerance& tolerance = golden.tolerance_of(configuration_.precision);
 
   Timings timings;

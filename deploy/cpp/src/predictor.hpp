@@ -1,6 +1,7 @@
 // The predictor: camera images in, class ids out.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <opencv2/core.hpp>
 #include <optional>
@@ -9,6 +10,7 @@
 
 #include "contract.hpp"
 #include "network.hpp"
+#include "npy.hpp"
 #include "preprocess.hpp"
 
 namespace rtseg {
@@ -28,8 +30,9 @@ struct Result {
 /// How a configuration compares with the golden output.
 struct Verification {
   std::optional<double> rms_error;  ///< see Tolerance; none where the output is class ids
-  double agreement = 0;             ///< share of the mask's pixels that agree
+  double agreement = 0;             ///< share of the mask's pixels, or of the person's keypoints, that agree
   bool passed = false;
+  std::string unit = "pixels";
 
   std::string text() const;
 };
@@ -60,5 +63,18 @@ class Predictor {
   Preprocessor preprocess_;
   std::unique_ptr<Network> network_;
 };
+
+/// Of timing.
+using Clock = std::chrono::steady_clock;
+
+/// Milliseconds since `start`, which becomes now.
+double lap(Clock::time_point& start);
+
+/// Root mean square of the difference between (C, h, w) `found`, of which every step-th row and column counts, and
+/// `golden`, as a share of that of `golden`. Throws InputError if that has another shape.
+double relative_error(const float* found, const std::vector<int>& shape, const Array& golden, int step);
+
+/// The contract for this configuration: TensorRT engines, in Paddle and in ONNX Runtime, accept fewer shapes.
+Contract bounded(Contract contract, const Configuration& configuration);
 
 }  // namespace rtseg

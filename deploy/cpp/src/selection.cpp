@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kTurns = 5;
 
+template <typename Predictor>
 double milliseconds_for(Predictor& predictor, const cv::Mat& image) {
   const auto start = std::chrono::steady_clock::now();
   predictor.predict({image});
@@ -35,6 +36,7 @@ std::string Trial::text() const {
   return name + ": " + (milliseconds ? time_taken : left_out ? "left out" : "dropped") + " (" + note + ")";
 }
 
+template <typename Predictor>
 std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration& wanted, const cv::Mat& image,
                                    std::vector<Trial>& trials) {
   const std::string& device = wanted.device;
@@ -82,5 +84,9 @@ std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration
   });
   return std::move(best->second);
 }
+
+template std::unique_ptr<Predictor> fastest(const Contract&, const Configuration&, const cv::Mat&, std::vector<Trial>&);
+template std::unique_ptr<PosePredictor> fastest(const Contract&, const Configuration&, const cv::Mat&,
+                                                std::vector<Trial>&);
 
 }  // namespace rtseg

@@ -5,6 +5,8 @@
 //   host_check documents                             the contents of each YAML file of standard input, or why not
 //   host_check arrays                                the shape of each .npy file of standard input, or why not
 //   host_check tolerance MODEL_DIR PRECISION         largest error and smallest agreement that it allows
+//   host_check decode MODEL_DIR MAPS.npy MIRRORED.npy  x, y and score of each keypoint in the network's input
+//   host_check boxes FILE SCORE CATEGORY NAME...     the boxes that each image of the input has; CATEGORY - takes any
 //   host_check configurations                        devices, backends and precisions
 //   host_check options ARGUMENTS                     what rtseg_infer makes of its command line
 //   host_check cores CGROUP_FILE                     cores that the process may use under that quota
@@ -26,6 +28,7 @@
 #include <iostream>
 #include <opencv2/core.hpp>
 #include <opencv2/imgcodecs.hpp>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -40,6 +43,8 @@
 #include "files.hpp"
 #include "npy.hpp"
 #include "options.hpp"
+#include "pose.hpp"
+#include "pose_boxes.hpp"
 #include "postprocess.hpp"
 #include "preprocess.hpp"
 #include "processor.hpp"
@@ -166,6 +171,22 @@ int read_each(const std::function<std::string(const std::string&)>& read) {
   return 0;
 }
 
+/// What the pose section and the golden person state, likewise.
+std::string pose_stated(const rtseg::Pose& pose, const rtseg::GoldenPerson& person) {
+  std::ostringstream text;
+  text.precision(17);
+  text << pose.width << ' ' << pose.height << ' ' << pose.padding << ' ' << static_cast<int>(pose.decode)
+       << pose.flip_test << pose.shift;
+  for (const std::string& name : pose.keypoints) text << ' ' << name;
+  for (int index : pose.flip_indices) text << ' ' << index;
+  for (const auto& [first, second] : pose.links) text << ' ' << first << ' ' << second;
+  for (double sigma : pose.sigmas.value_or(std::vector<double>{})) text << ' ' << sigma;
+  for (double side : person.box) text << ' ' << side;
+  for (const auto& keypoint : person.keypoints)
+    for (double value : keypoint) text << ' ' << value;
+  return text.str();
+}
+
 /// What a contract states, as contract_fuzz.py has it in Python, in one line.
 std::string stated(const std::string& folder) {
   const rtseg::Contract contract = rtseg::read_contract(folder);
@@ -181,6 +202,7 @@ std::string stated(const std::string& folder) {
   for (const std::string& name : contract.classes) text << ' ' << name;
   for (const auto& color : contract.palette)
     for (unsigned char channel : color) text << ' ' << static_cast<int>(channel);
+  if (contract.pose) text << ' ' << pose_stated(*contract.pose, *contract.golden.person);
   return text.str();
 }
 
@@ -208,6 +230,38 @@ std::string dumped(const rtseg::Value& value) {
   }
 }
 
+rtseg::Heatmaps heatmaps_of(const std::string& path) {
+  Array array = rtseg::read_npy(path);
+  if (array.shape.size() != 3) throw rtseg::InputError("expected heatmaps of shape (K, h, w)");
+  return {1, array.shape[0], array.shape[1], array.shape[2], std::move(array.values)};
+}
+
+int decode(const std::string& folder, const std::string& heatmaps, const std::string& mirrored) {
+  const rtseg::Pose pose = rtseg::read_contract(folder).pose.value();
+  rtseg::Heatmaps maps = heatmaps_of(heatmaps);
+  if (pose.flip_test) rtseg::average_flipped(maps, heatmaps_of(mirrored), pose);
+  for (const auto& [place, score] : rtseg::decode(maps, 0, pose.decode))
+    std::printf("%.17g %.17g %.9g\n", place.x, place.y, score);
+  return 0;
+}
+
+int show_boxes(const std::vector<std::string>& args) {
+  std::optional<std::int64_t> category;
+  if (args[3] != "-") category = std::stoll(args[3]);
+  const auto [images, line] = rtseg::match_boxes(args[1], {args.begin() + 4, args.end()}, std::stod(args[2]), category);
+  std::printf("%s\n", line.c_str());
+  for (const rtseg::ImageBoxes& image : images) {
+    const auto [width, height] = image.size.value_or(std::pair<std::int64_t, std::int64_t>(0, 0));
+    std::printf("%lld %lld %lldx%lld", static_cast<long long>(image.image_id), static_cast<long long>(image.category),
+                static_cast<long long>(width), static_cast<long long>(height));
+    for (const rtseg::ScoredBox& box : *image.boxes)
+      std::printf(" %.17g,%.17g,%.17g,%.17g,%.17g", box.corners[0], box.corners[1], box.corners[2], box.corners[3],
+                  box.score);
+    std::printf("\n");
+  }
+  return 0;
+}
+
 int run(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "" : args[0];
   if (command == "selftest" && args.size() == 1) return selftest();
@@ -226,6 +280,8 @@ int run(const std::vector<std::string>& args) {
     std::printf("%g %g\n", tolerance.rms_error, tolerance.agreement);
     return 0;
   }
+  if (command == "decode" && args.size() == 4) return decode(args[1], args[2], args[3]);
+  if (command == "boxes" && args.size() > 4) return show_boxes(args);
   if (command == "configurations" && args.size() == 1) {
     for (const rtseg::Device& device : rtseg::devices())
       for (const rtseg::Backend& backend : device.backends)

@@ -1,4 +1,4 @@
-"""Run segmentation networks exported by paddle_rtseg.
+"""Run networks for segmentation and poses exported by paddle_rtseg.
 
 Needs NumPy, OpenCV, PyYAML, and Paddle, ONNX Runtime or OpenVINO.
 
@@ -11,7 +11,19 @@ result.save("mask.png")
 
 from . import environment  # noqa: F401  has to come first, see its docstring
 from .errors import InputError
-from .predictor import Predictor, Result, Timings, Verification
+from .loaded_model import Timings, Verification
+from .pose_predictor import Person, PosePredictor, PoseResult
+from .predictor import Predictor, Result
 from .selection import fastest
 
-__all__ = ["InputError", "Predictor", "Result", "Timings", "Verification", "fastest"]
+__all__ = [
+    "InputError",
+    "Person",
+    "PosePredictor",
+    "PoseResult",
+    "Predictor",
+    "Result",
+    "Timings",
+    "Verification",
+    "fastest",
+]

@@ -3,27 +3,29 @@
 import argparse
 import contextlib
 import itertools
-from typing import Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Type, Union
 
 import cv2
 import numpy as np
 
-from . import program
+from . import pose_cli, program
 from .arguments import MOST_BATCH, MOST_THREADS, Parser, share, whole_number
 from .configuration import AUTO, BACKENDS, PROVIDERS
-from .contract import PRECISIONS, read_contract
+from .contract import POSE, PRECISIONS, read_contract
 from .drawing import BACKGROUND, Style, clear_class
 from .errors import InputError, first_line, listed, quote
 from .files import Array, make_folder
-from .media import IMAGE_KINDS, KINDS, Frame, Writer, open_source, prefetched
-from .predictor import Predictor, Result, Timings
+from .loaded_model import LoadedModel, Timings
+from .media import IMAGE_KINDS, KINDS, Frame, Source, Writer, open_source, prefetched
+from .pose_predictor import SHOWN, PosePredictor
+from .predictor import Predictor, Result
 from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
-from .selection import fastest
+from .selection import Kind, fastest_of, predictor_for
 
 FAILURES = (InputError, cv2.error, MemoryError)  #: of one image; the others may go on
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
-model. The model is first checked against its golden output."""
+model, or find the keypoints of persons there. The model is first checked against its golden output."""
 EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done, 130 stopped by Ctrl-C."
 
 
@@ -91,7 +93,33 @@ def parser(
         type=whole_number(1, MOST_BATCH),
         default=1,
         metavar="N",
-        help="images of one size per batch (default 1)",
+        help="images of one size per batch, or persons with a model for poses (default 1)",
+    )
+    p.add_argument(
+        "--boxes",
+        metavar="FILE",
+        help="with a model for poses, the boxes of persons: JSON of COCO's annotations or results, or "
+        "PaddleDetection's bbox.json (default: each image is one person)",
+    )
+    p.add_argument(
+        "--category",
+        type=whole_number(),
+        metavar="ID",
+        help="with --boxes of several categories, the one to take (default: the only one)",
+    )
+    p.add_argument(
+        "--box_score",
+        type=share,
+        default=0.3,
+        metavar="S",
+        help="with --boxes, leave out those with a lower score (default 0.3)",
+    )
+    p.add_argument(
+        "--keypoint_score",
+        type=share,
+        default=SHOWN,
+        metavar="S",
+        help="with a model for poses, draw keypoints with a higher score (default 0.3)",
     )
     p.add_argument("--max_frames", type=whole_number(1), metavar="N", help="stop after N images (default: all)")
     p.add_argument("--verify", action="store_true", help="only check the model against its golden output")
@@ -109,11 +137,14 @@ def main(args: argparse.Namespace) -> int:
     style = Style(args.alpha, not args.no_legend, args.outlines, args.clear)
     clear_class(contract.classes, style.clear)  # refuses a name that no class has
     if args.verify or args.input is None:
-        choose(args, None)
+        choose(args, None, predictor_for(contract))
         return ALL_WRITTEN
     source = open_source(args.input, args.save_dir)
+    if contract.task == POSE:
+        return poses(args, kinds, source)
     if "coco" in kinds and source.fps is not None:
         raise InputError("expected images with --write coco, got a video or camera; extract frames, or write json")
+    pose_cli.refuse_flags(args)
     make_folder(args.save_dir)
     predictor, frames = start(args, Preprocessor(contract), iter(source))
     check_batch(predictor, args.batch_size)
@@ -123,16 +154,33 @@ def main(args: argparse.Namespace) -> int:
         return segment(predictor, frames, writer, args.batch_size, progress, source.not_taken)
 
 
+def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
+    """Find the keypoints of persons, and return the exit status."""
+    plan = pose_cli.Plan(args, source)
+    make_folder(args.save_dir)
+    predictor = choose(args, None, PosePredictor)
+    check_batch(predictor, args.batch_size)
+    progress = Progress(min(len(source), args.max_frames or len(source)))
+    frames = prefetched(itertools.islice(iter(source), args.max_frames))
+    with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps) as writer:
+        status, timings = pose_cli.estimate(predictor, frames, writer, plan, args, progress, source.not_taken)
+    if timings:
+        print(report(timings))
+    return status
+
+
 def start(
     args: argparse.Namespace, preprocess: Preprocessor, frames: Iterator[Frame]
 ) -> Tuple[Predictor, Iterator[Frame]]:
     """The requested predictor, chosen on the first readable image if the model takes it, and all frames."""
     first = list(take_until_readable(frames))
     sample = next((f.image for f in first if f.image is not None and takes(preprocess, f.image)), None)
-    return choose(args, sample), itertools.chain(iter(first), frames)  # an iterator keeps no frame that has passed
+    return choose(args, sample, Predictor), itertools.chain(
+        iter(first), frames
+    )  # an iterator keeps no frame that has passed
 
 
-def check_batch(predictor: Predictor, size: int) -> None:
+def check_batch(predictor: LoadedModel, size: int) -> None:
     """Raise :class:`.InputError` if the model takes no batch of that size."""
     most = predictor.preprocess.shape.max[0]
     if 0 < most < size:
@@ -165,18 +213,18 @@ def takes(preprocess: Preprocessor, image: Array) -> bool:
     return True
 
 
-def choose(args: argparse.Namespace, sample: Optional[Array]) -> Predictor:
+def choose(args: argparse.Namespace, sample: Optional[Array], kind: Type[Kind]) -> Kind:
     """The requested predictor, checked against the golden output."""
     if args.backend == AUTO:
         if args.provider is not None:
             raise InputError(f"expected --backend onnxruntime with --provider {args.provider}, got 'auto'; add it")
-        predictor, trials = fastest(args.model, args.device, args.precision, args.threads, sample, args.strict)
+        predictor, trials = fastest_of(kind, args.model, args.device, args.precision, args.threads, sample, args.strict)
         for trial in trials:
             print(trial)
         print(f"using {predictor.configuration}{on_processor(predictor)}")
         return predictor
     precision = "fp32" if args.precision == AUTO else args.precision
-    predictor = Predictor(args.model, args.device, args.backend, precision, args.threads, args.provider, args.strict)
+    predictor = kind(args.model, args.device, args.backend, precision, args.threads, args.provider, args.strict)
     verification = predictor.verify()
     if not verification.passed:
         raise InputError(
@@ -187,7 +235,7 @@ def choose(args: argparse.Namespace, sample: Optional[Array]) -> Predictor:
     return predictor
 
 
-def on_processor(predictor: Predictor) -> str:
+def on_processor(predictor: LoadedModel) -> str:
     """The operators that run on the processor although a GPU was asked for; empty if none is known to."""
     names = getattr(predictor.runtime, "on_processor", [])
     return f"; on the processor: {listed(names)}" if names else ""

@@ -16,16 +16,19 @@ from .document import Value, read_document
 from .errors import InputError, NotInstalled
 from .files import atomic_path, sha256
 from .node import Node, shown
+from .pose_contract import GoldenPerson, Pose, read_golden_person, read_pose
 
 FILE_NAME = "deploy.yaml"
-SCHEMA = 1
+SCHEMA = 1  #: of networks for segmentation
+POSE_SCHEMA = 2  #: of networks for poses, which programs that know only the first refuse
+SEGMENTATION, POSE = "segmentation", "pose"  #: tasks; the second schema has the latter alone
 FREE = -1  #: a dimension without an upper bound
 
 Precision = Literal["fp32", "tf32", "fp16", "bf16"]
 Dtype = Literal["float32", "uint8"]
 Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR"]
-OutputOp = Literal["argmax", "softmax", "none", "logits"]
+OutputOp = Literal["argmax", "softmax", "none", "logits", "heatmaps"]
 OutputDtype = Literal["float32", "int32", "int64"]
 Rule = Literal["exact", "fit", "long", "short", "limit"]
 Interpolation = Literal["nearest", "linear", "cubic", "area"]
@@ -34,7 +37,8 @@ PRECISIONS: Tuple[Precision, ...] = get_args(Precision)
 DTYPES: Tuple[Dtype, ...] = get_args(Dtype)
 LAYOUTS: Tuple[Layout, ...] = get_args(Layout)
 COLORS: Tuple[Color, ...] = get_args(Color)
-OUTPUT_OPS: Tuple[OutputOp, ...] = get_args(OutputOp)
+HEATMAPS: OutputOp = "heatmaps"  #: of networks for poses
+OUTPUT_OPS: Tuple[OutputOp, ...] = tuple(op for op in get_args(OutputOp) if op != HEATMAPS)  #: for segmentation
 OUTPUT_DTYPES: Tuple[OutputDtype, ...] = get_args(OutputDtype)
 RULES: Tuple[Rule, ...] = get_args(Rule)
 INTERPOLATIONS: Tuple[Interpolation, ...] = get_args(Interpolation)
@@ -118,7 +122,7 @@ class Output:
 
     op: OutputOp
     dtype: OutputDtype
-    num_classes: int
+    num_classes: int  #: or the number of keypoints
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,8 @@ class Tolerance:
     """How far a runtime may be from the golden output."""
 
     rms_error: float  #: root mean square of the output's error, as a share of the root mean square of the output
-    agreement: float  #: smallest share of the mask's pixels that must agree
+    agreement: float  #: smallest share of the mask's pixels, or of the person's keypoints, that must agree
+    pixels: Optional[float] = None  #: how far keypoints may be apart to agree
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,11 @@ class Golden:
     """The stored input and output that every runtime is checked against."""
 
     image: str  #: 8-bit BGR image file, as a camera would give it
-    mask: str  #: image file with the class id of each pixel of it
+    mask: Optional[str]  #: image file with the class id of each pixel of it; None for poses
     output: Optional[str]  #: .npy of the network's output; None for argmax, whose output is the mask itself
     step: int  #: every ``step``-th row and column of the output was kept
     tolerance: Dict[str, Tolerance]  #: by precision; "tf32" may be missing
+    person: Optional[GoldenPerson] = None  #: for poses
 
     def tolerance_of(self, precision: str) -> Tolerance:
         """The tolerance of ``precision``; fp16's for tf32 where the file states none: their mantissas are as long."""
@@ -167,12 +173,13 @@ class Contract:
     input: Input
     preprocess: Preprocessing
     output: Output
-    classes: Tuple[str, ...] = field(repr=False)
+    classes: Tuple[str, ...] = field(repr=False)  #: none for poses
     palette: Tuple[Tuple[int, ...], ...] = field(repr=False)  #: RGB of each class
     golden: Golden = field(repr=False)
     tensorrt: TensorRT = field(repr=False)
     onnx: Optional[str] = None  #: file name of the ONNX form, where it was written
     onnx_fp16: Optional[str] = None  #: file name of the ONNX form in half precision, where it was written
+    pose: Optional[Pose] = None  #: of a network for poses
 
     def path(self, name: str) -> str:
         """Path of one of the model's files."""
@@ -194,6 +201,11 @@ class Contract:
             form, flag = ("half-precision ONNX form", "--precision fp16") if half else ("ONNX form", "--format onnx")
             raise NotInstalled(f"{self.folder} has no {form} of the model; export it with {flag}")
         return self.path(name)
+
+    @property
+    def task(self) -> str:
+        """:data:`SEGMENTATION` or :data:`POSE`."""
+        return SEGMENTATION if self.pose is None else POSE
 
     @property
     def raw_input(self) -> bool:
@@ -222,16 +234,32 @@ def write_contract(contract: Contract, paddleseg: Mapping[str, Any]) -> None:
 
 def to_document(contract: Contract) -> Dict[str, Any]:
     """The ``rtseg`` section as plain lists and dictionaries; what :func:`parse` reads."""
-    document: Dict[str, Any] = {"schema": SCHEMA, **_plain(contract)}
+    head = {"schema": SCHEMA} if contract.pose is None else {"schema": POSE_SCHEMA, "task": POSE}
+    document: Dict[str, Any] = {**head, **_plain(contract)}
     del document["folder"]
-    for name in ("onnx", "onnx_fp16"):
+    for name in ("onnx", "onnx_fp16", "pose"):
         if document[name] is None:
             del document[name]
+    if "pose" in document:
+        document["golden"] = document.pop("golden")  # its person has the keypoints that the pose names
+    _drop_other_task(document)
     document["tensorrt"] = document.pop("tensorrt")  # a required key at the end, where a file cut short lacks it
     resize = contract.preprocess.resize
     if resize is not None:
         document["preprocess"]["resize"] = _resize_document(resize)
     return document
+
+
+def _drop_other_task(document: Dict[str, Any]) -> None:
+    """Keep the keys of the task alone: those of masks, or those of persons."""
+    golden = document["golden"]
+    person = golden.pop("person")
+    if person is not None:
+        del document["classes"], document["palette"], golden["mask"]
+        golden.update(person)
+        return
+    for tolerance in golden["tolerance"].values():
+        del tolerance["pixels"]
 
 
 def _resize_document(resize: Resize) -> Dict[str, Any]:
@@ -323,15 +351,23 @@ def parse(document: Any, folder: str) -> Contract:
         )
     root = Node(file, "", document)["rtseg"]
     schema = root["schema"].whole(least=0)
-    if schema != SCHEMA:
-        raise InputError(f"{file} has schema {schema}, this program reads {SCHEMA}; use matching versions of the two")
+    if schema not in (SCHEMA, POSE_SCHEMA):
+        raise InputError(
+            f"{file} has schema {schema}, this program reads {SCHEMA} and {POSE_SCHEMA}; use matching versions of the "
+            "two"
+        )
+    of_pose = schema == POSE_SCHEMA
+    if of_pose:
+        root["task"].choice((POSE,))
     output = Output(
-        op=root["output"]["op"].choice(OUTPUT_OPS),
+        op=root["output"]["op"].choice((HEATMAPS,) if of_pose else OUTPUT_OPS),
         dtype=root["output"]["dtype"].choice(OUTPUT_DTYPES),
         num_classes=root["output"]["num_classes"].whole(most=MAX_CLASSES),
     )
+    pose = read_pose(root["pose"]) if of_pose else None
     contract = Contract(
         folder=folder,
+        pose=pose,
         model=root["model"].file_name(".json", ".pdmodel"),
         params=root["params"].file_name(),
         sha256={name.file_name(): sum.checksum() for name, sum in root["sha256"].items()},
@@ -340,9 +376,9 @@ def parse(document: Any, folder: str) -> Contract:
         input=_input(root["input"]),
         preprocess=_preprocessing(root["preprocess"]),
         output=output,
-        classes=tuple(node.text() for node in root["classes"].items_of_list()),
-        palette=tuple(tuple(color.wholes(3, least=0, most=255)) for color in root["palette"].items_of_list()),
-        golden=_golden(root["golden"], output),
+        classes=() if of_pose else tuple(node.text() for node in root["classes"].items_of_list()),
+        palette=() if of_pose else _palette(root["palette"]),
+        golden=_golden(root["golden"], output, pose),
         tensorrt=TensorRT(
             shape=_shape_range(root["tensorrt"]["shape"], root["input"]["layout"].choice(LAYOUTS), bounded=True),
             workspace_mb=root["tensorrt"]["workspace_mb"].whole(most=MAX_WORKSPACE_MB),
@@ -369,7 +405,9 @@ def _check(contract: Contract, root: "Node", file: str) -> None:
         raise root["preprocess"]["in_graph"].error(f"{shown(raw)} with {given.dtype} input")
     if (output.dtype == "float32") == (output.op == "argmax"):
         raise root["output"]["dtype"].error("int32 or int64 with argmax and float32 otherwise")
-    if not len(contract.classes) == len(contract.palette) == output.num_classes:
+    if contract.pose is not None:
+        _check_pose(contract, contract.pose, root)
+    elif not len(contract.classes) == len(contract.palette) == output.num_classes:
         raise InputError(
             f"{file} has {output.num_classes} classes, {len(contract.classes)} names and {len(contract.palette)} "
             "colours, expected as many of each; export the model again"
@@ -377,6 +415,23 @@ def _check(contract: Contract, root: "Node", file: str) -> None:
     for name in (contract.model, contract.params, contract.onnx, contract.onnx_fp16):
         if name is not None and name not in contract.sha256:
             raise InputError(f"{file} gives no SHA-256 of {name}; export the model again")
+
+
+def _check_pose(contract: Contract, pose: Pose, root: "Node") -> None:
+    """The pose section belongs to the network's input and output."""
+    if contract.output.num_classes != len(pose.keypoints):
+        raise root["output"]["num_classes"].error(f"{len(pose.keypoints)}, the number of keypoints")
+    if contract.preprocess.resize is not None or contract.preprocess.pad is not None:
+        raise root["preprocess"].error("without resize and pad, which are not for poses")
+    width, height = pose.input_size
+    shape = contract.input.shape
+    first = contract.input.layout.index("H")
+    if any(bound[first : first + 2] != (height, width) for bound in (shape.min, shape.opt, shape.max)):
+        raise root["pose"]["input_size"].error("the size that input.shape states")
+
+
+def _palette(node: "Node") -> Tuple[Tuple[int, ...], ...]:
+    return tuple(tuple(color.wholes(3, least=0, most=255)) for color in node.items_of_list())
 
 
 def _input(node: "Node") -> Input:
@@ -433,22 +488,27 @@ def _pad(node: "Node") -> Pad:
     return Pad(node["height"].whole(), node["width"].whole(), node["value"].number())
 
 
-def _golden(node: "Node", output: Output) -> Golden:
+def _golden(node: "Node", output: Output, pose: Optional[Pose]) -> Golden:
     stored = node["output"]
     if (output.op == "argmax") != (stored.value is None):
         raise stored.error("null with argmax and a file name otherwise")
     return Golden(
         image=node["image"].file_name(),
-        mask=node["mask"].file_name(),
+        mask=node["mask"].file_name() if pose is None else None,
         output=None if stored.value is None else stored.file_name(),
         step=node["step"].whole(most=MAX_STEP),
         tolerance={
-            precision: _tolerance(node["tolerance"][precision])
+            precision: _tolerance(node["tolerance"][precision], pose is not None)
             for precision in PRECISIONS
             if precision != "tf32" or node["tolerance"].has(precision)
         },
+        person=None if pose is None else read_golden_person(node, len(pose.keypoints)),
     )
 
 
-def _tolerance(node: "Node") -> Tolerance:
-    return Tolerance(rms_error=node["rms_error"].number(least=0), agreement=node["agreement"].number(least=0, most=1))
+def _tolerance(node: "Node", of_pose: bool) -> Tolerance:
+    return Tolerance(
+        rms_error=node["rms_error"].number(least=0),
+        agreement=node["agreement"].number(least=0, most=1),
+        pixels=node["pixels"].number(least=0) if of_pose else None,
+    )

@@ -18,6 +18,7 @@ from .drawing import DEFAULT, Style, overlay
 from .errors import InputError, quote
 from .files import Array, atomic_path, make_folder, write_image, write_text
 from .images import Found, find_images, fits, read_image, result_folders, too_large
+from .pose_predictor import PoseResult
 from .predictor import Result
 
 CAMERA = "camera"
@@ -177,9 +178,9 @@ class Writer:
     def __enter__(self) -> "Writer":
         return self
 
-    def write(self, name: str, result: Result, file: str = "") -> None:
+    def write(self, name: str, result: Union[Result, PoseResult], file: str = "") -> None:
         """Queue a result, of the image ``file`` of the input folder; wait if the disk falls behind."""
-        self._backlog.enter(result.mask.size)
+        self._backlog.enter(_pixels(result))
         self._pending.append(self._pool.submit(self._write, name, result, file))
         while self._pending and self._pending[0].done():
             self._pending.popleft().result()
@@ -202,17 +203,19 @@ class Writer:
                 if whole:
                     whole.close(error)
 
-    def _write(self, name: str, result: Result, file: str) -> None:
+    def _write(self, name: str, result: Union[Result, PoseResult], file: str) -> None:
         try:
             self._write_files(name, result, file)
         finally:
-            self._backlog.leave(result.mask.size)
+            self._backlog.leave(_pixels(result))
 
-    def _write_files(self, name: str, result: Result, file: str) -> None:
+    def _write_files(self, name: str, result: Union[Result, PoseResult], file: str) -> None:
+        if "overlays" in self.kinds:
+            self._write_overlay(name, self._picture(result))
+        if isinstance(result, PoseResult):
+            return
         if "masks" in self.kinds:
             result.save(os.path.join(self.folder, "masks", name + ".png"))
-        if "overlays" in self.kinds:
-            self._write_overlay(name, result)
         if "json" in self.kinds:
             write_text(os.path.join(self.folder, "json", name + ".json"), json.dumps(result.areas(), indent=1) + "\n")
         if "coco" in self.kinds:
@@ -220,10 +223,15 @@ class Writer:
                 self._coco = CocoFile(os.path.join(self.folder, "coco.json"), result.contract.classes)
             self._coco.add(file, result.mask)
 
-    def _write_overlay(self, name: str, result: Result) -> None:
+    def _picture(self, result: Union[Result, PoseResult]) -> Array:
+        """The overlay."""
+        if isinstance(result, PoseResult):
+            return result.overlay()
         names, palette = result.contract.classes, result.contract.palette
         # The frames of a video have one size, so that their legend has all classes.
-        picture = overlay(result.image, result.mask, names, palette, self.style, every_class=self.fps is not None)
+        return overlay(result.image, result.mask, names, palette, self.style, every_class=self.fps is not None)
+
+    def _write_overlay(self, name: str, picture: Array) -> None:
         if self.fps is None:
             write_image(os.path.join(self.folder, "overlays", name + ".jpg"), picture)
             return
@@ -231,6 +239,10 @@ class Writer:
             path = os.path.join(self.folder, "overlays", os.path.dirname(name) + ".mp4")
             self._video = VideoFile(path, self.fps, picture.shape[:2])
         self._video.write(picture)
+
+
+def _pixels(result: Union[Result, PoseResult]) -> int:
+    return result.image.shape[0] * result.image.shape[1]
 
 
 class VideoFile:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from .files import Array
+from .resizing import without_ipp
 
 PADDING = 1.25  #: a region's size as a multiple of its box's
 STRIDE = 4  #: pixels of the network's input for each cell of a heatmap
@@ -59,7 +60,8 @@ def matrix(region: Region, size: Size, degrees: float = 0.0) -> Array:
 
 def crop(image: Array, transform: Array, size: Size) -> Array:
     """(h, w, 3) uint8 image -> (H, W, 3) input, linearly interpolated, black outside the image."""
-    return np.asarray(cv2.warpAffine(image, transform, size, flags=cv2.INTER_LINEAR))
+    with without_ipp():
+        return np.asarray(cv2.warpAffine(image, transform, size, flags=cv2.INTER_LINEAR))
 
 
 def to_image(keypoints: Array, region: Region, size: Size) -> Array:
@@ -126,15 +128,17 @@ def _dark_shifts(heatmaps: Array, cells: Array) -> Array:
     for k, (x, y) in enumerate(cells.astype(int)):
         if not (1 < x < width - 2 and 1 < y < height - 2):
             continue
-        smooth = np.log(np.maximum(_smoothed(heatmaps[k]), 1e-10))
+        smooth = np.log(np.maximum(_smoothed(heatmaps[k]).astype(np.float64), 1e-10))
         around = smooth[y - 2 : y + 3, x - 2 : x + 3]
         slope = np.array([around[2, 3] - around[2, 1], around[3, 2] - around[1, 2]]) / 2
         twist = (around[3, 3] - around[1, 3] - around[3, 1] + around[1, 1]) / 4
         bend_x = (around[2, 4] - 2 * around[2, 2] + around[2, 0]) / 4
         bend_y = (around[4, 2] - 2 * around[2, 2] + around[0, 2]) / 4
-        hessian = np.array([[bend_x, twist], [twist, bend_y]])
-        if bend_x * bend_y - twist**2 != 0:
-            shifts[k] = -np.linalg.solve(hessian, slope)
+        determinant = bend_x * bend_y - twist * twist
+        if determinant != 0 and np.isfinite(smooth).all():
+            x_step = (twist * slope[1] - bend_y * slope[0]) / determinant
+            y_step = (twist * slope[0] - bend_x * slope[1]) / determinant
+            shifts[k] = x_step, y_step
     return shifts
 
 
@@ -143,4 +147,5 @@ def _smoothed(heatmap: Array) -> Array:
     border = (DARK_KERNEL - 1) // 2
     padded = np.pad(heatmap.astype(np.float32), border)
     smooth = cv2.GaussianBlur(padded, (DARK_KERNEL, DARK_KERNEL), 0)[border:-border, border:-border]
-    return np.asarray(smooth * (heatmap.max() / smooth.max()))
+    with np.errstate(all="ignore"):  # where all is negative but a cell
+        return np.asarray(smooth * (heatmap.max() / smooth.max()))

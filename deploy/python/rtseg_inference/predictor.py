@@ -9,28 +9,15 @@ import cv2
 import numpy as np
 
 from . import drawing, postprocess, results
-from .configuration import DEFAULT_BACKEND, Configuration
-from .contract import Contract, read_contract
+from .contract import Contract
 from .errors import InputError
 from .files import Array, path_text, write_image
 from .geometry import Geometry, geometry
 from .images import read_image
-from .npy import read_npy
-from .preprocess import Preprocessor
-from .runtime import load
+from .loaded_model import LoadedModel, Path, Timings, Verification, shape_text
 
-Path = Union[str, "os.PathLike[str]"]
 Image = Union[Path, Array]
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Milliseconds that one call took, for the whole batch."""
-
-    pre: float
-    run: float
-    post: float
 
 
 @dataclass(frozen=True)
@@ -109,53 +96,8 @@ class Result:
         return results.detections(self.mask, self.contract.classes)
 
 
-@dataclass(frozen=True)
-class Verification:
-    """How a configuration compares with the golden output."""
-
-    rms_error: Optional[float]  #: see :class:`.contract.Tolerance`; None where the output is class ids
-    agreement: float  #: share of the mask's pixels that agree
-    passed: bool
-
-    def __str__(self) -> str:
-        error = "" if self.rms_error is None else f"relative error {self.rms_error:.1e}, "
-        return f"{error}{100 * self.agreement:.2f}% of the pixels agree"
-
-
-class Predictor:
-    """An exported model, ready to run.
-
-    Args:
-        model_dir: folder with deploy.yaml.
-        device: "cpu" or "gpu".
-        backend: on the CPU "onednn" (the default), "native", "openvino", "onnxruntime" or "openvino_runtime"; on the
-            GPU "native" (the default), "tensorrt" or "onnxruntime". Neither "onnxruntime" nor "openvino_runtime" needs
-            Paddle.
-        precision: "fp32", "tf32", "fp16" or "bf16", if the backend computes in it.
-        threads: processor threads; 0 for ``OMP_NUM_THREADS``, or every core that the process may use.
-        provider: what ONNX Runtime runs the network with on a GPU: "cuda" (the default), "tensorrt" or "tensorrt_rtx".
-        strict: refuse to run a network in ONNX Runtime on a GPU if some of its operators run on the processor.
-
-    Raises:
-        InputError: the folder is damaged, or this machine cannot run the model in this configuration.
-    """
-
-    def __init__(
-        self,
-        model_dir: Path,
-        device: str = "cpu",
-        backend: Optional[str] = None,
-        precision: str = "fp32",
-        threads: int = 0,
-        provider: Optional[str] = None,
-        strict: bool = False,
-    ):
-        self.configuration = Configuration(
-            device, backend or DEFAULT_BACKEND.get(str(device), ""), precision, threads, provider, strict
-        )
-        self.contract = read_contract(path_text(model_dir, "the folder of an exported model"))
-        self.runtime = load(self.contract, self.configuration)
-        self.preprocess = Preprocessor(self.contract, self.runtime.shape)
+class Predictor(LoadedModel):
+    """A model for segmentation, ready to run; :class:`.LoadedModel` has the arguments."""
 
     def predict(self, images: Union[Image, Sequence[Image]]) -> Union[Result, List[Result]]:
         """Segment an image, or a list of images as one batch.
@@ -187,55 +129,20 @@ class Predictor:
         timings = Timings(pre, run, 1e3 * (time.perf_counter() - start))
         return [Result(m, image, timings, self.contract, o) for m, image, o in zip(masks, images, outputs)]
 
-    def run(self, images: Sequence[Array]) -> Tuple[Array, float, float]:
-        """The network's outputs for (H, W, 3) uint8 BGR images, before postprocessing.
-
-        Returns:
-            The outputs, at least one for each image, and the milliseconds of preprocessing and network.
-
-        Raises:
-            InputError: as :meth:`predict`.
-        """
-        start = time.perf_counter()
-        # A graph with a fixed batch is filled up with the last image.
-        filled = [*images, *[images[-1]] * (self.contract.input.shape.min[0] - len(images))]
-        batch = self.preprocess(filled)
-        prepared = time.perf_counter()
-        outputs = self.runtime.run(batch)
-        if len(outputs) != len(batch):
-            raise InputError(
-                f"expected outputs for {len(batch)} images of the network, got {len(outputs)}; export the model again"
-            )
-        return outputs, 1e3 * (prepared - start), 1e3 * (time.perf_counter() - prepared)
-
     def verify(self) -> Verification:
         """Run the golden image and compare with the output that the network gave before its export."""
         golden = self.contract.golden
         tolerance = golden.tolerance_of(self.configuration.precision)
         result = self._predict([read_image(self.contract.path(golden.image))])[0]
+        assert golden.mask is not None
         mask = read_image(self.contract.path(golden.mask), cv2.IMREAD_UNCHANGED)
         if mask.shape != result.mask.shape or mask.dtype != result.mask.dtype:
             raise InputError("the golden mask has another size or type than the network's; export the model again")
         agreement = float((result.mask == mask).mean())
-        error = None
-        if golden.output:
-            expected = read_npy(self.contract.path(golden.output))
-            assert result.output is not None
-            found = result.output[:, :: golden.step, :: golden.step]
-            if found.shape != expected.shape:
-                raise InputError(
-                    f"the golden output has shape {_shape_text(expected)}, the network gives {_shape_text(found)}; "
-                    "export the model again"
-                )
-            with np.errstate(all="ignore"):  # what is infinite or not a number does not pass
-                error = float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+        error = None if result.output is None else self.rms_error(result.output)
         # A comparison with NaN is False: an output that overflowed does not pass.
         passed = agreement >= tolerance.agreement and (error is None or error <= tolerance.rms_error)
         return Verification(error, agreement, passed)
-
-
-def _shape_text(array: Array) -> str:
-    return "x".join(map(str, array.shape))
 
 
 def as_pixels(image: Image) -> Array:
@@ -291,13 +198,12 @@ def check_output(output: Array, contract: Contract, sizes: Geometry) -> None:
     if contract.output.op != "argmax":
         if output.ndim != 3 or len(output) != classes:
             raise InputError(
-                f"expected {classes} classes of the network, got {_shape_text(output)} of logits; export the model "
-                "again"
+                f"expected {classes} classes of the network, got {shape_text(output)} of logits; export the model again"
             )
     elif output.shape != sizes.network:
         height, width = sizes.network
         raise InputError(
-            f"expected class ids for {height}x{width} pixels of the network, got {_shape_text(output)}; export the "
+            f"expected class ids for {height}x{width} pixels of the network, got {shape_text(output)}; export the "
             "model again"
         )
     elif output.min() < 0 or output.max() >= classes:

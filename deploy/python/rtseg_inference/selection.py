@@ -2,17 +2,32 @@
 
 import time
 from dataclasses import dataclass
-from typing import Dict, List, Optional, Set, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple, Type, TypeVar
 
 from . import processor
 from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS, check_threads
-from .contract import Precision, read_contract
+from .contract import POSE, Contract, Precision, read_contract
 from .errors import InputError, NotInstalled, first_line
 from .files import Array, path_text
 from .images import read_image
-from .predictor import Path, Predictor
+from .loaded_model import LoadedModel, Path
+from .pose_predictor import PosePredictor
+from .predictor import Predictor
 
 TURNS = 5
+Kind = TypeVar("Kind", bound=LoadedModel)
+
+
+def load_model(model_dir: Path, **configuration: Any) -> LoadedModel:
+    """The predictor for the task of an exported model; :class:`.LoadedModel` has the arguments."""
+    return predictor_for(read_contract(path_text(model_dir, "the folder of an exported model")))(
+        model_dir, **configuration
+    )
+
+
+def predictor_for(contract: Contract) -> Type[LoadedModel]:
+    """The class of predictors for the task of a model."""
+    return PosePredictor if contract.task == POSE else Predictor
 
 
 @dataclass(frozen=True)
@@ -51,18 +66,31 @@ def fastest(
     Raises:
         InputError: none passes, the processor does not compute in ``precision``, or the model is damaged.
     """
+    return fastest_of(Predictor, model_dir, device, precision, threads, image, strict)
+
+
+def fastest_of(
+    kind: Type[Kind],
+    model_dir: Path,
+    device: str = "cpu",
+    precision: str = AUTO,
+    threads: int = 0,
+    image: Optional[Array] = None,
+    strict: bool = False,
+) -> Tuple[Kind, List[Trial]]:
+    """:func:`fastest` for any class of predictors."""
     check_threads(threads)
     model_dir = path_text(model_dir, "the folder of an exported model")
     read_contract(model_dir)  # an error in the folder concerns every backend: report it once
     if device == "cpu" and precision != AUTO:
         processor.require(precision)
-    passed: Dict[str, Predictor] = {}
+    passed: Dict[str, Kind] = {}
     notes: Dict[str, str] = {}
     left_out: Set[str] = set()
     for backend, chosen in _candidates(device, precision):
         name = f"{device} {backend} {chosen}"
         try:
-            predictor = Predictor(model_dir, device, backend, chosen, threads, strict=strict)
+            predictor = kind(model_dir, device, backend, chosen, threads, strict=strict)
             verification = predictor.verify()
         except InputError as e:
             notes[name] = str(e)
@@ -96,7 +124,7 @@ def _candidates(device: str, precision: str) -> List[Tuple[str, Precision]]:
     ]
 
 
-def _least_times(predictors: Dict[str, Predictor], image: Optional[Array]) -> Dict[str, float]:
+def _least_times(predictors: Dict[str, Kind], image: Optional[Array]) -> Dict[str, float]:
     """Milliseconds for one image: the least of several turns, alternating, so that other load does not decide."""
     times = dict.fromkeys(predictors, float("inf"))
     for turn in range(TURNS + 1):

@@ -15,7 +15,8 @@ from . import postprocess
 from .errors import InputError
 from .files import Array
 from .geometry import geometry
-from .predictor import Predictor, Result, Timings
+from .loaded_model import Timings
+from .predictor import Predictor, Result
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_flags_and_defaults_equal_python(host_check):
     status, shown, _ = run(host_check, "options", "--help")
     expected = flags_and_defaults(cli.parser().format_help())
     assert status == 0 and flags_and_defaults(shown) == expected
-    assert len(expected) == 17 and sum(default is not None for default in expected.values()) == 10
+    assert len(expected) == 21 and sum(default is not None for default in expected.values()) == 14
     defaults = vars(cli.parser().parse_args(["--model", "m"]))
     for flag, default in expected.items():
         value = defaults[flag]
@@ -117,6 +117,8 @@ def test_flags_and_defaults_equal_python(host_check):
             "write": "masks,overlays",
             "clear": "background, if there is such a class",
             "provider": PROVIDERS[0],
+            "boxes": "each image is one person",
+            "category": "the only one",
         }.get(flag, None if none else str(value))
         assert default == stated
     fields = (
