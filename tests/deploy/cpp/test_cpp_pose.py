@@ -228,3 +228,20 @@ def test_bad_boxes_leave_nothing_behind(rtseg_infer, exported_pose, source, tmp_
 def test_verify(rtseg_infer, exported_pose):
     status, out, _ = run(rtseg_infer, "--model", exported_pose, "--verify")
     assert status == 0 and "100.00% of the keypoints agree" in out
+
+
+def test_video_equals_python(rtseg_infer, exported_pose, source, tmp_path, capfd):
+    """Each frame is one person; boxes belong to images."""
+    video = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (300, 200))
+    if not writer.isOpened():
+        pytest.skip("this OpenCV cannot write videos")
+    for name in ("a.png", "nobody.png", "below/12.png"):
+        writer.write(cv2.imread(str(source / name)))
+    writer.release()
+    arguments = ["--backend", "native", "--max_frames", 2]
+    python, cpp = both(rtseg_infer, exported_pose, video, tmp_path, capfd, *arguments)
+    assert_same(python, cpp, tmp_path)
+    assert [result["image_id"] for result in cpp[1]] == [0, 1] and (tmp_path / "cpp" / "overlays" / "clip.mp4").exists()
+    python, cpp = both(rtseg_infer, exported_pose, video, tmp_path, capfd, "--boxes", tmp_path / "boxes.json")
+    assert (python[0], python[2]) == (cpp[0], cpp[2]) and "got the video" in cpp[2][0]
