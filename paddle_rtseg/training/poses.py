@@ -68,7 +68,7 @@ def evaluate(
     logger.info("[EVAL] in percent:\n" + _table(dataset, scores.each))
     display = getattr(dataset, "display", None)
     if display is not None and display.folder is not None and paddle.distributed.get_rank() == 0:
-        pose_report.write(display, scores.means, scores.each[0.1], scores.average_precision)
+        pose_report.write(display, dataset, found.keypoints, scores.means, scores.each[0.1], scores.average_precision)
     return scores.means[0.1], scores.means[0.05], scores.each[0.1], found.keypoints, found.scores
 
 

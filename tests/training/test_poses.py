@@ -16,7 +16,7 @@ from paddle_rtseg.config import Builder, load_config
 from paddle_rtseg.data.keypoints import CocoKeypoints
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.pose.metrics import pck
-from paddle_rtseg.training import checkpoints, poses, run
+from paddle_rtseg.training import checkpoints, pose_report, poses, run
 from paddle_rtseg.training.losses import HeatmapMSELoss
 
 
@@ -54,6 +54,9 @@ def test_training_and_evaluation(config, tmp_path, capfd):
     for row in rows:
         assert float(row[2]) == pytest.approx(np.mean([float(share) for share in row[6:]]), abs=1e-5)
     assert cv2.imread(str(folder / "evaluation" / "curves.png")).std() > 5
+    for prefix in ("", "ema_"):  # eight persons of 320 x 240 pixels, twice
+        page = cv2.imread(str(folder / "evaluation" / f"{prefix}examples.jpg"))
+        assert page.shape == (2 * (24 + 320), 8 * 240, 3)
     best = max(float(row[2]) for row in rows if row[1] == "model")
     assert checkpoints.best_score(str(folder), "best_model", "iter_4")[0] == pytest.approx(best, abs=1e-5)
 
@@ -144,6 +147,29 @@ def test_an_oracle_finds_the_dots(flip_test, data):
     for found, expected in zip_strict(each, shares):
         assert found == expected
     assert np.median(np.linalg.norm(keypoints - truth, axis=2)) < 2.5
+
+
+def test_examples_show_labels_and_predictions(data):
+    """Where both are equal, so are the rows; a keypoint that is not labelled is not drawn."""
+    arguments = {"skeleton": persons.SKELETON, "input_size": [48, 64], "mode": "val"}
+    dataset = CocoKeypoints(f"{data}/val.json", data, **arguments)
+    truth = np.stack([person.keypoints for person in dataset.persons])
+
+    def rows(keypoints):
+        page = pose_report.examples(dataset, keypoints)
+        return page[24:344], page[368:]
+
+    labels, predictions = rows(truth)
+    np.testing.assert_array_equal(labels, predictions)
+    moved = truth.copy()
+    moved[:, 1] += 5
+    same, others = rows(moved)
+    np.testing.assert_array_equal(same, labels)
+    assert (others != labels).any(axis=(0, 2)).reshape(8, 240).any(axis=1).all()
+    for person in dataset.persons:
+        person.visible[1] = 0
+    first, second = rows(moved)
+    np.testing.assert_array_equal(first, second)
 
 
 def test_loss_is_the_mean_of_weighted_squares():
