@@ -62,14 +62,14 @@ def connected(address: Optional[str]) -> Iterator[Any]:
             "_node_ip_address": "127.0.0.1",
         }
     else:
-        _check_that_it_answers(address)
+        check_that_it_answers(address)
     try:
         with _silent_stderr():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, ValueError, RuntimeError) as e:
         raise InputError(
-            f"cannot join the Ray cluster {quote(address)!r} ({quote(first_line(e))}); check --address and that Ray's "
-            "and Python's versions are the same there"
+            f"cannot join the Ray cluster {quote(address)!r} ({quote(first_line(e))}); check --address, that Ray's and "
+            "Python's versions are the same there, and RAY_AUTH_MODE"
         ) from e
     try:
         yield ray
@@ -91,7 +91,8 @@ def _silent_stderr() -> Iterator[None]:
         os.close(null)
 
 
-def _check_that_it_answers(address: str) -> None:
+def check_that_it_answers(address: str) -> None:
+    """Raise :class:`.InputError` unless something accepts connections at ``address``; "auto" is not tried."""
     if address == "auto":
         return
     match = _HOST_AND_PORT.fullmatch(address)

@@ -100,9 +100,9 @@ class Driver:
         if written is None:
             self._write_settings({**settings, "configuration": None})
         else:
-            self._compare(settings, _parsed(written))
+            self._compare(settings, parsed_settings(written))
         self._check_nodes(settings["model_sha256"])
-        configuration = _parsed(self.storage.read(SETTINGS) or b"").get("configuration")
+        configuration = parsed_settings(self.storage.read(SETTINGS) or b"").get("configuration")
         if configuration is None:
             configuration = self._choose()
             self._write_settings({**settings, "configuration": configuration})
@@ -220,24 +220,13 @@ class Driver:
         Raises:
             InputError: a worker cannot go on for a reason that the user can fix.
         """
-        data = self.ray.data
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.max_errored_blocks = -1  # a worker was killed
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        rows = [{"unit": json.dumps(unit.as_dict())} for unit in units]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
-            done = data.from_items(rows, override_num_blocks=len(rows)).map(
-                Worker,
-                fn_constructor_args=(self.job,),
-                compute=data.ActorPoolStrategy(
-                    size=min(self.workers, len(units)), max_tasks_in_flight_per_actor=IN_FLIGHT
-                ),
-                max_task_retries=0,  # or a task would wait for a place on the cluster that may be gone
-                **self._resources(),
-            )
-        for row in done.iter_rows():
+        workers = min(self.workers, len(units))
+        arguments = [json.dumps(unit.as_dict()) for unit in units], self.job, workers, self._resources()
+        if (self.args.address or "").startswith("ray://"):  # Ray Data needs a driver on the cluster
+            answers = self.ray.get(self.ray.remote(num_cpus=0)(all_answers).remote(*arguments))
+        else:
+            answers = answers_of_workers(*arguments)
+        for row in answers:
             _count(row, line)
 
     def _close(self, lost: List[Row]) -> int:
@@ -249,6 +238,37 @@ class Driver:
             f"table.{self.args.table}"
         )
         return SOME_FAILED if counts["failed"] else ALL_WRITTEN
+
+
+def answers_of_workers(units: List[str], job: Job, workers: int, resources: Dict[str, int]) -> Iterator[Dict[str, Any]]:
+    """What :class:`.Worker` returns for each unit, as they come; nothing for those whose worker was killed.
+
+    Args:
+        units: as JSON.
+        workers: their number.
+        resources: of each, as Ray names them.
+    """
+    import ray.data as data
+
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = -1  # a worker was killed
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+        answers = data.from_items([{"unit": unit} for unit in units], override_num_blocks=len(units)).map(
+            Worker,
+            fn_constructor_args=(job,),
+            compute=data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=IN_FLIGHT),
+            max_task_retries=0,  # or a task would wait for a place on the cluster that may be gone
+            **resources,
+        )
+    yield from answers.iter_rows()
+
+
+def all_answers(*arguments: Any) -> List[Dict[str, Any]]:
+    """:func:`answers_of_workers` as a task of the cluster."""
+    return list(answers_of_workers(*arguments))
 
 
 def _count(row: Dict[str, Any], line: Line) -> None:
@@ -311,7 +331,12 @@ def _digest(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _parsed(data: bytes) -> Dict[str, Any]:
+def parsed_settings(data: bytes) -> Dict[str, Any]:
+    """What :data:`SETTINGS` holds.
+
+    Raises:
+        InputError: it is damaged.
+    """
     try:
         found = json.loads(data)
         assert isinstance(found, dict)
