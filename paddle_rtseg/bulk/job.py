@@ -9,6 +9,7 @@ import sys
 import warnings
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
+from rtseg_inference import cli
 from rtseg_inference.contract import read_contract
 from rtseg_inference.errors import quote
 from rtseg_inference.progress import ALL_WRITTEN, NAME, SOME_FAILED, Line
@@ -42,7 +43,9 @@ def run(args: argparse.Namespace, kinds: Sequence[str]) -> int:
     Raises:
         InputError: nothing can be done at all, or not further.
     """
-    read_contract(args.model)
+    cli.chosen_style(args, read_contract(args.model))
+    if "coco" in kinds:
+        raise InputError("expected --write masks, overlays or json, got 'coco'; make it of the masks afterwards")
     items = find_items(args.input, args.save_dir, kinds)[: args.max_frames]
     check_videos(items, kinds)
     storage = Storage(args.save_dir)

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
@@ -12,7 +13,8 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 import cv2
 import numpy as np
 from rtseg_inference import cli, results
-from rtseg_inference.contract import read_contract
+from rtseg_inference.contract import Contract, read_contract
+from rtseg_inference.drawing import Style
 from rtseg_inference.environment import configure
 from rtseg_inference.files import Array
 from rtseg_inference.images import read_image
@@ -103,7 +105,7 @@ class Worker:
         done: List[Tuple[Frame, Row]] = []
         with self.storage.folder() as folder:
             ahead = prefetched(frames)
-            with contextlib.closing(ahead), Writer(folder, kinds, fps) as writer:
+            with contextlib.closing(ahead), Writer(folder, kinds, fps, self._style) as writer:
                 for group in cli.batches(ahead, self.job.args.batch_size):
                     for frame, outcome in cli.predict(self._loaded(), group):
                         done.append((Frame(frame.name, None), _row(frame, outcome, len(group))))
@@ -118,18 +120,25 @@ class Worker:
     def _write_overlay(self, unit: Unit) -> Iterator[Row]:
         """The overlay of a video, made of its frames and the masks that are there; nothing is segmented."""
         (path,), (name,) = unit.paths, unit.names
-        contract = read_contract(self.job.args.model)
         try:
             video = self._videos.at(path, name, 0)
         except InputError:  # the rows of the frames say so
             return
-        with self.storage.folder() as folder, Writer(folder, ["overlays"], video.fps) as writer:
+        with self.storage.folder() as folder, Writer(folder, ["overlays"], video.fps, self._style) as writer:
             for frame in _up_to_error(video):
                 data = self.storage.read(f"masks/{frame.name}.png")
                 if data is not None and frame.image is not None:
                     mask = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-                    writer.write(frame.name, Result(mask, frame.image, Timings(0, 0, 0), contract, None))
+                    writer.write(frame.name, Result(mask, frame.image, Timings(0, 0, 0), self._contract, None))
         yield from ()
+
+    @functools.cached_property
+    def _contract(self) -> Contract:
+        return read_contract(self.job.args.model)
+
+    @property
+    def _style(self) -> Style:
+        return cli.chosen_style(self.job.args, self._contract)
 
     def _loaded(self) -> Predictor:
         if self._predictor is None:

@@ -80,11 +80,18 @@ def test_damaged_settings(begun):
             job.parsed_settings(content)
 
 
-def test_overlays_of_videos_need_masks(network, tmp_path):
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--write", "overlays"], "masks with the overlays of videos"),
+        (["--write", "masks,coco"], "--write masks, overlays or json, got 'coco'"),
+        (["--clear", "nobody"], "nobody"),
+    ],
+)
+def test_flags(flags, words, network, tmp_path):
     make_video(tmp_path / "drive.avi", 2)
-    args = arguments(network, tmp_path / "drive.avi", tmp_path / "out", "--write", "overlays")
-    with pytest.raises(InputError, match="masks with the overlays of videos"):
-        bulk.main(args)
+    with pytest.raises(InputError, match=words):
+        bulk.main(arguments(network, tmp_path / "drive.avi", tmp_path / "out", *flags))
     assert not (tmp_path / "out").exists()
 
 

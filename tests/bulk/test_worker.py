@@ -5,6 +5,7 @@ import json
 import pytest
 from bulk_jobs import arguments, infer, make_images, make_video, results
 from comparing import zip_strict
+from rtseg_inference import cli
 
 from paddle_rtseg.bulk import worker as room
 from paddle_rtseg.bulk.inputs import find_items
@@ -24,7 +25,8 @@ def start(network):
     def started(source, save_dir, *flags):
         args = arguments(network, source, save_dir, *flags)
         args.precision = "fp32"
-        return Worker(Job(args, KINDS, str(save_dir))), find_items([str(source)], str(save_dir), KINDS)
+        kinds = tuple(cli.written_kinds(args.write))
+        return Worker(Job(args, kinds, str(save_dir))), find_items([str(source)], str(save_dir), KINDS)
 
     return started
 
@@ -40,7 +42,9 @@ def do(worker, units):
     return counts, rows
 
 
-@pytest.mark.parametrize("flags", [[], ["--batch", "3"]])
+@pytest.mark.parametrize(
+    "flags", [[], ["--batch", "3"], ["--outlines", "--no_legend", "--write", "masks,json,overlays"]]
+)
 def test_images(flags, network, start, tmp_path):
     source = make_images(tmp_path / "in", 12)
     worker, items = start(source, tmp_path / "out", *flags)

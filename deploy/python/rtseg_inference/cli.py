@@ -11,7 +11,7 @@ import numpy as np
 from . import pose_cli, program
 from .arguments import MOST_BATCH, MOST_THREADS, Parser, share, whole_number
 from .configuration import AUTO, BACKENDS, PROVIDERS
-from .contract import POSE, PRECISIONS, read_contract
+from .contract import POSE, PRECISIONS, Contract, read_contract
 from .drawing import BACKGROUND, Style, clear_class
 from .errors import InputError, first_line, listed, quote
 from .files import Array, make_folder
@@ -134,8 +134,7 @@ def main(args: argparse.Namespace) -> int:
     """
     kinds = written_kinds(args.write)
     contract = read_contract(args.model)
-    style = Style(args.alpha, not args.no_legend, args.outlines, args.clear)
-    clear_class(contract.classes, style.clear)  # refuses a name that no class has
+    style = chosen_style(args, contract)
     if args.verify or args.input is None:
         choose(args, None, predictor_for(contract))
         return ALL_WRITTEN
@@ -167,6 +166,16 @@ def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
     if timings:
         print(report(timings))
     return status
+
+
+def chosen_style(args: argparse.Namespace, contract: Contract) -> Style:
+    """How overlays look.
+
+    Raises:
+        InputError: ``--clear`` is a name that no class has.
+    """
+    clear_class(contract.classes, args.clear)
+    return Style(args.alpha, not args.no_legend, args.outlines, args.clear)
 
 
 def start(
