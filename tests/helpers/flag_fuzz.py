@@ -46,6 +46,8 @@ BASE = {
         *("--input_shape", "1", "3", "64", "64", "--format", "json"),
     ],
     "infer": ["--model", "model", "--input", "images", "--save_dir", "out", "--backend", "native"],
+    # Where nothing listens: Ray takes a minute to start.
+    "bulk": ["--model", "model", "--input", "images", "--save_dir", "out", "--address", "127.0.0.1:9"],
     "check_dataset": ["--config", "config.yml"],
     "compare": ["--images", "images", "--labels", "labels", "--masks", "labels", "--save", "sheet.png"],
     "compare_infer": ["--infer", "text.txt", "--theirs", "model", "--ours", "model", "--image", "images/a.png"],
