@@ -3,6 +3,7 @@
 from typing import List, Optional, Sequence, Tuple
 
 import numpy as np
+from rtseg_inference.drawing import BACKGROUND
 
 from ..errors import InputError
 from .dataset_file import read_dataset_file
@@ -51,7 +52,6 @@ DISTINCT = (
     *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)),
     *((51, 34, 136), (153, 153, 51), (136, 34, 85), (221, 204, 119), (17, 119, 51), (136, 204, 238)),
 )
-BACKGROUND = ("background", "_background_", "bg", "__background__")
 
 _KNOWN = {"CamVid": CAMVID, "Cityscapes": CITYSCAPES}
 
@@ -63,7 +63,8 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
         dataset: PaddleSeg's name for it, of which CamVid and Cityscapes have known names and colours, or a dataset
             file; see :mod:`.dataset_file`.
         num_classes: number of classes of the model. For other datasets, or if the number differs from the dataset's,
-            names are the class ids and colours are :func:`bit_colours`.
+            names are the class ids and colours are :func:`bit_colours`, as in PaddleSeg's predictions, or for
+            PaddleSeg's ``Dataset``, which may be any, and for None :func:`distinct_colours`.
 
     Returns:
         Names, and (num_classes, 3) uint8 RGB.
@@ -85,7 +86,8 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
         return list(known), np.array(list(known.values()), np.uint8)
     if num_classes is None:
         raise InputError(f"expected a dataset of {', '.join(_KNOWN)}, got {dataset!r}; or give the number of classes")
-    return [str(i) for i in range(num_classes)], bit_colours(num_classes)
+    names = [str(i) for i in range(num_classes)]
+    return names, distinct_colours(names) if dataset in (None, "Dataset") else bit_colours(num_classes)
 
 
 def bit_colours(num_classes: int) -> np.ndarray:

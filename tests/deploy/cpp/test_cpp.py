@@ -749,4 +749,7 @@ def test_bad_videos_equal_python(onnx_infer, onnx_model, tmp_path, capsys):
         said = capsys.readouterr().err
         if name != "missing.mp4":  # Python takes cameras too, and says so
             assert sentence in said
+    arguments = ["--model", onnx_model, "--input", tmp_path / "cut.avi", "--write", "coco"]
+    for program in (lambda *words: run(onnx_infer, *words)[0], lambda *words: cli.run(list(map(str, words)))):
+        assert program(*arguments, "--save_dir", tmp_path / "coco") == 2 and not (tmp_path / "coco").exists()
     assert not list((tmp_path / "out").rglob(".partial-*"))
