@@ -1,10 +1,11 @@
 """Comparison of predicted masks with labels: a table of scores, and a picture."""
 
 import os
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
+from rtseg_inference import drawing
 from rtseg_inference.files import write_image
 from rtseg_inference.images import IMAGE_SUFFIXES, find_images, read_image
 
@@ -15,6 +16,9 @@ from .palettes import classes_and_palette
 from .scores import confusion_matrix, intersection_over_union, mean_in_words
 
 MAX_HEIGHT = 65_000  # of a picture: a JPEG cannot have more rows
+TITLES = ("image", "label", "prediction")
+_WIDTH, _LINE = 320, 24  # pixels: of each picture of a frame, and from one line of text to the next
+_UNIT = 14  # height of the text
 
 
 class Outcome(NamedTuple):
@@ -47,7 +51,8 @@ def compare(
     Args:
         images, labels, masks: folders of files with the same names.
         dataset: whose class names and colours to use: CamVid, Cityscapes or a dataset file.
-        picture: image file to write, with a row of image, label and mask for each frame.
+        picture: image file to write, with a row of image, label and mask for each frame, its name and its mean IoU,
+            and a legend of the classes.
         progress: wraps the iteration over the frames.
 
     Raises:
@@ -58,7 +63,7 @@ def compare(
     classes, palette = classes_and_palette(dataset)
     ignore_index = read_dataset_file(dataset, with_lists=False).ignore if dataset.endswith((".yml", ".yaml")) else 255
     triples, skipped, remarks = pair_up(images, labels, masks)
-    sheet = Sheet(palette) if picture else None
+    sheet = Sheet(classes, palette) if picture else None
     confusion = np.zeros((len(classes), len(classes)), np.int64)
     frames = 0
     for triple in progress(triples):
@@ -66,7 +71,7 @@ def compare(
             label, mask = read_label(triple.label), read_label(triple.mask)
             counted = confusion_matrix(label, mask, len(classes), ignore_index)
             if sheet:
-                sheet.add(read_image(triple.image), label, mask)
+                sheet.add(_caption(triple.name, counted), read_image(triple.image), label, mask)
         except InputError as e:
             skipped.append(f"{triple.name}: {e}")
         else:
@@ -76,7 +81,7 @@ def compare(
         raise InputError(f"expected an image with a label and a mask that fit, got none; the first is {skipped[0]}")
     if picture and sheet:
         write_image(picture, sheet.picture())
-        remarks += [f"{picture} shows the first {len(sheet.rows)} frames"] if len(sheet.rows) < frames else []
+        remarks += [f"{picture} shows the first {sheet.frames} frames"] if sheet.frames < frames else []
     return Outcome(_table(classes, intersection_over_union(confusion), frames), skipped, remarks)
 
 
@@ -111,20 +116,26 @@ def pair_up(images: str, labels: str, masks: str) -> Tuple[List[Triple], List[st
 
 
 class Sheet:
-    """A picture with one row per frame, image, label and prediction, up to ``MAX_HEIGHT`` pixels high.
+    """A picture with one row per frame, image, label and prediction, below a line of titles, up to ``MAX_HEIGHT`` pixels
+    high. The legend at its end has the classes of all frames in it.
 
     Args:
+        classes: their names.
         palette: (num_classes, 3) uint8, RGB.
-        width: width of each picture in pixels; heights keep the aspect ratio.
     """
 
-    def __init__(self, palette: np.ndarray, width: int = 320):
+    def __init__(self, classes: Sequence[str], palette: np.ndarray):
+        self._classes, self._palette = classes, palette
         self._colours = np.zeros((256, 3), np.uint8)  # ignored pixels stay black
-        self._colours[: len(palette)] = palette[:, ::-1]
-        self._width, self._full = width, False
-        self.rows: List[np.ndarray] = []
+        self._colours[: len(palette)] = palette[:256, ::-1]
+        self._pixels = np.zeros(len(classes))
+        self._full = False
+        self._legend_height = len(self._legend(range(len(classes))))
+        self._rows = [_line([(title, i * _WIDTH) for i, title in enumerate(TITLES)])]
+        self._height = _LINE
+        self.frames = 0
 
-    def add(self, image: np.ndarray, label: np.ndarray, mask: np.ndarray) -> None:
+    def add(self, caption: str, image: np.ndarray, label: np.ndarray, mask: np.ndarray) -> None:
         """Add a frame: (H, W, 3) uint8 BGR, and class ids (H, W).
 
         Raises:
@@ -132,18 +143,43 @@ class Sheet:
         """
         if image.shape[:2] != label.shape:
             raise InputError(f"expected a label of the image's size {image.shape[:2]}, got {label.shape}; correct it")
-        size = self._width, max(1, round(image.shape[0] * self._width / image.shape[1]))
-        self._full = self._full or sum(len(row) for row in self.rows) + size[1] > MAX_HEIGHT
+        size = _WIDTH, max(1, round(image.shape[0] * _WIDTH / image.shape[1]))
+        self._full = self._full or self._height + _LINE + size[1] + self._legend_height > MAX_HEIGHT
         if self._full:
             return
         coloured = (self._colours[np.minimum(ids, 255)] for ids in (label, mask))
         pictures = [cv2.resize(image, size, interpolation=cv2.INTER_AREA)]
         pictures += [cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST) for ids in coloured]
-        self.rows.append(np.concatenate(pictures, axis=1))
+        self._rows += [_line([(caption, 0)]), np.concatenate(pictures, axis=1)]
+        self._height += _LINE + size[1]
+        self.frames += 1
+        for ids in (label, mask):
+            self._pixels += np.bincount(ids.ravel(), minlength=len(self._pixels))[: len(self._pixels)]
 
     def picture(self) -> np.ndarray:
-        """The rows below each other, (H, 3 * width, 3) uint8 BGR."""
-        return np.concatenate(self.rows, axis=0)
+        """The rows below each other, and the legend, (H, W, 3) uint8 BGR."""
+        return np.concatenate([*self._rows, self._legend(np.flatnonzero(self._pixels))], axis=0)
+
+    def _legend(self, shown: Sequence[int]) -> np.ndarray:
+        labels = [drawing.label(self._classes[k], k) for k in shown]
+        return drawing.legend_strip(len(TITLES) * _WIDTH, _UNIT, labels, self._palette[shown, ::-1])
+
+
+def _caption(name: str, confusion: np.ndarray) -> str:
+    """The name of a frame, and the mean IoU of the classes in its label or its mask."""
+    iou = intersection_over_union(confusion)
+    score = "nothing labelled" if np.isnan(iou).all() else f"mIoU {100 * np.nanmean(iou):.1f} %"
+    plain = drawing.transliterated(name) or "".join(c if " " <= c <= "~" else "?" for c in name)
+    width = len(TITLES) * _WIDTH - _UNIT - drawing.text_width(f"  {score}", _UNIT)
+    return f"{drawing.shorten(plain, _UNIT, width)}  {score}"
+
+
+def _line(texts: Sequence[Tuple[str, int]]) -> np.ndarray:
+    """A line of texts, each with the pixel at which it begins."""
+    line = np.full((_LINE, len(TITLES) * _WIDTH, 3), 255, np.uint8)
+    for text, x in texts:
+        drawing.draw_text(line, text, x + _UNIT // 2, (_LINE - _UNIT) // 2, _UNIT)
+    return line
 
 
 def _table(classes: List[str], iou: np.ndarray, frames: int) -> str:

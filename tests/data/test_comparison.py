@@ -14,6 +14,8 @@ from paddle_rtseg.data.palettes import CAMVID
 from paddle_rtseg.errors import InputError
 
 NAMES = "abcd"
+TITLE = CAPTION = 24  # pixels
+LEGEND = 28  # of two classes
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_one_bad_file_costs_its_frame_only(folders, file, change, words, capsys)
     printed = capsys.readouterr()
     assert "(3 frames)" in printed.out and printed.err.count("skipped") == 1
     assert re.search(words, printed.err)
-    assert cv2.imread(str(folders / "sheet.png")).shape == (3 * 213, 960, 3)
+    assert cv2.imread(str(folders / "sheet.png")).shape == (TITLE + 3 * (CAPTION + 213) + LEGEND, 960, 3)
 
 
 def test_nothing_to_compare(folders):
@@ -124,13 +126,29 @@ def test_nothing_to_compare(folders):
 def test_picture(folders, monkeypatch, capsys):
     with pytest.raises(InputError, match=r"expected a picture of \.png, .* got .*sheet.txt"):
         compare(folders, "--save", folders / "sheet.txt")
-    monkeypatch.setattr(comparison, "MAX_HEIGHT", 500)
+    monkeypatch.setattr(comparison, "MAX_HEIGHT", 600)
     assert compare(folders, "--save", folders / "sheet.png") == 0
     assert "sheet.png shows the first 2 frames" in capsys.readouterr().out
     sheet = cv2.imread(str(folders / "sheet.png"))
     sky, building = (list(colour)[::-1] for colour in list(CAMVID.values())[:2])
-    assert sheet.shape == (426, 960, 3)
-    assert sheet[10, [5, 325, 335, 650]].tolist() == [[200] * 3, sky, building, sky]
+    assert sheet.shape == (TITLE + 2 * (CAPTION + 213) + LEGEND, 960, 3)
+    first = sheet[TITLE + CAPTION :]
+    assert first[10, [5, 325, 335, 650]].tolist() == [[200] * 3, sky, building, sky]
+    legend = sheet[-LEGEND:]
+    assert [(legend == colour).all(axis=2).any() for colour in (sky, building, list(CAMVID["Pole"])[::-1])] == [1, 1, 0]
+    lines = [sheet[:TITLE], sheet[TITLE : TITLE + CAPTION]]
+    inked = [[(line[:, x : x + 320] < 100).any() for x in (0, 320, 640)] for line in lines]
+    assert inked == [[True] * 3, [True, False, False]]
+
+
+def test_captions_of_a_picture():
+    confusion = np.zeros((3, 3), np.int64)
+    assert comparison._caption("a", confusion) == "a  nothing labelled"
+    confusion[0, 0], confusion[0, 1] = 6, 2
+    assert comparison._caption("größe/a", confusion) == "grose/a  mIoU 37.5 %"
+    assert comparison._caption("道/b", confusion) == "?/b  mIoU 37.5 %"
+    long = comparison._caption("x" * 90 + "y" * 300, confusion)
+    assert long.startswith("xxx") and long.endswith("...  mIoU 37.5 %")
 
 
 def test_ignored_label_of_a_dataset_file(folders, capsys):

@@ -167,15 +167,14 @@ def text_unit(height: int, width: int) -> int:
 
 def label(name: str, class_id: int) -> str:
     """A name in the letters that the font has, without accents; the class id if it has others."""
-    plain = transliterated(name)
+    plain = transliterated(name[:_LONGEST])
     return f"class {class_id}" if plain is None or not plain.strip() else plain
 
 
 def transliterated(text: str) -> Optional[str]:
-    """Text in printable ASCII, of up to 100 characters; None if it has letters other than Latin ones."""
+    """Text in printable ASCII; None if it has letters other than Latin ones."""
     letters = [
-        _PLAIN_LETTERS[ord(c) - 0xC0] if 0xC0 <= ord(c) <= 0x17F else c if " " <= c <= "~" else None
-        for c in text[:_LONGEST]
+        _PLAIN_LETTERS[ord(c) - 0xC0] if 0xC0 <= ord(c) <= 0x17F else c if " " <= c <= "~" else None for c in text
     ]
     return None if None in letters else "".join(c for c in letters if c)
 
@@ -211,11 +210,24 @@ def legend_layout(height: int, width: int, labels: Sequence[str]) -> Legend:
     unit = text_unit(height, width)
     if not labels or width < _LEAST_WIDTH * unit:
         return Legend(unit, 0, 0, 0)
-    column = unit * 7 // 2 + max(text_width(text, unit) for text in labels)
-    columns = max(1, (width - unit // 2) // column)
     pitch = unit * 3 // 2
     most = min(max(1, height // _LEGEND_SHARE // pitch), (MOST_ROWS - height - unit // 2) // pitch)
-    return Legend(unit, columns, max(0, min(most, -(-len(labels) // columns))), column)
+    return _layout(unit, width, labels, most)
+
+
+def _layout(unit: int, width: int, labels: Sequence[str], most_rows: int) -> Legend:
+    column = unit * 7 // 2 + max(text_width(text, unit) for text in labels)
+    columns = max(1, (width - unit // 2) // column)
+    return Legend(unit, columns, max(0, min(most_rows, -(-len(labels) // columns))), column)
+
+
+def legend_strip(width: int, unit: int, labels: Sequence[str], colours: Array) -> Array:
+    """A legend of all these labels and their (N, 3) BGR colours, as a picture (h, width, 3) of its own."""
+    fitted = fitting(labels, unit, width)
+    legend = _layout(unit, width, fitted, len(labels))
+    strip = np.empty((legend.height, width, 3), np.uint8)
+    draw_legend(strip, legend, fitted, colours, [])
+    return strip
 
 
 def draw_legend(strip: Array, legend: Legend, labels: Sequence[str], colours: Array, pixels: Sequence[float]) -> None:
