@@ -38,6 +38,34 @@ def test_bundled_weights():
     np.testing.assert_array_equal(found.conv1[0].weight.numpy(), expected.conv1[0].weight.numpy())
 
 
+def test_weights_of_lrformer(tmp_path):
+    paddle.seed(2)
+    expected = paddle_rtseg.create_model("LRFormerSeg", num_classes=3, backbone={"type": "LRFormer_T"})
+    paddle.save(expected.state_dict(), str(tmp_path / "weights.pdparams"))
+    found = load("lrformer", variant="t", num_classes=3, weights=tmp_path / "weights.pdparams").state_dict()
+    for name, value in expected.state_dict().items():
+        np.testing.assert_array_equal(found[name].numpy(), value.numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("segformer_plusplus", {"backbone": None}, "registered component, got 'MiT_NONE'"),
+        ("segformer_plusplus", {"token_merging": "bogus"}, "expected token_merging null, hq, fast, 2x2"),
+        ("rtformer", {"variant": 5}, "registered component, got 'RTFormer_5'"),
+        ("rtformer", {"weights": "nowhere"}, "expected a file of weights, got 'nowhere'"),
+        ("rtformer", {"weights": 5}, "expected a file of weights, got 5"),
+        ("rtformer", {"bogus": 3}, "RTFormer_Slim does not take 'bogus'"),
+        ("lrformer", {"num_classes": 0}, "a whole number of 1 or more, got 0"),
+        ("lrformer", {"variant": "q"}, "registered component, got 'LRFormer_Q'"),
+    ],
+)
+def test_bad_arguments_are_one_sentence(name, arguments, words):
+    with pytest.raises(InputError) as error:
+        load(name, **arguments)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
 def test_lrformer():
     model = load("lrformer", num_classes=3)
     with paddle.no_grad():

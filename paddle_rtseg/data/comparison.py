@@ -116,8 +116,9 @@ def pair_up(images: str, labels: str, masks: str) -> Tuple[List[Triple], List[st
 
 
 class Sheet:
-    """A picture with one row per frame, image, label and prediction, below a line of titles, up to ``MAX_HEIGHT`` pixels
-    high. The legend at its end has the classes of all frames in it.
+    """A picture with one row per frame, image, label and prediction, below a line of titles.
+
+    It is up to ``MAX_HEIGHT`` pixels high. The legend at its end has the classes of all frames in it.
 
     Args:
         classes: their names.

@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union, cast
 import cv2
 import numpy as np
 
-from . import drawing, postprocess, results
+from . import drawing, postprocess, results, showing
 from .contract import Contract
 from .errors import InputError
 from .files import Array, path_text, write_image
@@ -74,6 +74,18 @@ class Result:
                 f"expected a lossless format for class ids ({', '.join(MASK_SUFFIXES)}), got {path!r}; use .png"
             )
         write_image(path, self.mask)
+
+    def show(self) -> None:
+        """Show the overlay with its legend: below the cell of a notebook, or in a window until that is closed.
+
+        Raises:
+            InputError: there is no notebook and no display.
+        """
+        display = showing.notebook_display()
+        if display is None:
+            showing.in_window(self._repr_png_())
+        else:
+            display(self)
 
     def _repr_png_(self) -> bytes:
         """The overlay with its legend as a PNG, by which notebooks show a result."""

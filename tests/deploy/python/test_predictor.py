@@ -1,6 +1,8 @@
 """What the predictor takes in Python, and what it refuses."""
 
 import pathlib
+import sys
+import types
 
 import cv2
 import numpy as np
@@ -67,6 +69,30 @@ def test_notebooks_show_a_result(predictor, frame):
     result = predictor.predict(frame)
     shown = cv2.imdecode(np.frombuffer(result._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(shown, result.overlay(legend=True)) and len(shown) > len(frame)
+
+
+def test_show_in_a_notebook(predictor, frame, monkeypatch):
+    shown = []
+    display = types.SimpleNamespace(display=shown.append)
+    shell = types.SimpleNamespace(kernel=None)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell, display=display))
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    result = predictor.predict(frame)
+    result.show()
+    assert shown == [result]
+
+
+@pytest.mark.parametrize(
+    ("display", "words"),
+    [(None, "expected a display to show the picture on, got none"), (":987", "cannot open a window on this display")],
+)
+def test_show_without_a_display(display, words, predictor, frame, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
+    with pytest.raises(InputError, match=words):
+        predictor.predict(frame).show()
 
 
 @pytest.mark.parametrize("threads", [-1, 1025, 99999999999, 1.5, "2", None, True])

@@ -138,6 +138,14 @@ def test_detections(mask, monkeypatch):
         detections(mask, NAMES)
 
 
+def test_detections_of_supervision(mask):
+    supervision = pytest.importorskip("supervision")
+    found = detections(mask, NAMES)
+    assert isinstance(found, supervision.Detections) and found.class_id.tolist() == [0, 1, 2]
+    assert found.xyxy[0].tolist() == [0, 0, 59, 39] and found.area.tolist() == [(mask == k).sum() for k in range(3)]
+    assert found["class_name"].tolist() == list(NAMES[:3])
+
+
 def test_results_give_these_forms(mask):
     contract = types.SimpleNamespace(classes=NAMES, output=types.SimpleNamespace(op="argmax"))
     result = Result(mask, np.zeros((*mask.shape, 3), np.uint8), Timings(1, 1, 1), contract, mask)
