@@ -38,24 +38,27 @@ class Drawn:
 
 
 class Labelme:
-    """A folder of images with a JSON file of Labelme beside each: polygons, rectangles and circles.
+    """A folder of images with a JSON file of Labelme for each: polygons, rectangles and circles.
 
     Args:
-        folder: searched with the folders below it.
+        folder: of the JSON files; searched with the folders below it.
+        images: folder of the images, if they do not lie beside the JSON files.
         names: the classes by id; None for the background and then the labels in alphabetical order.
 
     Raises:
         InputError: there are no images, or none has a JSON file.
     """
 
-    def __init__(self, folder: str, names: Optional[Sequence[str]] = None):
-        found = find_images(folder)
+    def __init__(self, folder: str, names: Optional[Sequence[str]] = None, images: Optional[str] = None):
+        images = images or folder
+        found = find_images(images)
         self.images = dict(zip(found.paths, found.names))
-        files = {path: os.path.splitext(path)[0] + ".json" for path in self.images}
+        files = {path: os.path.join(folder, _stem(path, images) + ".json") for path in self.images}
         self._files = {path: file for path, file in files.items() if os.path.isfile(file)}
         if not self._files:
             raise InputError(
-                f"expected a JSON file of Labelme beside each image of {folder!r}, got none; check --format"
+                f"expected a JSON file of Labelme in {folder!r} for each image of {images!r}, got none; check --format "
+                "and --images"
             )
         labels = sorted({name for file in self._files.values() for name in _labels_in(file)} - {BACKGROUND})
         self.names = list(names) if names else [BACKGROUND, *labels]
@@ -63,7 +66,7 @@ class Labelme:
     def __iter__(self) -> Iterator[Drawn]:
         for path in self.images:
             if path not in self._files:
-                yield Drawn(path, defect="it has no JSON file beside it")
+                yield Drawn(path, defect="it has no JSON file")
                 continue
             try:
                 yield self._draw(path)
@@ -193,31 +196,49 @@ class ColourMasks:
         images, masks: folders; the files correspond by their names without extension.
         colours: (num_classes, 3) uint8 RGB; None for black and white, or 0 and 255.
         names: the classes by id.
+        suffix: what follows the name of an image in that of its mask.
+        nearest: whether a colour of no class stands for the nearest that has one, as in a JPEG.
 
     Raises:
         InputError: there are none.
     """
 
-    def __init__(self, images: str, masks: str, colours: Optional[np.ndarray], names: Sequence[str]):
+    def __init__(
+        self,
+        images: str,
+        masks: str,
+        colours: Optional[np.ndarray],
+        names: Sequence[str],
+        suffix: str = "",
+        nearest: bool = False,
+    ):
         found = find_images(images)
-        self.images = dict(zip(found.paths, found.names))
-        self._folder = images
+        among_masks = suffix and os.path.abspath(images) == os.path.abspath(masks)
+        self.images = {
+            path: name
+            for path, name in zip(found.paths, found.names)
+            if not (among_masks and _stem(path, images).endswith(suffix))
+        }
+        self._folder, self._nearest = images, nearest
         self._masks = {_stem(path, masks): path for path in find_images(masks).paths}
+        self._suffix = suffix
         self.names = list(names)
         self._colours = np.array([[0, 0, 0], [255, 255, 255]]) if colours is None else colours.astype(np.int64)
 
     def __iter__(self) -> Iterator[Drawn]:
         for path in self.images:
-            stem = _stem(path, self._folder)
+            stem = _stem(path, self._folder) + self._suffix
             if stem not in self._masks:
                 yield Drawn(path, defect="it has no mask")
                 continue
             try:
-                yield Drawn(path, self._ids(path, self._masks[stem]))
+                drawn = Drawn(path)
+                drawn.label = self._ids(path, self._masks[stem], drawn.remarks)
+                yield drawn
             except InputError as e:
                 yield Drawn(path, defect=str(e))
 
-    def _ids(self, image: str, mask: str) -> np.ndarray:
+    def _ids(self, image: str, mask: str, remarks: List[str]) -> np.ndarray:
         pixels = read_image(mask)[..., ::-1].astype(np.int64)  # RGB
         shape = read_image(image).shape[:2]
         if pixels.shape[:2] != shape:
@@ -225,7 +246,11 @@ class ColourMasks:
                 f"expected {mask!r} to have its image's {shape[1]} x {shape[0]} pixels, got {pixels.shape[1]} x "
                 f"{pixels.shape[0]}; correct it"
             )
-        codes, colours = (array @ (1 << 16, 1 << 8, 1) for array in (pixels, self._colours))
+        if self._nearest:
+            nearest = self._nearest_colours(pixels)
+            remarks += ["a mask in which other colours took the nearest"] if (nearest != pixels).any() else []
+            pixels = nearest
+        codes, colours = codes_of(pixels), codes_of(self._colours)
         order = np.argsort(colours, kind="stable")
         at = np.minimum(np.searchsorted(colours[order], codes), len(colours) - 1)
         stray = codes != colours[order][at]
@@ -233,9 +258,27 @@ class ColourMasks:
             red, green, blue = pixels[stray][0]
             raise InputError(
                 f"expected the colours of {len(colours)} classes in {mask!r}, got {red}, {green}, {blue} in "
-                f"{stray.sum()} pixels; add that colour, or save the mask without smoothing, as PNG"
+                f"{stray.sum()} pixels; add that colour, save the mask without smoothing, as PNG, or let the "
+                "nearest colour count with --nearest"
             )
         return order[at].astype(np.uint8)
+
+    def _nearest_colours(self, pixels: np.ndarray) -> np.ndarray:
+        """(H, W, 3) with each colour replaced by the nearest of a class."""
+        codes, back = np.unique(codes_of(pixels), return_inverse=True)
+        found = colours_of(codes)
+        distances = np.stack([((found - colour) ** 2).sum(axis=1) for colour in self._colours])
+        return self._colours[distances.argmin(axis=0)][back.reshape(-1)].reshape(pixels.shape)
+
+
+def codes_of(colours: np.ndarray) -> np.ndarray:
+    """(..., 3) RGB as one number each, which is faster to compare and sort."""
+    return colours.astype(np.int64) @ (1 << 16, 1 << 8, 1)
+
+
+def colours_of(codes: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`codes_of`."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
 
 
 def _stem(path: str, root: str) -> str:

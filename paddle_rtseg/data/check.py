@@ -33,6 +33,8 @@ class Report:
     marked_as_ignored: List[str] = field(default_factory=list)
     #: Labels that are ignored in every pixel.
     empty: List[str] = field(default_factory=list)
+    #: Image and label of each pair with a defect.
+    defective: List[Tuple[str, str]] = field(default_factory=list)
 
     @property
     def absent(self) -> List[int]:
@@ -55,6 +57,7 @@ def check_dataset(dataset, progress: Callable[[Iterable], Iterable] = iter, thre
             checked = pool.map(lambda i: _check_pair(dataset, i), indices)
             for index, (defect, counts, ignored) in zip(indices, progress(checked)):
                 report.defects += [defect] if defect else []
+                report.defective += [tuple(dataset.file_list[index])] if defect else []
                 report.pixels += counts
                 report.images += counts > 0
                 report.ignored += ignored

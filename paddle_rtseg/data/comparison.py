@@ -61,7 +61,7 @@ def compare(
     if picture and not picture.lower().endswith(IMAGE_SUFFIXES):
         raise InputError(f"expected a picture of {', '.join(IMAGE_SUFFIXES)}, got {picture!r}; choose one of these")
     classes, palette = classes_and_palette(dataset)
-    ignore_index = read_dataset_file(dataset, with_lists=False).ignore if dataset.endswith((".yml", ".yaml")) else 255
+    ignore_index = read_dataset_file(dataset).ignore if dataset.endswith((".yml", ".yaml")) else 255
     triples, skipped, remarks = pair_up(images, labels, masks)
     sheet = Sheet(classes, palette) if picture else None
     confusion = np.zeros((len(classes), len(classes)), np.int64)

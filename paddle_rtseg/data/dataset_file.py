@@ -15,7 +15,7 @@ A config's key ``data`` names such a file, and replaces the datasets of the conf
 
 import os
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -52,24 +52,15 @@ class DatasetFile:
         }
 
 
-def read_dataset_file(path: str, with_lists: bool = True) -> DatasetFile:
+def read_dataset_file(path: str) -> DatasetFile:
     """Read and check a dataset file.
-
-    Args:
-        with_lists: require the lists of images; where names and colours are all that counts, they may be missing.
 
     Raises:
         InputError: no such file, not YAML, an unknown or missing key, a value of another form, or a list that is not
             there.
     """
-    values = read_yaml(path)
-    for key in values:
-        if key not in KEYS:
-            raise InputError(f"{path!r} has an unknown key {quote(key)!r}; {nearest(key, KEYS)}")
-    for key in ("train", "val", "names"):
-        if key not in values and (with_lists or key == "names"):
-            raise InputError(f"expected a key '{key}' in {path!r}, got none; add it")
-    names = _names(path, values["names"])
+    values = _values(path, ("train", "val", "names"))
+    names, colors = _names(path, values["names"]), _colors(path, values)
     root = os.path.join(os.path.dirname(path) or ".", _text(path, values, "path", ""))
     ignore = values.get("ignore", 255)
     if type(ignore) is not int or not 0 <= ignore <= 255 or ignore < len(names):
@@ -78,7 +69,7 @@ def read_dataset_file(path: str, with_lists: bool = True) -> DatasetFile:
             f"{quote(ignore)}; correct it"
         )
     lists = {mode: os.path.join(root, _text(path, values, mode)) for mode in ("train", "val")}
-    for mode, file in lists.items() if with_lists else ():
+    for mode, file in lists.items():
         if not os.path.isfile(file):
             what = "a folder" if os.path.isdir(file) else "nothing"
             raise InputError(
@@ -86,8 +77,20 @@ def read_dataset_file(path: str, with_lists: bool = True) -> DatasetFile:
                 "python -m paddle_rtseg.import_labels writes such lists"
             )
     separator = _text(path, values, "separator", " ")
-    colors = _colors(path, values.get("colors"), names)
     return DatasetFile(path, root, lists["train"], lists["val"], names, colors, ignore, separator)
+
+
+def read_classes(path: str) -> Tuple[Tuple[str, ...], Optional[np.ndarray]]:
+    """Names and colours of a dataset file, which needs no lists for this.
+
+    Returns:
+        The names, and (num_classes, 3) uint8 RGB, or None where the file has no colours.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown key, no names, or a value of another form.
+    """
+    values = _values(path, ("names",))
+    return _names(path, values["names"]), _colors(path, values)
 
 
 def use_dataset_file(config: Dict[str, Any]) -> None:
@@ -113,6 +116,17 @@ def use_dataset_file(config: Dict[str, Any]) -> None:
             loss["ignore_index"] = found.ignore
 
 
+def _values(path: str, needed: Sequence[str]) -> Dict[Any, Any]:
+    values = read_yaml(path)
+    for key in values:
+        if key not in KEYS:
+            raise InputError(f"{path!r} has an unknown key {quote(key)!r}; {nearest(key, KEYS)}")
+    for key in needed:
+        if key not in values:
+            raise InputError(f"expected a key '{key}' in {path!r}, got none; add it")
+    return values
+
+
 def _text(path: str, values: Dict[Any, Any], key: str, default: str = "") -> str:
     value = values.get(key, default)
     if not isinstance(value, str) or (not value and value != default):
@@ -134,7 +148,8 @@ def _names(path: str, value: Any) -> Tuple[str, ...]:
     return tuple(value)
 
 
-def _colors(path: str, value: Any, names: Tuple[str, ...]) -> Optional[np.ndarray]:
+def _colors(path: str, values: Dict[Any, Any]) -> Optional[np.ndarray]:
+    value, names = values.get("colors"), values["names"]
     if value is None:
         return None
 

@@ -50,6 +50,8 @@ def open_source(
     images: Optional[str] = None,
     names: Optional[Sequence[str]] = None,
     data: Optional[str] = None,
+    suffix: str = "",
+    nearest: bool = False,
 ) -> Tuple[Source, Optional[np.ndarray]]:
     """The labels at ``path``, and the colours of their classes if those are known.
 
@@ -57,6 +59,7 @@ def open_source(
         form: "labelme", "coco", "colours" or "binary".
         path: folder of JSON files or masks, or COCO's JSON file.
         images: folder of the images, which all forms except Labelme need.
+        suffix, nearest: see :class:`.annotations.ColourMasks`, for the forms "colours" and "binary".
         names: the classes by id.
         data: dataset file with names and colours, for masks in colours.
 
@@ -65,10 +68,10 @@ def open_source(
     """
     if form != "colours" and data is not None:
         raise InputError(f"expected --data with --format colours only, got it with {form}; leave it out")
+    if form not in ("colours", "binary") and (suffix or nearest):
+        raise InputError(f"expected --suffix and --nearest with masks only, got one with --format {form}; leave it out")
     if form == "labelme":
-        if images is not None:
-            raise InputError("expected no --images with --format labelme, whose files lie beside them; leave it out")
-        return Labelme(path, names), None
+        return Labelme(path, names, images), None
     if images is None:
         raise InputError(f"expected --images FOLDER with --format {form}, got none; name the folder of the images")
     if form == "coco":
@@ -76,13 +79,13 @@ def open_source(
     if form == "binary":
         if names is not None and len(names) != 2:
             raise InputError(f"expected two --names for black and white, got {len(names)}; correct them")
-        return ColourMasks(images, path, None, names or ("background", "object")), None
+        return ColourMasks(images, path, None, names or ("background", "object"), suffix, nearest), None
     if data is None:
         raise InputError(
             "expected --data FILE with the names and colours of the masks, got none; see the documentation"
         )
     names, colours = classes_and_palette(data)
-    return ColourMasks(images, path, colours, names), colours
+    return ColourMasks(images, path, colours, names, suffix, nearest), colours
 
 
 def import_labels(

@@ -6,7 +6,7 @@ import numpy as np
 from rtseg_inference.drawing import BACKGROUND
 
 from ..errors import InputError
-from .dataset_file import read_dataset_file
+from .dataset_file import read_classes
 
 # The CamVid colours of SegNet's authors.
 CAMVID = {
@@ -74,13 +74,13 @@ def classes_and_palette(dataset: Optional[str], num_classes: Optional[int] = Non
             for another number of classes.
     """
     if dataset is not None and dataset.endswith((".yml", ".yaml")):
-        found = read_dataset_file(dataset, with_lists=False)
-        if num_classes not in (None, len(found.names)):
+        names, colours = read_classes(dataset)
+        if num_classes not in (None, len(names)):
             raise InputError(
                 f"expected {num_classes} names in {dataset!r}, one for each class of the model, got "
-                f"{len(found.names)}; name the file that the model was trained with"
+                f"{len(names)}; name the file that the model was trained with"
             )
-        return list(found.names), distinct_colours(found.names) if found.colors is None else found.colors
+        return list(names), distinct_colours(names) if colours is None else colours
     known = _KNOWN.get(dataset, {})
     if known and num_classes in (None, len(known)):
         return list(known), np.array(list(known.values()), np.uint8)

@@ -9,6 +9,7 @@ from ..config import Builder, reporting
 from .check import Report, check_dataset, unlisted_images
 from .keypoint_check import KeypointReport, check_keypoints
 from .keypoints import CocoKeypoints
+from .label_forms import advice, command
 from .palettes import classes_and_palette
 
 
@@ -48,7 +49,18 @@ def _check_labels(config: Config, builder: Builder, name: str, limit: int) -> Tu
     print(f"\n{name}: {type(dataset).__name__}, {total} pairs, {len(report.defects)} with a defect")
     names, _ = classes_and_palette(config.dic.get("data") or type(dataset).__name__, dataset.num_classes)
     print(as_text(report, names, limit, dataset.ignore_index))
+    print("".join(f"  {line}\n" for line in _labels_to_import(config, dataset, report)), end="")
     return dataset, report
+
+
+def _labels_to_import(config: Config, dataset: Any, report: Report) -> List[str]:
+    """What makes class ids of labels in another form."""
+    lines = advice([pair for pair in report.defective if all(pair)], config.dic.get("data"))
+    marked = set(report.marked_as_ignored)
+    if marked:
+        pairs = [(image, label) for image, label in dataset.file_list if label in marked]
+        lines.append(f"if {dataset.ignore_index} marks an object, run: {command('binary', pairs)}")
+    return lines
 
 
 def _check_keypoints(config: Config, builder: Builder, name: str, limit: int) -> Tuple[Any, KeypointReport]:
@@ -83,7 +95,7 @@ def as_text(report: Report, classes: Sequence[str], limit: int, ignore_index: in
     if report.marked_as_ignored:
         lines.append(
             f"  {_counted(report.marked_as_ignored, 'label')} with only 0 and {ignore_index}, which is ignored: if "
-            f"{ignore_index} marks an object, change it to 1, as import_labels does"
+            f"{ignore_index} marks an object, it must be 1"
         )
     if report.empty:
         lines.append(

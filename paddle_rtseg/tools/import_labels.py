@@ -31,6 +31,17 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--data", metavar="FILE", help="dataset file with the names and colours of masks in colours (default: none)"
     )
+    p.add_argument(
+        "--suffix",
+        default="",
+        metavar="TEXT",
+        help="what follows the name of an image in that of its mask, such as _mask (default: nothing)",
+    )
+    p.add_argument(
+        "--nearest",
+        action="store_true",
+        help="in masks, take colours of no class for the nearest one, as JPEG and smoothing make them",
+    )
     p.add_argument("--save_dir", required=True, metavar="FOLDER", help="folder for labels, lists and dataset.yml")
     p.add_argument(
         "--val", type=float, default=0.2, metavar="SHARE", help="share of the images to validate with (default 0.2)"
@@ -44,7 +55,9 @@ def main(args: argparse.Namespace) -> int:
 
     from paddle_rtseg.data.import_labels import import_labels, open_source
 
-    source, colours = open_source(args.format, args.input, args.images, args.names, args.data)
+    source, colours = open_source(
+        args.format, args.input, args.images, args.names, args.data, args.suffix, args.nearest
+    )
     outcome = import_labels(
         *(source, args.save_dir, args.val, args.seed, colours),
         progress=lambda drawn: watched(drawn, len(source.images), "import_labels"),

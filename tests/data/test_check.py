@@ -190,7 +190,11 @@ def test_command_with_objects_marked_by_255(root, tmp_path, capsys):
         cv2.imwrite(str(path), np.where(cv2.imread(str(path), cv2.IMREAD_UNCHANGED) > 4, 255, 0))
     assert run(config_of(root, train="train"), tmp_path) == 1  # ten classes never occur
     assert "8 labels ('" in (printed := capsys.readouterr().out)
-    assert "with only 0 and 255, which is ignored: if 255 marks an object, change it to 1" in printed
+    assert "with only 0 and 255, which is ignored: if 255 marks an object, it must be 1" in printed
+    labels = root / "labels"
+    assert (
+        f"if 255 marks an object, run: python -m paddle_rtseg.import_labels --format binary --input {labels}" in printed
+    )
 
 
 def test_command_with_labels_ignored_in_every_pixel(root, tmp_path, capsys):

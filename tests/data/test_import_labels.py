@@ -91,7 +91,7 @@ def test_labelme_mask(images, tmp_path):
     outcome, _ = run(tmp_path, "labelme", str(images))
     label = label_of(outcome, "a")
     assert label.sum() == 100 and (label[55:65, 50:60] == 1).all()
-    assert outcome.defects == [f"{images}/c d.png: it has no JSON file beside it"]
+    assert outcome.defects == [f"{images}/c d.png: it has no JSON file"]
 
 
 @pytest.mark.parametrize("corners", [[[40, 50], [70, 69]], [[-1, 0], [28, 19]], [[100, 50], [129, 69]], [[5, 5]]])
@@ -248,8 +248,8 @@ def test_names_that_disagree(images):
 @pytest.mark.parametrize(
     "arguments, match",
     [
-        (("labelme", "IMAGES"), "a JSON file of Labelme beside each image"),
-        (("labelme", "IMAGES", "IMAGES"), "expected no --images with --format labelme"),
+        (("labelme", "IMAGES"), "a JSON file of Labelme in "),
+        (("labelme", "IMAGES", None, None, None, "_mask"), "expected --suffix and --nearest with masks only"),
         (("labelme", "IMAGES", None, None, "x.yml"), "expected --data with --format colours only"),
         (("coco", "x.json"), "expected --images FOLDER with --format coco"),
         (("binary", "IMAGES", "IMAGES", ["a"]), "expected two --names"),
