@@ -43,6 +43,10 @@ class Refused(Exception):
     """Why a file is not an image: the end of a sentence."""
 
 
+class TooLarge(InputError):
+    """An image has more pixels than the limit."""
+
+
 CUT_SHORT = "is cut short"
 
 
@@ -52,11 +56,20 @@ def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> Array:
     Raises:
         InputError: the file is missing, is not an image, is cut short, or exceeds a limit.
     """
-    data, header = read_encoded(path)
-    image = _decoded(data, flags)
-    if image is None or (header.one_scan and _flat_corner(image) and not _complete_scan(data, header)):
-        raise _error(path, CUT_SHORT if image is not None else "cannot be decoded")
-    return image
+    return _whole_image(*read_encoded(path), flags, repr(path))
+
+
+def decode_image(data: bytes, named: str = "data", flags: int = cv2.IMREAD_COLOR) -> Array:
+    """Decode the contents of an image file, by default to (H, W, 3) uint8 BGR.
+
+    Args:
+        named: what it is called in a message.
+
+    Raises:
+        TooLarge: it has too many pixels; none has been decoded.
+        InputError: it is not an image, is cut short, or exceeds another limit.
+    """
+    return _whole_image(*check_encoded(data, named), flags, named)
 
 
 def read_encoded(path: str) -> Tuple[bytes, Header]:
@@ -67,15 +80,23 @@ def read_encoded(path: str) -> Tuple[bytes, Header]:
     """
     try:
         data = _contents(path)
-        header = _parsed(data)
-        if header.height < 1 or header.width < 1:
-            raise Refused("has no pixels")
     except OSError as e:
         raise InputError(f"cannot read the image {path!r} ({e.strerror}); check the path") from e
     except Refused as e:
-        raise _error(path, str(e)) from None
+        raise _error(repr(path), str(e)) from None
+    return check_encoded(data, repr(path))
+
+
+def check_encoded(data: bytes, named: str) -> Tuple[bytes, Header]:
+    """The same, of the contents of an image file; ``named`` is what it is called in a message."""
+    try:
+        header = _parsed(data)
+        if header.height < 1 or header.width < 1:
+            raise Refused("has no pixels")
+    except Refused as e:
+        raise _error(named, str(e)) from None
     if not fits(header.height, header.width):
-        raise InputError(f"{too_large(header.height, header.width)}; shrink {path!r}, or raise RTSEG_MEGAPIXELS")
+        raise TooLarge(f"{too_large(header.height, header.width)}; shrink {named}, or raise RTSEG_MEGAPIXELS")
     return data[: header.end], header
 
 
@@ -243,8 +264,8 @@ def _listed(path: str) -> List[str]:
     return [os.path.join(os.path.dirname(path), line[0]) for line in words if line]
 
 
-def _error(path: str, reason: str) -> InputError:
-    return InputError(f"expected an image, got {path!r}, which {reason}; replace or remove it")
+def _error(named: str, reason: str) -> InputError:
+    return InputError(f"expected an image, got {named}, which {reason}; replace or remove it")
 
 
 def _contents(path: str) -> bytes:
@@ -258,8 +279,6 @@ def _contents(path: str) -> bytes:
         raise Refused(f"has more than {FILE_BYTES >> 30} GiB")
     with open(path, "rb") as f:
         data = f.read(status.st_size)  # room for as much is allocated
-    if not data:
-        raise Refused("is empty")
     return data
 
 
@@ -269,6 +288,8 @@ def _parsed(data: bytes) -> Header:
     Raises:
         Refused: it has none that is known here, or lacks a part.
     """
+    if not data:
+        raise Refused("is empty")
     for signature, parse in _FORMATS.items():
         if data.startswith(signature):
             try:
@@ -276,6 +297,13 @@ def _parsed(data: bytes) -> Header:
             except (struct.error, IndexError, ValueError):  # a part lies beyond the end
                 raise Refused(CUT_SHORT) from None
     raise Refused("has the header of no format that is read here")
+
+
+def _whole_image(data: bytes, header: Header, flags: int, named: str) -> Array:
+    image = _decoded(data, flags)
+    if image is None or (header.one_scan and _flat_corner(image) and not _complete_scan(data, header)):
+        raise _error(named, CUT_SHORT if image is not None else "cannot be decoded")
+    return image
 
 
 def _decoded(data: bytes, flags: int) -> Optional[Array]:

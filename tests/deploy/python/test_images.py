@@ -8,7 +8,7 @@ import pytest
 from image_cases import HOSTILE, NAMES
 from image_files import HEIGHT, WIDTH, image_files, opencv, picture
 from rtseg_inference import InputError, images
-from rtseg_inference.images import find_images, read_image, unique_names
+from rtseg_inference.images import TooLarge, decode_image, find_images, read_image, unique_names
 
 FILES = image_files(picture())
 JPEGS = sorted(name for name, data in FILES.items() if data.startswith(b"\xff\xd8"))
@@ -31,6 +31,26 @@ def test_pixels_are_those_of_opencv(name, tmp_path, capfd):
     assert np.array_equal(read_image(plain), expected)
     assert np.array_equal(read_image(longer), expected)
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+def test_from_memory_as_from_a_file(name, tmp_path):
+    assert np.array_equal(decode_image(FILES[name]), read_image(written(tmp_path, name, FILES[name])))
+
+
+def test_errors_from_memory(monkeypatch):
+    for data, words in {
+        b"": "is empty",
+        b"no image": "has the header of no format",
+        FILES["plain.png"][:99]: "cut",
+    }.items():
+        with pytest.raises(
+            InputError, match=f"expected an image, got the upload, which .*{words}.*; replace or remove it"
+        ):
+            decode_image(data, "the upload")
+    monkeypatch.setattr(images, "pixel_limit", lambda: 10)
+    with pytest.raises(TooLarge, match="; shrink the upload, or raise RTSEG_MEGAPIXELS"):
+        decode_image(FILES["plain.png"], "the upload")
 
 
 @pytest.mark.parametrize(
