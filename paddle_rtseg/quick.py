@@ -32,9 +32,4 @@ def predict(
 
 @functools.lru_cache(maxsize=4)
 def _predictor(model: str, **options: Any) -> Predictor:
-    release = released.find(model)
-    if release is not None:
-        from .export.from_release import cached_export
-
-        model = cached_export(release)
-    return Predictor(model, **options)
+    return Predictor(released.exported(model), **options)

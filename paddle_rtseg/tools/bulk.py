@@ -11,6 +11,7 @@ from rtseg_inference.arguments import MOST_BATCH, MOST_THREADS, Parser, whole_nu
 
 from paddle_rtseg.bulk.table import FORMATS
 from paddle_rtseg.tools import infer
+from paddle_rtseg.weights import released
 
 MOST_WORKERS = 100_000
 DESCRIPTION = """Segment images and videos with many processes, on this machine or a cluster. The files are those of
@@ -75,7 +76,7 @@ def main(args: argparse.Namespace) -> int:
 
     if args.verify:
         return infer.main(args)
-    args.model = infer.exported(args.model)
+    args.model = released.exported(args.model)
     return run(args, cli.written_kinds(args.write))
 
 

@@ -19,18 +19,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> int:
-    args.model = exported(args.model)
+    args.model = released.exported(args.model)
     return cli.main(args)
-
-
-def exported(model: str) -> str:
-    """The folder of an exported model, or of that of a bundled name, which is exported on first use."""
-    release = released.find(model)
-    if release is None:
-        return model
-    from paddle_rtseg.export.from_release import cached_export
-
-    return cached_export(release)
 
 
 if __name__ == "__main__":

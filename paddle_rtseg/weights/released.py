@@ -47,6 +47,20 @@ def find(name: str) -> Optional[Release]:
     return Release(name) if name in SHA256 else None
 
 
+def exported(model: str) -> str:
+    """The folder of an exported model, given as such or as the name of bundled weights, which are exported once.
+
+    Raises:
+        InputError: the bundled weights were modified, or cannot be exported into the cache.
+    """
+    release = find(model)
+    if release is None:
+        return model
+    from ..export.from_release import cached_export
+
+    return cached_export(release)
+
+
 def halve(state: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:
     """Kernels and matrices in half precision; vectors unchanged: they take little space, and variances may be tiny."""
     return {name: array.astype(np.float16) if array.ndim > 1 else array for name, array in state.items()}
