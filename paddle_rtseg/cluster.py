@@ -22,14 +22,22 @@ OBJECT_STORE = 256 << 20  #: bytes; no pixels pass through it
 _HOST_AND_PORT = re.compile(r"(?:ray://)?([^/:]+):([0-9]{1,5})")
 
 
-def import_ray() -> Any:
+def import_ray(alone: bool = False) -> Any:
     """The package ``ray``, which sends no usage statistics.
+
+    Args:
+        alone: a Ray that is started listens on the loopback interface only. Has an effect if ray was not imported yet.
 
     Raises:
         NotInstalled: it is not there.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part writes to stderr
+    if alone:
+        # Ray's switch for systems whose firewall asks about every port; an address of the loopback interface alone
+        # would be replaced. The processes of Ray Serve listen on all interfaces nevertheless, and require Ray's token.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         import ray
         import ray.data
@@ -41,25 +49,27 @@ def import_ray() -> Any:
 
 
 @contextlib.contextmanager
-def connected(address: Optional[str]) -> Iterator[Any]:
+def connected(address: Optional[str], cpus: Optional[int] = None, metrics_port: Optional[int] = None) -> Iterator[Any]:
     """Yield the package ``ray``, connected to the cluster at ``address``, and disconnect in the end.
 
     Args:
         address: "auto" for the cluster that runs on this machine, "host:port" or "ray://host:port" for another; None
             starts Ray on this machine, and stops it in the end.
+        cpus: what Ray may share out on this machine if it is started; None for the cores that the process may use.
+        metrics_port: of Ray's Prometheus metrics if it is started; None for one that is free.
 
     Raises:
         InputError: ray is not installed, or the address does not answer.
     """
-    ray = import_ray()
+    ray = import_ray(alone=address is None)
     options: Any = {"address": address}
     if address is None:
         options = {
             "address": "local",
-            "num_cpus": usable_cores(),
+            "num_cpus": cpus or usable_cores(),
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE,
-            "_node_ip_address": "127.0.0.1",
+            "_metrics_export_port": metrics_port,
         }
     else:
         check_that_it_answers(address)
