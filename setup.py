@@ -63,7 +63,7 @@ setup(
     packages=[*find_packages(include=["paddle_rtseg", "paddle_rtseg.*"]), "rtseg_inference", "paddle_rtseg.configs"],
     package_dir={"rtseg_inference": "deploy/python/rtseg_inference", "paddle_rtseg.configs": "configs"},
     package_data={
-        "paddle_rtseg": ["py.typed", "**/*.safetensors", "export/*.json"],
+        "paddle_rtseg": ["py.typed", "**/*.safetensors", "export/*.json", "serve/page/*"],
         "paddle_rtseg.configs": ["**/*.yml"],
         "rtseg_inference": ["py.typed"],
     },

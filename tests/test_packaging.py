@@ -109,7 +109,8 @@ def test_wheel_contains_every_module_and_config(files):
     tables = {"paddle_rtseg/export/cuda_kernels.json"}
     assert configs and predictor
     content = {name for name in files if ".dist-info/" not in name}
-    assert content == modules | predictor | configs | markers | weights | tables | {"paddle_rtseg.pth"}
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "paddle_rtseg/serve/page").iterdir()}
+    assert content == modules | predictor | configs | markers | weights | tables | page | {"paddle_rtseg.pth"}
 
 
 def test_wheel_from_sdist_equals_the_wheel(source, files, tmp_path):

@@ -3,77 +3,70 @@
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import logging
-import os
-import re
 import signal
-import socket
 import threading
 import time
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
+import ray
+from ray import serve as ray_serve
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from rtseg_inference import cli
 from rtseg_inference.environment import usable_cores
-from rtseg_inference.errors import NotInstalled, first_line, quote
+from rtseg_inference.errors import first_line, quote
 from rtseg_inference.predictor import Predictor
 
-from ..cluster import connected, import_ray
+from ..cluster import connected
 from ..errors import InputError
 from ..weights import released
-
-with contextlib.suppress(ImportError):  # require() says what is missing
-    from ray import serve as ray_serve
-    from ray.exceptions import RayActorError, RayError, RayTaskError
-    from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
-
-    from .api import Answer, Guard, Limits, Refusal, make_app, token_hash
-    from .replica import Plan, Replica, set_up
+from .api import Answer, Guard, Limits, Refusal, make_app, token_hash
+from .replica import Plan, Replica, set_up
+from .settings import FRONT, LOOPBACK, Settings, read_settings, url
 
 APPLICATION = "paddle_rtseg"
-TOKEN = "RTSEG_SERVE_TOKEN"
-LEAST_TOKEN = 16  #: characters
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MOST_REQUESTS = 20_000  #: that are open at once; more are answered 503 by Ray
 DRAIN = 30.0  #: seconds that requests which have begun may take after the service was asked to end
 STATUS_AGE = 1.0  #: seconds for which the answer to /readyz is kept
-_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class Model(NamedTuple):
     """A model that has been tried on the cluster."""
 
-    plan: "Plan"
+    plan: Plan
     about: Dict[str, Any]  #: what ``GET /v1/models`` says of it
     options: Dict[str, Any]  #: of its deployment
 
 
-def serve(args: argparse.Namespace) -> None:
+def serve(args: argparse.Namespace, settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C comes; what has begun is then finished.
 
     Raises:
         InputError: nothing can be started as asked.
     """
-    require()
-    token = read_token(args.token_file)
-    check_host(args.host, token)
-    models = named_models(args.model)
-    threads = args.threads or max(1, usable_cores() // (len(models) * args.replicas))
-    cpus = max(usable_cores(), threads * args.replicas * len(models))
-    check_free(args.host, args.port)
-    with connected(args.address, cpus=cpus, metrics_port=args.metrics_port) as ray:
-        check_room(ray, threads * args.replicas * len(models))
+    replicas = len(settings.models) * args.replicas
+    threads = args.threads or max(1, usable_cores() // replicas)
+    cpus = max(usable_cores(), threads * replicas)
+    with connected(args.address, cpus=cpus, metrics_port=args.metrics_port):
+        check_room(threads * replicas)
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        application = make_application(args, models, threads, token)
+        application = make_application(args, settings, threads)
         with started(args, application) as handle:
-            print(f"serving {', '.join(models)} on {url(args.host, args.port)}", flush=True)
-            print(f"Prometheus metrics of Ray: {metrics_address(ray)}", flush=True)
-            wait_for_the_end()
-            print("finishing what has begun", flush=True)
-            left = handle.drain.remote(DRAIN).result(timeout_s=DRAIN + 10)
-            if left:
-                print(f"stopped {left} requests that had not ended within {DRAIN:g} seconds", flush=True)
+            print(f"serving {', '.join(settings.models)} on {url(args.host, args.port)}", flush=True)
+            print(f"Prometheus metrics of Ray: {metrics_address()}", flush=True)
+            try:
+                wait_for_the_end()
+            finally:
+                finish(handle)
+
+
+def finish(handle: Any) -> None:
+    """Refuse new requests and wait for those that have begun."""
+    print("finishing what has begun", flush=True)
+    left = handle.drain.remote(DRAIN).result(timeout_s=DRAIN + 10)
+    if left:
+        print(f"stopped {left} requests that had not ended within {DRAIN:g} seconds", flush=True)
 
 
 def build(options: Mapping[str, Any]) -> Any:
@@ -83,38 +76,23 @@ def build(options: Mapping[str, Any]) -> Any:
         options: such as ``{"model": ["/models/camvid"], "replicas": 2}``. Ray's own configuration has the address and
             the port. The environment variable RTSEG_SERVE_TOKEN must hold a token.
     """
-    require()
     from ..tools.serve import parser
 
     args = parser().parse_args(
         [word for name, value in options.items() for one in _as_list(value) for word in (f"--{name}", str(one))]
     )
-    token = read_token(args.token_file)
-    check_host("0.0.0.0", token)
-    models = named_models(args.model)
-    return make_application(args, models, args.threads or usable_cores(), token)
+    args.host = "0.0.0.0"  # whatever Ray's configuration says
+    return make_application(args, read_settings(args), args.threads or usable_cores())
 
 
-def require() -> None:
-    """Raise :class:`.NotInstalled` unless Ray Serve and FastAPI are there."""
-    import_ray()
-    try:
-        import fastapi  # noqa: F401
-        from ray import serve  # noqa: F401
-    except ImportError as e:
-        raise NotInstalled(
-            f'expected the packages of Ray Serve, got {quote(e)}; pip install "paddle_rtseg[ray]"'
-        ) from e
-
-
-def make_application(args: argparse.Namespace, names: Mapping[str, str], threads: int, token: Optional[str]) -> Any:
+def make_application(args: argparse.Namespace, settings: Settings, threads: int) -> Any:
     """The application of Ray Serve, each of whose models has been tried."""
-    models = [try_model(args, name, folder, threads) for name, folder in names.items()]
+    models = [try_model(args, name, folder, threads) for name, folder in settings.models.items()]
     limits = Limits(
         body=args.max_body << 20,
         seconds=args.timeout,
-        token_sha256=None if token is None else token_hash(token),
-        hosts=None if token else (*LOOPBACK, args.host),
+        token_sha256=None if settings.token is None else token_hash(settings.token),
+        hosts=None if settings.token else (*LOOPBACK, args.host),
     )
     about = {model.plan.name: model.about for model in models}
 
@@ -123,7 +101,7 @@ def make_application(args: argparse.Namespace, names: Mapping[str, str], threads
 
     front = ray_serve.deployment(
         ray_serve.ingress(build_app)(Front),
-        name="front",
+        name=FRONT,
         max_ongoing_requests=MOST_REQUESTS,
         ray_actor_options={"num_cpus": 0},
     )
@@ -135,7 +113,7 @@ def make_application(args: argparse.Namespace, names: Mapping[str, str], threads
 def try_model(args: argparse.Namespace, name: str, model: str, threads: int) -> Model:
     """Load a model once on the cluster, as its replicas will, and check it against its golden output."""
     resources = {"num_cpus": threads, "num_gpus": 1 if args.device == "gpu" else 0}
-    task = import_ray().remote(**resources, max_calls=1, max_retries=0)(chosen)
+    task = ray.remote(**resources, max_calls=1, max_retries=0)(chosen)
     wish = argparse.Namespace(
         model=model,
         device=args.device,
@@ -146,7 +124,7 @@ def try_model(args: argparse.Namespace, name: str, model: str, threads: int) -> 
         strict=False,
     )
     try:
-        configuration, about = import_ray().get(task.remote(wish, args.max_megapixels))
+        configuration, about = ray.get(task.remote(wish, args.max_megapixels))
     except RayTaskError as e:
         if isinstance(e.cause, InputError):
             raise InputError(str(e.cause)) from e
@@ -199,7 +177,7 @@ def describe(predictor: Predictor) -> Dict[str, Any]:
 class Front:
     """The HTTP side in its process; :func:`ray.serve.ingress` adds ``app``."""
 
-    app: "Guard"
+    app: Guard
 
     def __init__(self, *models: Any):
         """``models``: their handles, by which Ray knows that they belong to the application."""
@@ -217,7 +195,7 @@ class RayEngine:
         self._obstacle: Optional[str] = None
         self._asked = -STATUS_AGE
 
-    async def segment(self, name: str, data: bytes, form: str) -> "Answer":
+    async def segment(self, name: str, data: bytes, form: str) -> Answer:
         try:
             answer = await self._handles[name].remote(data, form)
         except BackPressureError:
@@ -274,78 +252,7 @@ def wait_for_the_end() -> None:
         pass
 
 
-def named_models(words: Sequence[str]) -> Dict[str, str]:
-    """The folders or bundled names that ``--model`` lists, by the names that requests use."""
-    found: Dict[str, str] = {}
-    for word in words:
-        match = None if os.path.exists(word) else _NAMED.fullmatch(word)
-        name, model = match.groups() if match else (os.path.basename(os.path.abspath(word)), word)
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                f"expected a model named by letters, digits, '.', '_' and '-', got {quote(name)!r}; give --model NAME=D"
-            )
-        if name in found or name == "front":
-            raise InputError(f"expected models of different names, got '{name}' again; give --model NAME=D")
-        found[name] = model if model in released.SHA256 else os.path.abspath(model)
-    return found
-
-
-def read_token(file: Optional[str]) -> Optional[str]:
-    """The token of a file or of the environment; None if there is none.
-
-    Raises:
-        InputError: the file cannot be read, or the token is short or holds other characters than visible ASCII.
-    """
-    token, source = os.environ.get(TOKEN), TOKEN
-    if file is not None:
-        source = repr(file)
-        try:
-            with open(file, "rb") as f:
-                token = f.read(1 << 16).decode("latin-1").strip()
-        except OSError as e:
-            raise InputError(f"cannot read the token file {file!r} ({e.strerror}); check --token_file") from e
-    if token is None:
-        return None
-    if not re.fullmatch(rf"[!-~]{{{LEAST_TOKEN},1000}}", token):
-        raise InputError(
-            f"expected a token of {LEAST_TOKEN} or more letters, digits and signs in {source}, got "
-            f"{len(token)} characters; make one with: openssl rand -hex 32"
-        )
-    return token
-
-
-def check_host(host: str, token: Optional[str]) -> None:
-    """Raise :class:`.InputError` if other machines can reach the host and there is no token."""
-    if token is None and not is_loopback(host):
-        raise InputError(
-            f"expected a token with --host {quote(host)}, which other machines can reach, got none; set {TOKEN}, give "
-            "--token_file, or leave --host out"
-        )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def check_free(host: str, port: int) -> None:
-    """Raise :class:`.InputError` unless the address can be listened on."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-    except (OSError, UnicodeError) as e:
-        raise InputError(
-            f"cannot listen on {quote(host)} port {port} ({getattr(e, 'strerror', None) or e}); choose another --port "
-            "or --host"
-        ) from e
-
-
-def check_room(ray: Any, cpus: int) -> None:
+def check_room(cpus: int) -> None:
     """Raise :class:`.InputError` unless the cluster has the cores, and no other service."""
     there = int(ray.cluster_resources().get("CPU", 0))
     if there < cpus:
@@ -357,15 +264,10 @@ def check_room(ray: Any, cpus: int) -> None:
         raise InputError("expected a cluster without a service, got one on which Ray Serve runs; shut that down first")
 
 
-def metrics_address(ray: Any) -> str:
+def metrics_address() -> str:
     """Where Prometheus finds the metrics of this machine's part of the cluster."""
     nodes = [node for node in ray.nodes() if node["NodeID"] == ray.get_runtime_context().get_node_id()]
     return f"http://{nodes[0]['NodeManagerAddress']}:{nodes[0]['MetricsExportPort']}/metrics"
-
-
-def url(host: str, port: int) -> str:
-    """The address of the page."""
-    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 
 
 def _as_list(value: Any) -> List[Any]:

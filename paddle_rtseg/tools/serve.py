@@ -107,11 +107,15 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from paddle_rtseg.cluster import import_ray
+    from paddle_rtseg.serve.settings import check_free, read_settings, require
 
+    settings = read_settings(args)
+    check_free(args.host, args.port)
     import_ray(alone=args.address is None)  # before anything else imports it
+    require()
     from paddle_rtseg.serve.service import serve
 
-    serve(args)
+    serve(args, settings)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,7 @@ BASE = {
     "model_zoo": ["--root", "folder", "--check"],
     "import_labels": ["--format", "binary", "--input", "labels", "--images", "images", "--save_dir", "out"],
     "import_keypoints": ["--input", "text.txt", "--images", "images", "--save", "out.json"],
+    "serve": ["--model", "model", "--token_file", "none.txt"],  # refused before Ray starts
     "new": ["--data", "data.yml", "--save", "new.yml"],
 }
 NONSENSE = [
