@@ -283,7 +283,7 @@ function drawLegend() {
   if (byId("classes").dataset.key !== key) buildLegend(rows, key);
   for (const label of byId("classes").children) {
     const { areas } = rows.get(label.dataset.name);
-    const texts = shown.map((side) => `${(100 * (areas[side] ?? 0)).toFixed(1).padStart(5)} %`);
+    const texts = shown.map((side) => `${(100 * (areas[side] ?? 0)).toFixed(1).padStart(5, "\u2007")} %`);
     label.querySelector(".area").textContent = texts.join("  ");
   }
 }
