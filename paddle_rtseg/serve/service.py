@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import io
 import logging
 import signal
 import threading
@@ -241,7 +242,14 @@ def started(args: argparse.Namespace, application: Any) -> Iterator[Any]:
     try:
         yield handle
     finally:
+        shut_down()
+
+
+def shut_down() -> None:
+    """End Ray Serve and leave Ray, without Ray's remarks on the controller that it kills while others ask it."""
+    with contextlib.redirect_stderr(io.StringIO()):
         ray_serve.shutdown()
+        ray.shutdown()
 
 
 def wait_for_the_end() -> None:

@@ -5,8 +5,9 @@ import ipaddress
 import os
 import re
 import socket
-from typing import Dict, NamedTuple, Optional, Sequence
+from typing import Dict, Mapping, NamedTuple, Optional, Sequence
 
+from rtseg_inference.contract import read_contract
 from rtseg_inference.errors import NotInstalled, quote
 
 from ..errors import InputError
@@ -46,6 +47,13 @@ def require() -> None:
         raise NotInstalled(
             f'expected the packages of Ray Serve, got {quote(e)}; pip install "paddle_rtseg[ray]"'
         ) from e
+
+
+def check_models(models: Mapping[str, str]) -> None:
+    """Raise :class:`.InputError` unless every model is the folder of an exported one, or bundled."""
+    for model in models.values():
+        if model not in released.SHA256:
+            read_contract(model)
 
 
 def named_models(words: Sequence[str]) -> Dict[str, str]:

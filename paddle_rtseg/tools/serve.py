@@ -107,10 +107,12 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     from paddle_rtseg.cluster import import_ray
-    from paddle_rtseg.serve.settings import check_free, read_settings, require
+    from paddle_rtseg.serve.settings import check_free, check_models, read_settings, require
 
     settings = read_settings(args)
-    check_free(args.host, args.port)
+    if args.address is None:
+        check_free(args.host, args.port)
+        check_models(settings.models)  # other nodes may see other folders
     import_ray(alone=args.address is None)  # before anything else imports it
     require()
     from paddle_rtseg.serve.service import serve

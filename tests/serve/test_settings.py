@@ -43,6 +43,12 @@ def test_names_that_are_refused(words, folder):
         settings.named_models(["/models/.hidden"] if words == ["."] else words)
 
 
+def test_models_that_are_not_there(folder):
+    settings.check_models({"a": "rtformer_slim_camvid"})
+    with pytest.raises(InputError, match=r"models/streets"):
+        settings.check_models(settings.named_models(["rtformer_slim_camvid", "/models/streets"]))
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "service.example", ""])
 def test_token_is_required_where_others_can_connect(host, folder, monkeypatch):
     with pytest.raises(InputError, match=f"expected a token with --host {host}.*; set RTSEG_SERVE_TOKEN"):
@@ -92,7 +98,7 @@ def test_missing_ray_is_a_sentence(folder):
     (folder / "ray").mkdir()
     (folder / "ray" / "__init__.py").write_text("raise ImportError('no ray here')")
     paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
-    done = python("-m", "paddle_rtseg.serve", "--model", "m", "--port", "1234", PYTHONPATH=paths)
+    done = python("-m", "paddle_rtseg.serve", "--model", "rtformer_slim_camvid", "--port", "1234", PYTHONPATH=paths)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: expected the package") and "no ray here" in done.stderr
     assert done.stderr.endswith('pip install "paddle_rtseg[ray]"\n') and done.stderr.count("\n") == 1
