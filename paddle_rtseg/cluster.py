@@ -33,7 +33,7 @@ def import_ray(alone: bool = False) -> Any:
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part writes to stderr
-    if alone:
+    if alone and "ray" not in sys.modules:
         # Ray's switch for systems whose firewall asks about every port; an address of the loopback interface alone
         # would be replaced. The processes of Ray Serve listen on all interfaces nevertheless, and require Ray's token.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
@@ -104,7 +104,9 @@ def _silent_stderr() -> Iterator[None]:
 def check_that_it_answers(address: str) -> None:
     """Raise :class:`.InputError` unless something accepts connections at ``address``; "auto" is not tried."""
     if address == "auto":
-        return
+        address = _cluster_here()
+        if not address:
+            return  # Ray says that there is none
     match = _HOST_AND_PORT.fullmatch(address)
     if not match:
         raise InputError(f"expected --address auto, HOST:PORT or ray://HOST:PORT, got {quote(address)!r}; correct it")
@@ -115,3 +117,13 @@ def check_that_it_answers(address: str) -> None:
             f"expected a Ray cluster at {quote(address)!r}, which does not answer ({e}); check --address, or start one "
             "with ray start --head"
         ) from e
+
+
+def _cluster_here() -> str:
+    """The address that "auto" stands for, which a cluster that was killed may leave behind; empty if there is none."""
+    from ray._private import services
+
+    try:
+        return services.canonicalize_bootstrap_address("auto") or ""
+    except ConnectionError:
+        return ""
