@@ -76,15 +76,21 @@ def connected(address: Optional[str], cpus: Optional[int] = None, metrics_port: 
     try:
         with _silent_stderr():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (ConnectionError, ValueError, RuntimeError) as e:
-        raise InputError(
-            f"cannot join the Ray cluster {quote(address)!r} ({quote(first_line(e))}); check --address, that Ray's and "
-            "Python's versions are the same there, and RAY_AUTH_MODE"
-        ) from e
+    except Exception as e:  # a plain one, for example, on a machine that is too busy
+        raise _without_cluster(address, e) from e
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _without_cluster(address: Optional[str], error: Exception) -> InputError:
+    if address is None:
+        return InputError(f"cannot start Ray here ({quote(first_line(error))}); stop other work, and try again")
+    return InputError(
+        f"cannot join the Ray cluster {quote(address)!r} ({quote(first_line(error))}); check --address, that "
+        "Ray's and Python's versions are the same there, and RAY_AUTH_MODE"
+    )
 
 
 @contextlib.contextmanager
