@@ -30,6 +30,7 @@
 #include "results.hpp"
 #include "selection.hpp"
 #include "tally.hpp"
+#include "tiling.hpp"
 
 namespace {
 
@@ -158,9 +159,9 @@ std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group, bo
 
 /// Segment all images and write the results; those that fail are reported and skipped. While the network runs on one
 /// batch, the next is decoded and the previous one is written. Ctrl-C ends it after what is being written.
-int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& source) {
+int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& source, int batch_size) {
   const rtseg::Deferral deferral;
-  Reader reader(source, options.batch_size, options.max_frames);
+  Reader reader(source, batch_size, options.max_frames);
   Writer writer(options, predictor.contract(), source.fps());
   Tally tally;
   const auto start = std::chrono::steady_clock::now();
@@ -190,12 +191,13 @@ int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& 
 }
 
 /// The first image that can be read and that the model accepts, to time backends with; empty if there is none.
-cv::Mat sample(rtseg::Source& source, const rtseg::Contract& contract) {
+cv::Mat sample(rtseg::Source& source, const rtseg::Contract& contract, const rtseg::Fit& fit) {
   while (const std::optional<rtseg::Frame> frame = source.next()) {
     if (!frame->error.empty()) continue;  // segment reports it
     try {
-      rtseg::Preprocessor{contract}({frame->image});
-      return frame->image;
+      const cv::Mat image = fit.part_of(frame->image);
+      rtseg::Preprocessor{contract}.input_shape({image.size()});
+      return image;
     } catch (const std::exception&) {  // segment reports it
     }
   }
@@ -249,17 +251,22 @@ void prepare(const Options& options) {
 
 int run_segmentation(const rtseg::Contract& contract, const Options& options) {
   const std::unique_ptr<rtseg::Source> source = open(options);
+  rtseg::Fit fit;
   cv::Mat image;
   if (source) {
     rtseg::refuse_pose_flags(options);
+    fit = rtseg::choose_fit(rtseg::Preprocessor{contract}, options.fit);
     rtseg::make_folder(options.save_dir);
-    if (options.configuration.backend == rtseg::kAuto) image = sample(*open(options), contract);
+    if (options.configuration.backend == rtseg::kAuto) image = sample(*open(options), contract, fit);
   }
   prepare(options);
   const auto predictor = choose<rtseg::Predictor>(contract, options.configuration, image);
+  image.release();
   if (!source) return kAllWritten;
   check_batch(predictor->contract(), options.batch_size);
-  return segment(*predictor, options, *source);
+  predictor->bring_to_size(fit, options.batch_size);
+  if (const std::string text = fit.text(); !text.empty()) std::printf("%s\n", text.c_str());
+  return segment(*predictor, options, *source, fit.tile ? 1 : options.batch_size);
 }
 
 int run_pose(const rtseg::Contract& contract, const Options& options) {

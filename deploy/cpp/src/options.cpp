@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <sstream>
 
 #include "error.hpp"
@@ -9,7 +10,7 @@
 namespace rtseg {
 namespace {
 
-constexpr int kMost = 1'000'000'000, kMostThreads = 1024, kMostBatch = 1024;
+constexpr int kMost = 1'000'000'000, kMostThreads = 1024, kMostBatch = 1024, kMostTile = 65500;
 
 /// The whole number from `least` to `most` in `text`. The Python package has the same ranges in arguments.py.
 int parse_number(const std::string& flag, const std::string& text, int least, int most) {
@@ -37,6 +38,22 @@ double parse_share(const std::string& flag, const std::string& text) {
     throw InputError("argument " + flag + ": expected a number from 0 to 1, got " + quoted(text.substr(0, 100)) +
                      "; see --help");
   return value;
+}
+
+/// The height and the width in `text`, such as 512x1024.
+cv::Size parse_tile(const std::string& text) {
+  static const std::regex form("([0-9]{1,5})x([0-9]{1,5})");
+  std::smatch sides;
+  const std::string start = text.substr(0, 100);
+  const bool right = text == start && std::regex_match(start, sides, form);
+  const cv::Size tile = right ? cv::Size(std::stoi(sides[2]), std::stoi(sides[1])) : cv::Size();
+  const auto [least, most] = std::minmax(tile.width, tile.height);
+  if (least < 1 || most > kMostTile) {
+    const std::string largest = std::to_string(kMostTile);
+    throw InputError("argument --tile: expected height and width from 1x1 to " + largest + "x" + largest +
+                     ", such as 512x1024, got " + quoted(start) + "; see --help");
+  }
+  return tile;
 }
 
 /// What --write asks for, in the forms "masks,overlays" and "masks overlays".
@@ -89,6 +106,10 @@ persons there. The model is first checked against its golden output.
   --category ID       with --boxes of several categories, the one to take (default: the only one)
   --box_score S       with --boxes, leave out those with a lower score (default 0.3)
   --keypoint_score S  with a model for poses, draw keypoints with a higher score (default 0.3)
+  --tile HxW          segment in tiles of that height and width, such as 512x1024, and blend them where they overlap
+  --overlap N         pixels that tiles share, less than half a tile (default: 64, or a quarter of a small tile)
+  --fit RULE          how a model for images of one size takes others: tile segments in tiles of that size, padded where
+                      the image is smaller; resize resizes them to it (default tile)
   --max_frames N      stop after N images (default: all)
   --verify            only check the model against its golden output
 
@@ -149,6 +170,12 @@ Options parse_options(const std::vector<std::string>& args) {
       options.box_score = parse_share(flag, value());
     } else if (flag == "--keypoint_score") {
       options.keypoint_score = parse_share(flag, value());
+    } else if (flag == "--tile") {
+      options.fit.tile = parse_tile(value());
+    } else if (flag == "--overlap") {
+      options.fit.overlap = parse_number(flag, value(), 0, kMostTile);
+    } else if (flag == "--fit") {
+      options.fit.fit = value();
     } else if (flag == "--max_frames") {
       options.max_frames = parse_number(flag, value(), 1, kMost);
     } else {

@@ -7,6 +7,7 @@
 
 #include "configuration.hpp"
 #include "drawing.hpp"
+#include "tiling.hpp"
 
 namespace rtseg {
 
@@ -18,6 +19,7 @@ struct Options {
   bool masks = true, overlays = true, json = false, coco = false;
   Style style;
   Configuration configuration{"cpu", kAuto, "fp32", 0, "", false};
+  FitOptions fit;
   int batch_size = 1;
   int max_frames = 0;  ///< 0: all
   std::string boxes;        ///< file; empty: each image is one person

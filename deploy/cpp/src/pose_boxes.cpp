@@ -63,13 +63,6 @@ std::string shown(const Json& value) {
   }
 }
 
-/// "7 (a, b, c, d, e, ...)"
-std::string listed(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(names.size(), kListed); ++i) text += (i > 0 ? ", " : "") + names[i];
-  return std::to_string(names.size()) + " (" + text + (names.size() > kListed ? ", ..." : "") + ")";
-}
-
 std::string base_name(const std::string& path) {
   return path.substr(path.rfind('/') + 1);
 }

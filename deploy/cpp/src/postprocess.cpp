@@ -11,10 +11,6 @@
 namespace rtseg {
 namespace {
 
-int id_type(int classes) {
-  return classes <= 256 ? CV_8U : CV_16U;
-}
-
 /// Output pixels [begin, end) of one axis, which lie between the same two low-resolution samples.
 struct Span {
   int begin, end;
@@ -187,42 +183,61 @@ void paint_rows(const Winners& winners, const Axis& x_axis, const Axis& y_axis, 
   }
 }
 
-/// A plane at the image's size; `network` and `image` hold what is resized to these sizes.
-cv::Mat restored(const float* data, cv::Size size, const Geometry& sizes, cv::Mat& network, cv::Mat& image) {
-  cv::Mat plane(size, CV_32F, const_cast<float*>(data));
+}  // namespace
+
+int id_type(int classes) {
+  return classes <= 256 ? CV_8U : CV_16U;
+}
+
+cv::Mat argmax(const Planes& planes, const Geometry& sizes) {
+  const bool resized = sizes.content != sizes.image;
+  if (planes.size != sizes.network && !resized) return sparse_argmax(planes, sizes.network, sizes.image);
+  const bool enlarged = sizes.content.width <= sizes.image.width && sizes.content.height <= sizes.image.height;
+  if (!resized || !enlarged) return full_argmax(planes, sizes);
+  // The last resize works in cells too, which takes no memory for planes of the image's size.
+  const Geometry to_content{sizes.content, sizes.content, sizes.network};
+  Scratch scratch;
+  std::vector<float> content;
+  content.reserve(static_cast<std::size_t>(planes.count) * sizes.content.area());
+  for (int k = 0; k < planes.count; ++k) {
+    const cv::Mat plane = restore(planes, k, to_content, scratch);
+    for (int y = 0; y < plane.rows; ++y)
+      content.insert(content.end(), plane.ptr<float>(y), plane.ptr<float>(y) + plane.cols);
+  }
+  return sparse_argmax({content.data(), planes.count, sizes.content}, sizes.image, sizes.image);
+}
+
+cv::Mat restore(const Planes& planes, int k, const Geometry& sizes, Scratch& scratch) {
+  cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
+  cv::Mat plane(planes.size, CV_32F, const_cast<float*>(planes.plane(k)));
   if (plane.size() != sizes.network) {
-    cv::resize(plane, network, sizes.network, 0, 0, cv::INTER_LINEAR);
-    plane = network;
+    cv::resize(plane, scratch.network, sizes.network, 0, 0, cv::INTER_LINEAR);
+    plane = scratch.network;
   }
   plane = plane(cv::Rect({0, 0}, sizes.content));
   if (plane.size() != sizes.image) {
-    cv::resize(plane, image, sizes.image, 0, 0, cv::INTER_LINEAR);
-    plane = image;
+    cv::resize(plane, scratch.image, sizes.image, 0, 0, cv::INTER_LINEAR);
+    plane = scratch.image;
   }
   return plane;
 }
 
-}  // namespace
-
-cv::Mat argmax(const Planes& planes, const Geometry& sizes) {
-  const bool cells = planes.size != sizes.network && sizes.content == sizes.image;
-  return cells ? sparse_argmax(planes, sizes.network, sizes.image) : full_argmax(planes, sizes);
-}
-
-cv::Mat full_argmax(const Planes& planes, const Geometry& sizes) {
-  cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
-  cv::Mat ids(sizes.image, id_type(planes.count), cv::Scalar(0)), network, image, best, larger;
-  for (int k = 0; k < planes.count; ++k) {
-    cv::Mat plane = restored(planes.plane(k), planes.size, sizes, network, image);
-    if (k == 0) {
-      plane.copyTo(best);
-      continue;
-    }
-    cv::compare(plane, best, larger, cv::CMP_GT);
-    cv::max(plane, best, best);
+cv::Mat largest(int count, const std::function<cv::Mat(int)>& plane) {
+  cv::Mat best, larger;
+  plane(0).copyTo(best);
+  cv::Mat ids(best.size(), id_type(count), cv::Scalar(0));
+  for (int k = 1; k < count; ++k) {
+    const cv::Mat values = plane(k);
+    cv::compare(values, best, larger, cv::CMP_GT);
+    cv::max(values, best, best);
     ids.setTo(k, larger);
   }
   return ids;
+}
+
+cv::Mat full_argmax(const Planes& planes, const Geometry& sizes) {
+  Scratch scratch;
+  return largest(planes.count, [&](int k) { return restore(planes, k, sizes, scratch); });
 }
 
 cv::Mat sparse_argmax(const Planes& planes, cv::Size network, cv::Size image) {
@@ -248,26 +263,24 @@ cv::Mat restore_ids(const cv::Mat& ids, const Geometry& sizes) {
   return restored;
 }
 
-cv::Mat confidence(const Planes& planes, const Geometry& sizes, bool probabilities) {
-  cv::ipp::setUseIPP(false);  // as in full_argmax
-  cv::Mat network, image, best, share;
-  for (int k = 0; k < planes.count; ++k) {
-    const cv::Mat plane = restored(planes.plane(k), planes.size, sizes, network, image);
-    if (k == 0) {
-      plane.copyTo(best);
-    } else {
-      cv::max(plane, best, best);
-    }
-  }
+cv::Mat confidence(int count, const std::function<cv::Mat(int)>& plane, bool probabilities) {
+  cv::Mat best, share;
+  plane(0).copyTo(best);
+  for (int k = 1; k < count; ++k) cv::max(plane(k), best, best);
   if (probabilities) return best;
-  cv::Mat total(sizes.image, CV_32F, cv::Scalar(0));
-  for (int k = 0; k < planes.count; ++k) {
-    cv::subtract(restored(planes.plane(k), planes.size, sizes, network, image), best, share);
+  cv::Mat total(best.size(), CV_32F, cv::Scalar(0));
+  for (int k = 0; k < count; ++k) {
+    cv::subtract(plane(k), best, share);
     cv::exp(share, share);
     total += share;
   }
   cv::divide(1.0, total, total);
   return total;
+}
+
+cv::Mat confidence(const Planes& planes, const Geometry& sizes, bool probabilities) {
+  Scratch scratch;
+  return confidence(planes.count, [&](int k) { return restore(planes, k, sizes, scratch); }, probabilities);
 }
 
 }  // namespace rtseg

@@ -93,7 +93,25 @@ Predictor::Predictor(Contract contract, const Configuration& configuration)
       preprocess_(contract_),
       network_(load_network(contract_, configuration)) {}
 
+void Predictor::bring_to_size(const Fit& fit, int batch) {
+  fit_ = fit;
+  tiles_at_once_ = batch;
+  if (fit.tile) check_tile(preprocess_, *fit.tile, fit.overlap);  // the engine may take fewer sizes than the contract
+  if (!fit.resize) return;
+  Resize resize;
+  resize.height = fit.resize->height;
+  resize.width = fit.resize->width;
+  contract_.preprocess.resize = resize;
+  contract_.preprocess.pad.reset();
+  preprocess_ = Preprocessor(contract_);
+}
+
 std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool with_confidence) {
+  if (fit_.tile) {
+    std::vector<Result> results;
+    for (const cv::Mat& image : images) results.push_back(predict_in_tiles(image, with_confidence));
+    return results;
+  }
   Timings timings;
   const NetworkOutput output = run(images, timings);
   auto start = Clock::now();
@@ -105,6 +123,31 @@ std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool 
   timings.post = lap(start);
   for (Result& result : results) result.timings = timings;
   return results;
+}
+
+Result Predictor::predict_in_tiles(const cv::Mat& image, bool with_confidence) {
+  const int classes = contract_.output.num_classes;
+  Result result;
+  result.mask.create(image.size(), id_type(classes));
+  if (with_confidence && contract_.output.op != OutputOp::kArgmax) result.confidence.create(image.size(), CV_32F);
+  auto start = Clock::now();
+  const auto run_tiles = [&](const std::vector<cv::Mat>& tiles) -> PlanesOf {
+    Timings timings;
+    auto output = std::make_shared<NetworkOutput>(run(tiles, timings));
+    result.timings.pre += timings.pre;
+    result.timings.run += timings.run;
+    return [this, output, size = tiles[0].size()](int index) { return planes(*output, index, size); };
+  };
+  const auto use = [&](const cv::Rect& part, const std::vector<cv::Mat>& planes) {
+    const auto plane = [&](int k) { return planes[k]; };
+    largest(classes, plane).copyTo(result.mask(part));
+    if (result.confidence.empty()) return;
+    const bool probabilities = contract_.output.op == OutputOp::kSoftmax;
+    confidence(classes, plane, probabilities).copyTo(result.confidence(part));
+  };
+  blend_tiles(image, fit_, classes, tiles_at_once_, least_tile(contract_), run_tiles, use);
+  result.timings.post = lap(start) - result.timings.pre - result.timings.run;
+  return result;
 }
 
 Verification Predictor::verify() {
@@ -168,6 +211,27 @@ cv::Mat Predictor::to_mask(const NetworkOutput& output, int index, cv::Size imag
     return restore_ids(ids, sizes);
   }
   return argmax(planes_of(output, index), sizes);
+}
+
+/// The network's output for one image -> logits or probabilities of each class at the image's size, which may be changed;
+/// of class ids, 1 for that class and 0 else.
+std::vector<cv::Mat> Predictor::planes(NetworkOutput& output, int index, cv::Size image) const {
+  std::vector<cv::Mat> planes;
+  if (contract_.output.op == OutputOp::kArgmax) {
+    const cv::Mat ids = to_mask(output, index, image);
+    for (int k = 0; k < contract_.output.num_classes; ++k) {
+      cv::Mat plane;
+      cv::Mat(ids == k).convertTo(plane, CV_32F, 1.0 / 255);
+      planes.push_back(plane);
+    }
+    return planes;
+  }
+  const Geometry sizes = geometry(contract_, image);
+  for (int k = 0; k < contract_.output.num_classes; ++k) {
+    Scratch scratch;  // of its own, as all planes are kept
+    planes.push_back(restore(planes_of(output, index), k, sizes, scratch));
+  }
+  return planes;
 }
 
 cv::Mat Predictor::confidence_of(const NetworkOutput& output, int index, cv::Size image) const {

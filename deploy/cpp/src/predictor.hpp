@@ -12,6 +12,7 @@
 #include "network.hpp"
 #include "npy.hpp"
 #include "preprocess.hpp"
+#include "tiling.hpp"
 
 namespace rtseg {
 
@@ -46,14 +47,20 @@ class Predictor {
   const Contract& contract() const { return contract_; }
   const Configuration& configuration() const { return configuration_; }
 
-  /// Segment (H, W) CV_8UC3 BGR images as one batch. They may differ in size where the model's resize rule brings them
-  /// to one. A graph that gives class ids knows no confidence. Throws InputError if an image lies outside the shapes that the model was exported for.
+  /// From now on bring images to the model's sizes like that, with up to `batch` tiles as one batch.
+  void bring_to_size(const Fit& fit, int batch);
+
+  /// Segment (H, W) CV_8UC3 BGR images as one batch, or in tiles one after the other. They may differ in size where the
+  /// model's resize rule brings them to one. A graph that gives class ids knows no confidence. Throws InputError if an
+  /// image lies outside the shapes that the model was exported for.
   std::vector<Result> predict(const std::vector<cv::Mat>& images, bool with_confidence = false);
 
   /// Run the golden image and compare with the output that the network gave before its export.
   Verification verify();
 
  private:
+  Result predict_in_tiles(const cv::Mat& image, bool with_confidence);
+  std::vector<cv::Mat> planes(NetworkOutput& output, int index, cv::Size image) const;
   NetworkOutput run(const std::vector<cv::Mat>& images, Timings& timings);
   cv::Mat to_mask(const NetworkOutput& output, int index, cv::Size image) const;
   cv::Mat confidence_of(const NetworkOutput& output, int index, cv::Size image) const;
@@ -62,6 +69,8 @@ class Predictor {
   Configuration configuration_;
   Preprocessor preprocess_;
   std::unique_ptr<Network> network_;
+  Fit fit_;
+  int tiles_at_once_ = 1;
 };
 
 /// Of timing.

@@ -38,31 +38,16 @@ Preprocessor::Preprocessor(Contract contract) : contract_(std::move(contract)), 
 }
 
 Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
-  const bool raw = contract_.raw_input();
-  const auto size_of = [&](const cv::Mat& image) {
-    return raw ? image.size() : geometry(contract_, image.size()).network;
-  };
-  const cv::Size size = size_of(images.at(0));
+  std::vector<cv::Size> sizes;
   for (const cv::Mat& image : images) {
     if (image.type() != CV_8UC3) throw InputError("expected 8-bit BGR images of three channels; convert the image");
-    if (size_of(image) != size)
-      throw InputError("expected the images of a batch to have one size, got " + shape_text({size.height, size.width}) +
-                       " and " + shape_text({size_of(image).height, size_of(image).width}) +
-                       "; predict them one at a time");
+    sizes.push_back(image.size());
   }
-  const int count = static_cast<int>(images.size());
   Batch batch;
-  batch.shape =
-      raw ? std::vector<int>{count, size.height, size.width, 3} : std::vector<int>{count, 3, size.height, size.width};
-  if (!contract_.input.shape.contains(batch.shape))
-    throw InputError("the model takes " + contract_.input.layout + " inputs of " + contract_.input.shape.text() +
-                     ", got " + shape_text(batch.shape) + "; resize the image, or export the model for this size");
-  const std::int64_t pixels = std::int64_t{count} * size.height * size.width, limit = pixel_limit();
-  if (contract_.input.shape.min[0] > 1 && pixels > limit)  // filled up with copies
-    throw InputError("expected at most " + std::to_string(limit / 1'000'000) + " million pixels in the model's batch of " +
-                     std::to_string(contract_.input.shape.min[0]) + ", got " + std::to_string(count) + " images of " +
-                     std::to_string(size.width) + " x " + std::to_string(size.height) +
-                     "; shrink them, or raise RTSEG_MEGAPIXELS");
+  batch.shape = input_shape(sizes);
+  const bool raw = contract_.raw_input();
+  const int axis = raw ? 1 : 2;
+  const cv::Size size(batch.shape[axis + 1], batch.shape[axis]);
   const std::size_t volume = 3 * static_cast<std::size_t>(size.area());
   if (raw) {
     batch.raw.reserve(images.size() * volume);
@@ -76,28 +61,54 @@ Batch Preprocessor::operator()(const std::vector<cv::Mat>& images) const {
   return batch;
 }
 
+std::vector<int> Preprocessor::input_shape(const std::vector<cv::Size>& images) const {
+  const bool raw = contract_.raw_input();
+  const auto size_of = [&](cv::Size image) { return raw ? image : geometry(contract_, image).network; };
+  const cv::Size size = size_of(images.at(0));
+  for (const cv::Size& image : images)
+    if (size_of(image) != size)
+      throw InputError("expected the images of a batch to have one size, got " + shape_text({size.height, size.width}) +
+                       " and " + shape_text({size_of(image).height, size_of(image).width}) +
+                       "; predict them one at a time");
+  const int count = static_cast<int>(images.size());
+  const std::vector<int> shape =
+      raw ? std::vector<int>{count, size.height, size.width, 3} : std::vector<int>{count, 3, size.height, size.width};
+  if (!contract_.input.shape.contains(shape))
+    throw InputError("the model takes " + contract_.input.layout + " inputs of " + contract_.input.shape.text() +
+                     ", got " + shape_text(shape) + "; resize the image, or export the model for this size");
+  const std::int64_t pixels = std::int64_t{count} * size.height * size.width, limit = pixel_limit();
+  if (contract_.input.shape.min[0] > 1 && pixels > limit)  // filled up with copies
+    throw InputError("expected at most " + std::to_string(limit / 1'000'000) + " million pixels in the model's batch of " +
+                     std::to_string(contract_.input.shape.min[0]) + ", got " + std::to_string(count) + " images of " +
+                     std::to_string(size.width) + " x " + std::to_string(size.height) +
+                     "; shrink them, or raise RTSEG_MEGAPIXELS");
+  return shape;
+}
+
 /// Write the normalised image (H, W, 3) to out (3, h, w).
 void Preprocessor::fill(const cv::Mat& image, cv::Size network, float* out) const {
   const Preprocessing& preprocess = contract_.preprocess;
   const cv::Size content = geometry(contract_, image.size()).content;
-  cv::Mat resized;
-  if (preprocess.resize && content != image.size()) {
-    image.convertTo(resized, CV_32F);
-    cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
-    cv::resize(resized, resized, content, 0, 0, opencv_method(preprocess.resize->interpolation));
-  }
+  const bool as_stored = !preprocess.resize || content == image.size();
   for (int c = 0; c < 3; ++c) {
+    cv::Mat resized;
+    if (!as_stored) {  // one channel at a time: floats of a large image take much memory
+      cv::extractChannel(image, resized, order_[c]);
+      resized.convertTo(resized, CV_32F);
+      cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
+      cv::resize(resized, resized, content, 0, 0, opencv_method(preprocess.resize->interpolation));
+    }
     float* plane = out + static_cast<std::size_t>(c) * network.area();
     if (preprocess.pad)
       std::fill(plane, plane + network.area(), normalise(static_cast<float>(preprocess.pad->value), c));
     for (int y = 0; y < content.height; ++y) {
       float* row = plane + static_cast<std::size_t>(y) * network.width;
-      if (resized.empty()) {  // 8-bit pixels take one of 256 values
+      if (as_stored) {  // 8-bit pixels take one of 256 values
         const std::uint8_t* pixels = image.ptr(y) + order_[c];
         for (int x = 0; x < content.width; ++x) row[x] = tables_[c][pixels[3 * x]];
       } else {
-        const float* pixels = resized.ptr<float>(y) + order_[c];
-        for (int x = 0; x < content.width; ++x) row[x] = normalise(pixels[3 * x], c);
+        const float* pixels = resized.ptr<float>(y);
+        for (int x = 0; x < content.width; ++x) row[x] = normalise(pixels[x], c);
       }
     }
   }

@@ -26,6 +26,11 @@ class Preprocessor {
   /// get one size or the batch lies outside the shapes that the model was exported for.
   Batch operator()(const std::vector<cv::Mat>& images) const;
 
+  /// The shape of the batch that images of these sizes make. Throws InputError as the call itself.
+  std::vector<int> input_shape(const std::vector<cv::Size>& images) const;
+
+  const Contract& contract() const { return contract_; }
+
  private:
   void fill(const cv::Mat& image, cv::Size network, float* out) const;
   float normalise(float pixel, int channel) const;

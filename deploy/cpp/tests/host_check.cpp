@@ -1,5 +1,5 @@
 // Checks of what runs around the network. Needs no engine.
-//   host_check selftest                              sparse_argmax against full_argmax; status 1 if a pixel differs
+//   host_check selftest                              argmax by cells against full_argmax; status 1 if a pixel differs
 //   host_check contract MODEL_DIR                    read deploy.yaml and check the files that it names
 //   host_check contracts                             the same for each folder of standard input: what it states, or why not
 //   host_check documents                             the contents of each YAML file of standard input, or why not
@@ -9,6 +9,8 @@
 //   host_check boxes FILE SCORE CATEGORY NAME...     the boxes that each image of the input has; CATEGORY - takes any
 //   host_check configurations                        devices, backends and precisions
 //   host_check options ARGUMENTS                     what rtseg_infer makes of its command line
+//   host_check fit ARGUMENTS                         how that command line brings images to the model's size, for the log
+//   host_check tiles IMAGE OUT ARGUMENTS             class ids of a toy network, in the tiles of that command line
 //   host_check cores CGROUP_FILE                     cores that the process may use under that quota
 //   host_check threads                               processor threads where none are asked for
 //   host_check cache                                 where compiled networks are kept
@@ -50,6 +52,7 @@
 #include "processor.hpp"
 #include "program.hpp"
 #include "results.hpp"
+#include "tiling.hpp"
 
 namespace {
 
@@ -98,6 +101,7 @@ Array make_logits(int kind, int classes, cv::Size size, cv::RNG& random) {
 int selftest() {
   struct Case {
     cv::Size logits, network, image;
+    cv::Size content = image;  ///< of the network's input; another size where a rule resizes the image
   };
   const std::vector<Case> cases{
       {{16, 8}, {128, 64}, {128, 64}},   // stride 8
@@ -108,6 +112,10 @@ int selftest() {
       {{40, 30}, {40, 30}, {40, 30}},    // full size
       {{1, 1}, {8, 8}, {8, 8}},          // one cell
       {{2, 1}, {31, 7}, {31, 7}},
+      {{16, 8}, {128, 64}, {300, 211}, {128, 64}},  // resized
+      {{16, 8}, {128, 64}, {555, 50}, {101, 37}},   // resized and padded
+      {{40, 30}, {40, 30}, {41, 90}, {40, 30}},     // resized, at full size
+      {{16, 8}, {128, 64}, {90, 211}, {128, 64}},   // shrunk in one direction
   };
   cv::RNG random(1);
   int failures = 0;
@@ -117,8 +125,12 @@ int selftest() {
       for (int kind = 0; kind < 5; ++kind) {
         const Array logits = make_logits(kind, classes, c.logits, random);
         const Planes planes = planes_of(logits);
-        const cv::Mat full = rtseg::full_argmax(planes, {c.image, c.image, c.network});
-        const int wrong = cv::countNonZero(full != rtseg::sparse_argmax(planes, c.network, c.image));
+        const rtseg::Geometry sizes{c.image, c.content, c.network};
+        const cv::Mat full = rtseg::full_argmax(planes, sizes);
+        const bool resized = c.content != c.image;
+        const cv::Mat sparse =
+            resized ? rtseg::argmax(planes, sizes) : rtseg::sparse_argmax(planes, c.network, c.image);
+        const int wrong = cv::countNonZero(full != sparse);
         pixels += full.total();
         if (wrong == 0) continue;
         ++failures;
@@ -149,9 +161,9 @@ int show_options(const rtseg::Options& options) {
   for (const auto& [name, wanted] : {std::pair{"coco", options.coco}, std::pair{"json", options.json},
                                      std::pair{"masks", options.masks}, std::pair{"overlays", options.overlays}})
     if (wanted) kinds += (kinds.empty() ? "" : ",") + std::string(name);
-  std::printf("%s %s %s %s batch %d frames %d threads %d%s%s\n", options.model.c_str(), kinds.c_str(),
-              options.save_dir.c_str(), options.configuration.text().c_str(), options.batch_size, options.max_frames,
-              options.configuration.threads, options.verify ? " verify" : "",
+  std::printf("%s %s %s %s fit %s batch %d frames %d threads %d%s%s\n", options.model.c_str(), kinds.c_str(),
+              options.save_dir.c_str(), options.configuration.text().c_str(), options.fit.fit.c_str(),
+              options.batch_size, options.max_frames, options.configuration.threads, options.verify ? " verify" : "",
               options.configuration.strict ? " strict" : "");
   return 0;
 }
@@ -262,6 +274,24 @@ int show_boxes(const std::vector<std::string>& args) {
   return 0;
 }
 
+/// A network whose logits are the channels of a pixel, and of class 1 also the first pixel of the tile.
+rtseg::PlanesOf toy_network(const std::vector<cv::Mat>& tiles) {
+  return [tiles](int index) {
+    std::vector<cv::Mat> planes;
+    for (int k = 0; k < 3; ++k) {
+      cv::Mat plane(tiles[index].size(), CV_32F);
+      const float context = static_cast<float>(tiles[index].at<cv::Vec3b>(0, 0)[0]) / 255.0F * 0.5F;
+      for (int y = 0; y < plane.rows; ++y)
+        for (int x = 0; x < plane.cols; ++x) {
+          const float value = static_cast<float>(tiles[index].at<cv::Vec3b>(y, x)[k]) / 255.0F;
+          plane.at<float>(y, x) = k == 0 ? value : k == 1 ? value + context : value * 1.1F;
+        }
+      planes.push_back(plane);
+    }
+    return planes;
+  };
+}
+
 int run(const std::vector<std::string>& args) {
   const std::string command = args.empty() ? "" : args[0];
   if (command == "selftest" && args.size() == 1) return selftest();
@@ -295,6 +325,23 @@ int run(const std::vector<std::string>& args) {
     return 0;
   }
   if (command == "options") return show_options(rtseg::parse_options({args.begin() + 1, args.end()}));
+  if (command == "fit") {
+    const rtseg::Options options = rtseg::parse_options({args.begin() + 1, args.end()});
+    const rtseg::Preprocessor preprocess(rtseg::read_contract(options.model));
+    std::printf("%s\n", rtseg::choose_fit(preprocess, options.fit).text().c_str());
+    return 0;
+  }
+  if (command == "tiles" && args.size() > 3) {
+    const rtseg::Options options = rtseg::parse_options({args.begin() + 3, args.end()});
+    const rtseg::Fit fit{options.fit.tile, options.fit.overlap.value(), std::nullopt};
+    const cv::Mat image = cv::imread(args[1]);
+    cv::Mat mask(image.size(), CV_8U);
+    const auto use = [&](const cv::Rect& part, const std::vector<cv::Mat>& planes) {
+      rtseg::largest(3, [&](int k) { return planes[k]; }).copyTo(mask(part));
+    };
+    rtseg::blend_tiles(image, fit, 3, options.batch_size, {33, 40}, toy_network, use);
+    return cv::imwrite(args[2], mask) ? 0 : 1;
+  }
   if (command == "cores" && args.size() == 2) {
     std::printf("%d\n", rtseg::usable_cores(args[1]));
     return 0;

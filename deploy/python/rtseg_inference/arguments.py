@@ -2,13 +2,14 @@
 
 import argparse
 import re
-from typing import Callable, NoReturn, Optional
+from typing import Callable, NoReturn, Optional, Tuple
 
 from .errors import shortened
 
 MOST = 10**9
 MOST_THREADS = 1024
 MOST_BATCH = 1024
+MOST_TILE = 65500
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +37,17 @@ def share(text: str) -> float:
     if not 0 < digits <= 18 or not re.fullmatch("[0-9]*[.]?[0-9]*", text) or float(text) > 1:
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text[:100]!r}")
     return float(text)
+
+
+def tile_size(text: str) -> Tuple[int, int]:
+    """Argument type for a height and a width, ``512x1024``."""
+    sides = re.fullmatch("([0-9]{1,5})x([0-9]{1,5})", text)
+    size = (int(sides[1]), int(sides[2])) if sides else (0, 0)
+    if not 1 <= min(size) <= max(size) <= MOST_TILE:
+        raise argparse.ArgumentTypeError(
+            f"expected height and width from 1x1 to {MOST_TILE}x{MOST_TILE}, such as 512x1024, got {text[:100]!r}"
+        )
+    return size
 
 
 def to_whole(text: str) -> Optional[int]:

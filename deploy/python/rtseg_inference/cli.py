@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from . import pose_cli, program
-from .arguments import MOST_BATCH, MOST_THREADS, Parser, share, whole_number
+from .arguments import MOST_BATCH, MOST_THREADS, MOST_TILE, Parser, share, tile_size, whole_number
 from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import POSE, PRECISIONS, Contract, read_contract
 from .drawing import BACKGROUND, Style, clear_class
@@ -22,7 +22,9 @@ from .predictor import Predictor, Result
 from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
 from .selection import Kind, fastest_of, predictor_for
+from .tiling import FITS, Fit, Tiles, choose_fit
 
+Segmenter = Union[Predictor, Tiles]
 FAILURES = (InputError, cv2.error, MemoryError)  #: of one image; the others may go on
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model, or find the keypoints of persons there. The model is first checked against its golden output."""
@@ -121,6 +123,25 @@ def parser(
         metavar="S",
         help="with a model for poses, draw keypoints with a higher score (default 0.3)",
     )
+    p.add_argument(
+        "--tile",
+        type=tile_size,
+        metavar="HxW",
+        help="segment in tiles of that height and width, such as 512x1024, and blend them where they overlap",
+    )
+    p.add_argument(
+        "--overlap",
+        type=whole_number(0, MOST_TILE),
+        metavar="N",
+        help="pixels that tiles share, less than half a tile (default: 64, or a quarter of a small tile)",
+    )
+    p.add_argument(
+        "--fit",
+        default=FITS[0],
+        metavar="RULE",
+        help="how a model for images of one size takes others: tile segments in tiles of that size, padded where the "
+        "image is smaller; resize resizes them to it (default tile)",
+    )
     p.add_argument("--max_frames", type=whole_number(1), metavar="N", help="stop after N images (default: all)")
     p.add_argument("--verify", action="store_true", help="only check the model against its golden output")
     return p
@@ -144,13 +165,19 @@ def main(args: argparse.Namespace) -> int:
     if "coco" in kinds and source.fps is not None:
         raise InputError("expected images with --write coco, got a video or camera; extract frames, or write json")
     pose_cli.refuse_flags(args)
+    preprocess = Preprocessor(contract)
+    fit = choose_fit(preprocess, args.tile, args.overlap, args.fit)
     make_folder(args.save_dir)
-    predictor, frames = start(args, Preprocessor(contract), iter(source))
+    predictor, frames = start(args, preprocess, fit, iter(source))
     check_batch(predictor, args.batch_size)
+    segmenter = fit.applied(predictor, args.batch_size, with_confidence="json" in kinds)
+    if str(fit):
+        print(fit)
     progress = Progress(min(len(source), args.max_frames or len(source)))
     frames = prefetched(itertools.islice(frames, args.max_frames))
     with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps, style) as writer:
-        return segment(predictor, frames, writer, args.batch_size, progress, source.not_taken)
+        size = 1 if fit.tile else args.batch_size
+        return segment(segmenter, frames, writer, size, progress, source.not_taken)
 
 
 def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
@@ -179,14 +206,14 @@ def chosen_style(args: argparse.Namespace, contract: Contract) -> Style:
 
 
 def start(
-    args: argparse.Namespace, preprocess: Preprocessor, frames: Iterator[Frame]
+    args: argparse.Namespace, preprocess: Preprocessor, fit: Fit, frames: Iterator[Frame]
 ) -> Tuple[Predictor, Iterator[Frame]]:
     """The requested predictor, chosen on the first readable image if the model takes it, and all frames."""
     first = list(take_until_readable(frames))
-    sample = next((f.image for f in first if f.image is not None and takes(preprocess, f.image)), None)
-    return choose(args, sample, Predictor), itertools.chain(
-        iter(first), frames
-    )  # an iterator keeps no frame that has passed
+    parts = [fit.part_of(f.image) for f in first if f.image is not None]
+    sample = next((part for part in parts if takes(preprocess, part)), None)
+    chosen = choose(args, sample, Predictor)
+    return chosen, itertools.chain(iter(first), frames)  # an iterator keeps no frame that has passed
 
 
 def check_batch(predictor: LoadedModel, size: int) -> None:
@@ -216,7 +243,7 @@ def take_until_readable(frames: Iterator[Frame]) -> Iterator[Frame]:
 def takes(preprocess: Preprocessor, image: Array) -> bool:
     """Whether the model accepts an image of this size."""
     try:
-        preprocess([image])
+        preprocess.input_shape([image])
     except FAILURES:
         return False
     return True
@@ -251,7 +278,7 @@ def on_processor(predictor: LoadedModel) -> str:
 
 
 def segment(
-    predictor: Predictor,
+    predictor: Segmenter,
     frames: Iterator[Frame],
     writer: Writer,
     batch_size: int,
@@ -299,7 +326,7 @@ def batches(frames: Iterator[Frame], size: int) -> Iterator[List[Frame]]:
         yield group
 
 
-def predict(predictor: Predictor, group: Sequence[Frame]) -> List[Tuple[Frame, Union[Result, str]]]:
+def predict(predictor: Segmenter, group: Sequence[Frame]) -> List[Tuple[Frame, Union[Result, str]]]:
     """Each frame with its result, or with the reason why there is none."""
     images = [frame.image for frame in group if frame.image is not None]
     if not images:

@@ -29,6 +29,7 @@ class Result:
     timings: Timings
     contract: Contract = field(repr=False)
     output: Optional[Array] = field(repr=False)  #: the network's output without the batch axis; None for tiled images
+    blended_confidence: Optional[Array] = field(default=None, repr=False)  #: :attr:`confidence` of a tiled image
 
     @property
     def scores(self) -> Optional[Array]:
@@ -41,9 +42,12 @@ class Result:
 
     @property
     def confidence(self) -> Optional[Array]:
-        """(H, W) float32, the probability of each pixel's class; None where :attr:`scores` is."""
+        """(H, W) float32, the probability of each pixel's class; None for an export of class ids.
+
+        For tiled images, :class:`.Tiles` computes it if asked to, from the blended logits or probabilities.
+        """
         if self.contract.output.op == "argmax" or self.output is None:
-            return None
+            return self.blended_confidence
         height, width = self.mask.shape
         sizes = geometry(self.contract, (height, width))
         return postprocess.confidence(self.output, sizes, probabilities=self.contract.output.op == "softmax")
@@ -125,10 +129,7 @@ class Predictor(LoadedModel):
             InputError: there is no image, one is of another kind or cannot be read, or lies outside the shapes that the
                 model was exported for.
         """
-        several = isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
-        batch = [as_pixels(i) for i in (cast(Sequence[Image], images) if several else [cast(Image, images)])]
-        if not batch:
-            raise InputError("expected at least one image, got none; give a path or an (H, W, 3) uint8 BGR array")
+        batch, several = as_batch(images)
         found = self._predict(batch)
         return found if several else found[0]
 
@@ -155,6 +156,19 @@ class Predictor(LoadedModel):
         # A comparison with NaN is False: an output that overflowed does not pass.
         passed = agreement >= tolerance.agreement and (error is None or error <= tolerance.rms_error)
         return Verification(error, agreement, passed)
+
+
+def as_batch(images: Union[Image, Sequence[Image]]) -> Tuple[List[Array], bool]:
+    """The images that were given, each (H, W, 3) uint8 BGR, and whether they were given as a batch.
+
+    Raises:
+        InputError: there is none, or one is of another kind.
+    """
+    several = isinstance(images, (list, tuple)) or (isinstance(images, np.ndarray) and images.ndim == 4)
+    batch = [as_pixels(i) for i in (cast(Sequence[Image], images) if several else [cast(Image, images)])]
+    if not batch:
+        raise InputError("expected at least one image, got none; give a path or an (H, W, 3) uint8 BGR array")
+    return batch, several
 
 
 def as_pixels(image: Image) -> Array:

@@ -108,7 +108,7 @@ def test_flags_and_defaults_equal_python(host_check):
     status, shown, _ = run(host_check, "options", "--help")
     expected = flags_and_defaults(cli.parser().format_help())
     assert status == 0 and flags_and_defaults(shown) == expected
-    assert len(expected) == 21 and sum(default is not None for default in expected.values()) == 14
+    assert len(expected) == 24 and sum(default is not None for default in expected.values()) == 15
     defaults = vars(cli.parser().parse_args(["--model", "m"]))
     for flag, default in expected.items():
         value = defaults[flag]
@@ -121,9 +121,8 @@ def test_flags_and_defaults_equal_python(host_check):
             "category": "the only one",
         }.get(flag, None if none else str(value))
         assert default == stated
-    fields = (
-        "m masks,overlays {save_dir} {device} {backend} {precision} batch {batch_size} frames 0 threads {threads}\n"
-    )
+    fields = "m masks,overlays {save_dir} {device} {backend} {precision} fit {fit} batch {batch_size} "
+    fields += "frames 0 threads {threads}\n"
     assert run(host_check, "options", "--model", "m") == (0, fields.format(**defaults), "")
 
 
@@ -163,6 +162,9 @@ def test_both_forms_of_write(words, host_check):
         *(["--batch_size", n] for n in ("0", "1025", "nan", "1_0")),
         *(["--max_frames", n] for n in ("0", "1000000001", "1e3")),
         *(["--alpha", a] for a in ("1.1", "nan", "1e-1", ".", "", "-0.5", "0.5.", "0" * 19)),
+        *(["--tile", t] for t in ("0x0", "0x512", "512", "512x", "x512", "512x-1", "65501x1", "512X512", "5" * 300)),
+        *(["--tile", t] for t in ("512x512x3", "512,512", " 512x512", "512x512 ", "\u0661x1")),
+        *(["--overlap", n] for n in ("-1", "65501", "1.5", "")),
     ],
 )
 def test_bad_values_of_flags_equal_python(arguments, host_check, capsys):
@@ -232,7 +234,7 @@ def test_cache_folders_equal_python(cache, home, host_check, monkeypatch):
 def test_sparse_argmax_equals_full_argmax(host_check):
     status, out, _ = run(host_check, "selftest")
     assert status == 0, out
-    assert "0 of 160 cases differ" in out
+    assert "0 of 240 cases differ" in out
 
 
 @pytest.mark.parametrize(
