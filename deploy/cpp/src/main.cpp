@@ -254,6 +254,9 @@ int run_segmentation(const rtseg::Contract& contract, const Options& options) {
   rtseg::Fit fit;
   cv::Mat image;
   if (source) {
+    if (options.coco && source->fps() != 0)
+      throw rtseg::InputError(
+          "expected images with --write coco, got a video or camera; extract frames, or write json");
     rtseg::refuse_pose_flags(options);
     fit = rtseg::choose_fit(rtseg::Preprocessor{contract}, options.fit);
     rtseg::make_folder(options.save_dir);

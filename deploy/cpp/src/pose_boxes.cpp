@@ -21,7 +21,7 @@ using Kind = Json::Kind;
 constexpr std::int64_t kMaxBytes = 1 << 28;
 constexpr double kMaxId = 9007199254740992.0;  // 2^53, up to which every number is exact
 constexpr double kMaxNumber = 1e9;
-constexpr std::size_t kIdDigits = 15, kListed = 5, kNameLength = 60;
+constexpr std::size_t kIdDigits = 15, kNameLength = 60;
 const std::set<std::string, std::less<>> kKeys{"annotations", "images", "id",    "file_name",   "width",  "height",
                                                "image_id",    "bbox",   "score", "category_id", "iscrowd"};
 

@@ -743,8 +743,15 @@ def test_bad_videos_equal_python(onnx_infer, onnx_model, tmp_path, capsys):
     (tmp_path / "cut.avi").write_bytes(data[: len(data) // 2])
     (tmp_path / "text.mp4").write_text("no video")
     os.mkfifo(tmp_path / "pipe.mp4")
-    for name, expected in (("cut.avi", 1), ("text.mp4", 2), ("pipe.mp4", 2), ("missing.mp4", 2)):
-        arguments = ["--model", onnx_model, "--backend", "onnxruntime", "--input", tmp_path / name]
+    make_video(tmp_path / "whole.avi", 2, (96, 64))
+    for name, expected, *flags in (
+        ("cut.avi", 1),
+        ("text.mp4", 2),
+        ("pipe.mp4", 2),
+        ("missing.mp4", 2),
+        ("whole.avi", 2, "--write", "coco"),
+    ):
+        arguments = ["--model", onnx_model, "--backend", "onnxruntime", "--input", tmp_path / name, *flags]
         status, _, err = run(onnx_infer, *arguments, "--save_dir", tmp_path / "out")
         assert (status, cli.run([str(a) for a in [*arguments, "--save_dir", tmp_path / "python"]])) == (expected,) * 2
         sentence = next(line for line in err.splitlines() if line.startswith(("error", "skipped")))
