@@ -301,6 +301,8 @@ def segment(
                     writer.write(frame.name, outcome, frame.file)
                     timings.append((outcome.timings, len(group)))
                     progress.wrote()
+            del frame, outcome
+            group.clear()  # the images, before the next are decoded
     except KeyboardInterrupt:  # what has been segmented is still written
         progress.say("stopped")
         interrupted = True
@@ -315,13 +317,14 @@ def batches(frames: Iterator[Frame], size: int) -> Iterator[List[Frame]]:
     group: List[Frame] = []
     for frame in frames:
         shape = None if frame.image is None else frame.image.shape
-        if group and (len(group) == size or shape != getattr(group[0].image, "shape", None)):
+        if group and shape != getattr(group[0].image, "shape", None):
             yield group
             group = []
-        if shape is None:
-            yield [frame]
-        else:
-            group.append(frame)
+        group.append(frame)
+        del frame
+        if len(group) == size or shape is None:
+            yield group
+            group = []
     if group:
         yield group
 

@@ -182,7 +182,8 @@ class Writer:
         """Queue a result, of the image ``file`` of the input folder; wait if the disk falls behind."""
         self._backlog.enter(_pixels(result))
         self._pending.append(self._pool.submit(self._write, name, result, file))
-        while self._pending and self._pending[0].done():
+        large = result.mask.size > WAITING_PIXELS  # it is written before anything else is decoded
+        while self._pending and (large or self._pending[0].done()):
             self._pending.popleft().result()
 
     def __exit__(
@@ -288,6 +289,11 @@ class Backlog:
             self._changed.wait_for(lambda: self._closed or self._has_room(pixels))
             self._count, self._pixels = self._count + 1, self._pixels + pixels
 
+    def await_small(self) -> None:
+        """Wait until no image is there that only fits alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._pixels <= WAITING_PIXELS)
+
     def leave(self, pixels: int) -> None:
         """Give the room back."""
         with self._changed:
@@ -305,10 +311,14 @@ class Backlog:
 
 
 def prefetched(frames: Iterator[Frame]) -> Generator[Frame, None, None]:
-    """The same frames, decoded in a thread that runs up to ``READ_AHEAD`` frames ahead; close it to stop early."""
+    """The same frames, decoded in a thread that runs up to ``READ_AHEAD`` frames ahead; close it to stop early.
+
+    While a frame of more than ``WAITING_PIXELS`` is segmented, none is decoded.
+    """
     backlog = Backlog(READ_AHEAD)
 
     def read() -> Optional[Frame]:
+        backlog.await_small()
         frame = next(frames, None)
         backlog.enter(frame.pixels if frame else 0)
         return frame
@@ -320,8 +330,13 @@ def prefetched(frames: Iterator[Frame]) -> Generator[Frame, None, None]:
                 frame = pending.popleft().result()
                 if frame is None:
                     return
-                backlog.leave(frame.pixels)
+                pixels = frame.pixels
+                if pixels <= WAITING_PIXELS:
+                    backlog.leave(pixels)
                 pending.append(pool.submit(read))
                 yield frame
+                del frame  # its memory, before the next is waited for
+                if pixels > WAITING_PIXELS:
+                    backlog.leave(pixels)
         finally:
             backlog.close()

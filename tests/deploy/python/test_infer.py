@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from dataclasses import replace
 
 import cv2
@@ -141,6 +142,23 @@ def test_memory_that_is_not_there_costs_one_image(exported, monkeypatch):
     for error in (MemoryError("Unable to allocate 9 GiB"), cv2.error("Insufficient memory")):
         ((_, reason),) = cli.predict(predictor, [media.Frame("large", np.zeros((4, 4, 3), np.uint8))])
         assert reason == f"cannot be segmented ({error}); shrink it"
+
+
+def test_large_images_are_alone_in_memory(exported, tmp_path, monkeypatch):
+    """The next is decoded when the one before has been written."""
+    monkeypatch.setattr(media, "WAITING_PIXELS", 4000)
+    seen, alive = [], []
+
+    def decoded():
+        alive.append(sum(image() is not None for image in seen))
+        image = np.zeros((64, 64, 3), np.uint8)
+        seen.append(weakref.ref(image))
+        return image
+
+    frames = media.prefetched(media.Frame(str(k), decoded()) for k in range(4))
+    with media.Writer(str(tmp_path), ["masks"], None) as writer:
+        assert cli.segment(Predictor(exported["logits"], backend="native"), frames, writer, 1, cli.Progress(4)) == 0
+    assert alive == [0, 0, 0, 0] and len(written(tmp_path)) == 4
 
 
 def make_video(path, frames, size=(64, 48)):
