@@ -1,9 +1,10 @@
 """Labels of other forms as PaddleSeg's: PNG files of class ids, lists of pairs, and a dataset file that names both."""
 
+import contextlib
 import os
 import random
 from collections import Counter
-from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 from typing import Counter as CounterOf
 
 import numpy as np
@@ -11,10 +12,10 @@ import yaml
 from rtseg_inference.files import write_image
 
 from ..errors import InputError
-from ..files import atomic_path, make_folder
+from ..files import atomic_path, make_folder, partial_folder
 from ..weights.limits import quote
 from .annotations import Coco, ColourMasks, Drawn, Labelme
-from .palettes import classes_and_palette
+from .dataset_file import read_classes
 
 DATASET_FILE = "dataset.yml"
 
@@ -66,6 +67,8 @@ def open_source(
     Raises:
         InputError: a setting that the form needs is missing, or that it cannot use is given, or there are no labels.
     """
+    if names is not None and len(set(names)) < len(names):
+        raise InputError("expected --names that differ, got one of them twice; correct them")
     if form != "colours" and data is not None:
         raise InputError(f"expected --data with --format colours only, got it with {form}; leave it out")
     if form not in ("colours", "binary") and (suffix or nearest):
@@ -84,7 +87,10 @@ def open_source(
         raise InputError(
             "expected --data FILE with the names and colours of the masks, got none; see the documentation"
         )
-    names, colours = classes_and_palette(data)
+    names, colours = read_classes(data)
+    if colours is None or len({tuple(colour) for colour in colours.tolist()}) < len(names):
+        got = "none" if colours is None else "one that occurs twice"
+        raise InputError(f"expected a key 'colors' in {data!r} with a colour for each class, got {got}; correct it")
     return ColourMasks(images, path, colours, names, suffix, nearest), colours
 
 
@@ -109,17 +115,26 @@ def import_labels(
     Raises:
         InputError: there are fewer than two usable pairs, or the folder cannot be written.
     """
-    if os.path.exists(os.path.join(save_dir, DATASET_FILE)):
-        raise InputError(f"expected a folder without a {DATASET_FILE}, got {save_dir!r}; choose another --save_dir")
+    for name in (DATASET_FILE, "labels"):
+        if os.path.exists(os.path.join(save_dir, name)):
+            raise InputError(f"expected a folder without {name}, got {save_dir!r}; choose another --save_dir")
     if not 0 < val < 1:
         raise InputError(f"expected --val between 0 and 1, got {val}; it is the share of the images to validate with")
-    make_folder(save_dir)
-    pairs, pixels, defects, remarks = _write_labels(source, progress(source), save_dir)
-    if len(pairs) < 2:
-        raise InputError(
-            f"expected at least two images with labels, got {len(pairs)}"
-            + (f"; the first that was left out: {defects[0]}" if defects else "; check --input")
-        )
+    with _new_folder(save_dir), partial_folder(save_dir) as partial:
+        pairs, pixels, defects, remarks = _write_labels(source, progress(source), save_dir, partial)
+        if len(pairs) < 2:
+            raise InputError(
+                f"expected at least two images with labels, got {len(pairs)}"
+                + (f"; the first that was left out: {defects[0]}" if defects else "; check --input")
+            )
+        if (pixels > 0).sum() < 2:
+            only = source.names[int(pixels.argmax())]
+            left_out = f" ({', '.join(remarks)})" if remarks else ""
+            raise InputError(
+                f"expected labels of two classes or more, got only {only!r} in {len(pairs)} images{left_out}; label "
+                "more, or check --names and --data"
+            )
+        os.rename(os.path.join(partial, "labels"), os.path.join(save_dir, "labels"))
     random.Random(seed).shuffle(pairs)
     count = min(len(pairs) - 1, max(1, round(val * len(pairs))))
     separator = " " if not any(" " in name for pair in pairs for name in pair) else "\t"
@@ -135,8 +150,22 @@ def import_labels(
     return Outcome(path, source.names, len(pairs) - count, count, pixels, defects, remarks)
 
 
+@contextlib.contextmanager
+def _new_folder(path: str) -> Iterator[None]:
+    """Create a folder, which is removed again after an error, unless it existed or something is in it."""
+    existed = os.path.isdir(path)
+    make_folder(path)
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        raise
+
+
 def _write_labels(
-    source: Source, images: Iterable[Drawn], save_dir: str
+    source: Source, images: Iterable[Drawn], save_dir: str, partial: str
 ) -> Tuple[List[Tuple[str, str]], np.ndarray, List[str], CounterOf[str]]:
     pairs: List[Tuple[str, str]] = []
     pixels = np.zeros(256, np.int64)
@@ -147,7 +176,7 @@ def _write_labels(
             defects.append(f"{quote(drawn.image)}: {drawn.defect}")
             continue
         label = os.path.join("labels", source.images[drawn.image] + ".png")
-        write_image(os.path.join(save_dir, label), drawn.label)
+        write_image(os.path.join(partial, label), drawn.label)
         pixels += np.bincount(drawn.label.ravel(), minlength=256)
         remarks.update(drawn.remarks)
         pairs.append((os.path.relpath(drawn.image, save_dir), label))

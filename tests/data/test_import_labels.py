@@ -266,7 +266,7 @@ def test_a_folder_that_was_imported_already(images, tmp_path):
         labelme(images, name, polygons())
     outcome, _ = run(tmp_path, "labelme", str(images))
     before = os.path.getmtime(outcome.dataset_file)
-    with pytest.raises(InputError, match=r"expected a folder without a dataset\.yml"):
+    with pytest.raises(InputError, match=r"expected a folder without dataset\.yml"):
         run(tmp_path, "labelme", str(images))
     assert os.path.getmtime(outcome.dataset_file) == before
 
