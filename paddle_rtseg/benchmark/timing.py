@@ -6,6 +6,7 @@ stopped can be continued.
 """
 
 import gc
+import inspect
 import os
 import re
 import statistics
@@ -16,26 +17,33 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 import numpy as np
 import paddle
-from rtseg_inference import Predictor, environment, gpu, processor
+from rtseg_inference import environment, gpu, processor
 from rtseg_inference.configuration import BACKENDS
 from rtseg_inference.errors import first_line
+from rtseg_inference.loaded_model import LoadedModel
+from rtseg_inference.pose_contract import Pose
 from rtseg_inference.progress import time_left
+from rtseg_inference.selection import load_model
 from rtseg_inference.timing import Journal, measure
 
 from ..errors import InputError
 from ..export.exporter import export_model
 from ..export.golden import street_scene
+from ..export.pose import pose_of
 from ..export.preprocessing import Preprocessing
 from ..files import temporary_folder
 from ..models.macs import count_macs
 from ..models.merging_schedule import NoMerging
-from ..zoo import create_model
+from ..models.segformer_pp_pose import SegFormerPPPose
+from ..zoo import create_model, find_component
 from . import machine
 
 #: Modes that need no export: layer by layer, a training step, or the token merging alone.
 DYGRAPH_MODES = ("dygraph", "training", "matching")
 #: Modes in which a network can be timed, by device; in the others it is exported.
 MODES = {device: (*DYGRAPH_MODES, *backends) for device, backends in BACKENDS.items()}
+#: Heatmaps of a network for poses whose ``num_keypoints`` is not given: those of COCO.
+KEYPOINTS = 17
 NOT_FORWARD = ("training", "matching")
 ONNX_BACKENDS = ("onnxruntime", "openvino_runtime")
 #: Export format that a backend needs, if it is not the default of the installed Paddle.
@@ -112,7 +120,8 @@ def benchmark(
 ) -> List[Row]:
     """Time each model at each size in each mode, with random weights.
 
-    Exported models are timed from an 8-bit image to the mask at the same size. A model that can return its logits
+    Exported models are timed from an 8-bit image to the mask at the same size, those for poses to the keypoints of one
+    person that fills it, without a flip test. A model that can return its logits
     before the last upsampling, as all models of this package can, is exported that way and finished on the host.
     ``dygraph`` times the forward pass; ``training`` a forward and a backward pass with cross entropy on every output;
     ``matching`` the token merging and unmerging of all blocks, without the rest of the network.
@@ -201,7 +210,7 @@ def _time_size(
         facts: Dict[Variant, Dict[str, Any]] = {}
         for i, text in enumerate(dict.fromkeys(variant.model for variant in missing)):
             name, arguments = parsed[text]
-            network = create_model(name, num_classes=settings["num_classes"], **arguments)
+            network = _create(name, arguments, settings["num_classes"])
             for variant in (v for v in missing if v.model == text):
                 report(f"preparing {variant}")
                 network.eval()
@@ -227,6 +236,13 @@ def _time_size(
             after_turn()
 
         measure(runs, count, after_turn=save)
+
+
+def _create(name: str, arguments: Mapping[str, Any], num_classes: int) -> paddle.nn.Layer:
+    """The network, with the usual number of outputs where ``arguments`` do not state it."""
+    takes = inspect.signature(find_component(name)).parameters
+    counts = {"num_keypoints": KEYPOINTS} if "num_keypoints" in takes else {"num_classes": num_classes}
+    return create_model(name, **{**counts, **arguments})
 
 
 def _facts(network: paddle.nn.Layer, size: Tuple[int, int]) -> Dict[str, Any]:
@@ -359,20 +375,29 @@ def _runner(network: paddle.nn.Layer, variant: Variant, settings: Mapping[str, A
     return lambda: predictor.predict(image)
 
 
-def _exported(network: paddle.nn.Layer, variant: Variant, settings: Mapping[str, Any], folder: str) -> Predictor:
+def _exported(network: paddle.nn.Layer, variant: Variant, settings: Mapping[str, Any], folder: str) -> LoadedModel:
     """The exported network in the variant's backend; modes of one format share an export."""
     form = FORMATS.get(variant.mode)
     folder = f"{folder}_{form}"
     if not os.path.exists(folder):
-        op = "logits" if hasattr(network, "low_resolution_logits") else "argmax"
+        of_pose = isinstance(network, SegFormerPPPose)
+        op = "logits" if hasattr(network, "low_resolution_logits") and not of_pose else "argmax"
         onnx = {"onnx": "no"}
         if form == "onnx":
             # Backends on a CPU compute from the fp32 form in any precision.
             half = (settings["device"], settings["precision"]) == ("gpu", "fp16")
             onnx = {"onnx": "required", "precision": "fp16" if half else "fp32"}
         shape = [1, 3, *variant.size]
-        export_model(network, folder, Preprocessing(), input_shape=shape, output_op=op, format=form, **onnx)
-    return Predictor(folder, settings["device"], variant.mode, settings["precision"], settings["threads"])
+        pose = _pose(network, variant.size) if of_pose else None
+        export_model(network, folder, Preprocessing(), input_shape=shape, output_op=op, format=form, pose=pose, **onnx)
+    kinds = {name: settings[name] for name in ("device", "precision", "threads")}
+    return load_model(folder, backend=variant.mode, **kinds)
+
+
+def _pose(network: SegFormerPPPose, size: Tuple[int, int]) -> Pose:
+    """One person that fills the image, of keypoints without meaning, without a flip test."""
+    count = network.head.classifier.weight.shape[0]
+    return pose_of({"names": [str(i) for i in range(count)]}, size[::-1], flip_test=False)
 
 
 def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], Any]:
@@ -408,8 +433,12 @@ def _forward(network: paddle.nn.Layer, x: paddle.Tensor) -> None:
 
 def _step(network: paddle.nn.Layer, x: paddle.Tensor, settings: Mapping[str, Any]) -> None:
     network.train()
-    label = (x.mean(axis=1) * 1e3).astype("int64") % settings["num_classes"]  # (1, H, W), as varied as the image
-    losses = [paddle.nn.functional.cross_entropy(logits, label, axis=1) for logits in network(x)]
+    outputs = network(x)
+    if isinstance(network, SegFormerPPPose):
+        losses = [(heatmaps**2).mean() for heatmaps in outputs]
+    else:
+        label = (x.mean(axis=1) * 1e3).astype("int64") % settings["num_classes"]  # (1, H, W), as varied as the image
+        losses = [paddle.nn.functional.cross_entropy(logits, label, axis=1) for logits in outputs]
     sum(losses).backward()
     network.clear_gradients()
     _wait(x)

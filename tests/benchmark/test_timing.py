@@ -44,6 +44,14 @@ def test_rows_of_a_run():
     assert len(table) == 2 + len(rows) and table[2].endswith("| 1.00 |  |")
 
 
+def test_poses():
+    model = "SegFormerPPPose:head_channels=16,backbone.type=MiT_B0,backbone.embed_dims=[8,16,40,64]"
+    rows = timing.benchmark([model, f"{model},num_keypoints=3"], [(64, 48)], ["native", "training"], turns=2)
+    assert all(row.milliseconds > 0 and not row.note for row in rows)
+    further = 1e6 * (rows[0].million_parameters - rows[2].million_parameters)
+    assert further == pytest.approx((17 - 3) * (16 + 1))  # a weight for each channel and a bias for each keypoint
+
+
 def test_row_that_could_not_run(tmp_path):
     rows = [
         Row("fast", (8, 8), "onednn", 1.0, 2.0, 10.0, 1.0),
