@@ -143,7 +143,7 @@ class Worker:
     def _loaded(self) -> Predictor:
         if self._predictor is None:
             with contextlib.redirect_stdout(io.StringIO()):
-                self._predictor = cli.choose(self.job.args, None)
+                self._predictor = cli.choose(self.job.args, None, Predictor)
             cli.check_batch(self._predictor, self.job.args.batch_size)
         return self._predictor
 
