@@ -108,7 +108,7 @@ def _silent_stderr() -> Iterator[None]:
 
 
 def check_that_it_answers(address: str) -> None:
-    """Raise :class:`.InputError` unless something accepts connections at ``address``; "auto" is not tried."""
+    """Raise :class:`.InputError` unless something accepts connections at ``address``."""
     if address == "auto":
         address = _cluster_here()
         if not address:
