@@ -111,7 +111,7 @@ def _mask(result: Result, model: str) -> bytes:
 
 
 def _overlay(result: Result, model: str) -> bytes:
-    return bytes(cv2.imencode(".jpg", result.overlay())[1].tobytes())
+    return bytes(cv2.imencode(".jpg", result.overlay(legend=True))[1].tobytes())
 
 
 def _details(result: Result, model: str) -> bytes:

@@ -136,7 +136,7 @@ def test_models_are_described(service, exported):
 
 
 def test_ray_listens_on_loopback(service):
-    """But for the ports of Ray Serve's replicas, which require Ray's token."""
+    """Except the ports of Ray Serve's replicas, which require Ray's token."""
     if shutil.which("ss") is None:
         pytest.skip("ss, which lists ports, is not installed")
     exposed = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout.splitlines()
