@@ -148,7 +148,7 @@ def chosen(wish: argparse.Namespace, max_megapixels: int) -> Tuple[Any, Dict[str
     """The configuration that runs the wished model, and what there is to say of it."""
     set_up(max_megapixels)
     wish.model = released.exported(wish.model)
-    predictor = cli.choose(wish, None)
+    predictor = cli.choose(wish, None, Predictor)
     return predictor.configuration, describe(predictor)
 
 
