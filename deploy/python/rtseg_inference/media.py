@@ -182,7 +182,7 @@ class Writer:
         """Queue a result, of the image ``file`` of the input folder; wait if the disk falls behind."""
         self._backlog.enter(_pixels(result))
         self._pending.append(self._pool.submit(self._write, name, result, file))
-        large = result.mask.size > WAITING_PIXELS  # it is written before anything else is decoded
+        large = _pixels(result) > WAITING_PIXELS  # it is written before anything else is decoded
         while self._pending and (large or self._pending[0].done()):
             self._pending.popleft().result()
 
