@@ -1,4 +1,4 @@
-"""What the site needs beyond docs/: pages and files elsewhere in the repository, and the notebook as a page.
+"""What the site needs beyond docs/: pages and files elsewhere in the repository, and the notebooks as pages.
 
 Links in the Markdown files are those that work in the repository. On the site, a linked file from outside docs/ keeps
 its path from the root of the repository.
@@ -13,16 +13,16 @@ from mkdocs.structure.files import File, InclusionLevel
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ("deploy/README.md", "deploy/python/README.md", "deploy/cpp/README.md")
-NOTEBOOK = "quickstart.ipynb"
+NOTEBOOKS = ("quickstart.ipynb", "photographs.ipynb")
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
 
 def on_files(files, config):
     for name in PAGES:
         files.append(File.generated(config, name, abs_src_path=os.path.join(ROOT, name)))
-    notebook = files.get_file_from_path(NOTEBOOK)
-    page = File.generated(config, "quickstart.md", content=notebook_as_markdown(notebook.abs_src_path))
-    files.append(page)
+    for name in NOTEBOOKS:
+        source = files.get_file_from_path(name).abs_src_path
+        files.append(File.generated(config, page_of(name), content=notebook_as_markdown(source)))
     for file in list(files.documentation_pages()):
         for target in linked_files(file.content_string, folder_of(file.src_uri)):
             if not target.startswith("docs/") and files.get_file_from_path(target) is None:
@@ -40,13 +40,17 @@ def on_page_markdown(markdown, page, config, files):
         if os.path.isdir(os.path.join(ROOT, target)):
             target = posixpath.join(target, "README.md")
         uri = target[len("docs/") :] if target.startswith("docs/") else target
-        uri = "quickstart.md" if uri == NOTEBOOK else uri
+        uri = page_of(uri) if uri in NOTEBOOKS else uri
         if files.get_file_from_path(uri) is None:
             return match.group(0)  # for mkdocs to complain about
         start = posixpath.dirname(page.file.src_uri) or "."
         return match.group(1) + posixpath.relpath(uri, start) + match.group(3)
 
     return LINK.sub(on_site, markdown)
+
+
+def page_of(notebook):
+    return os.path.splitext(notebook)[0] + ".md"
 
 
 def folder_of(uri):

@@ -9,9 +9,10 @@ import sys
 import warnings
 from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
-from rtseg_inference import cli, pose_cli
+from rtseg_inference import cli
 from rtseg_inference.contract import POSE, read_contract
 from rtseg_inference.errors import quote
+from rtseg_inference.preprocess import Preprocessor
 from rtseg_inference.progress import ALL_WRITTEN, NAME, SOME_FAILED, Line
 
 from .. import cluster
@@ -46,8 +47,9 @@ def run(args: argparse.Namespace, kinds: Sequence[str]) -> int:
     contract = read_contract(args.model)
     if contract.task == POSE:
         raise InputError(f"expected a network for segmentation, got {args.model!r}, which finds poses; use infer")
-    pose_cli.refuse_flags(args)
+    cli.refuse_flags(args, kinds, contract)
     cli.chosen_style(args, contract)
+    cli.chosen_fit(args, Preprocessor(contract))
     if "coco" in kinds:
         raise InputError("expected --write masks, overlays or json, got 'coco'; make it of the masks afterwards")
     items = find_items(args.input, args.save_dir, kinds)[: args.max_frames]

@@ -47,7 +47,7 @@ class Worker:
         configure(job.args.threads)
         cv2.setNumThreads(job.args.threads)
         self.job, self.storage = job, Storage(job.save_dir)
-        self._predictor: Optional[Predictor] = None
+        self._segmenter: Optional[cli.Segmenter] = None
         self._videos = _OpenVideo()
 
     def __call__(self, row: Dict[str, str]) -> Dict[str, Any]:
@@ -106,7 +106,7 @@ class Worker:
         with self.storage.folder() as folder:
             ahead = prefetched(frames)
             with contextlib.closing(ahead), Writer(folder, kinds, fps, self._style) as writer:
-                for group in cli.batches(ahead, self.job.args.batch_size):
+                for group in cli.batches(ahead, cli.group_size(self.job.args)):
                     for frame, outcome in cli.predict(self._loaded(), group):
                         done.append((Frame(frame.name, None), _row(frame, outcome, len(group))))
                         if isinstance(outcome, Result):
@@ -140,12 +140,15 @@ class Worker:
     def _style(self) -> Style:
         return cli.chosen_style(self.job.args, self._contract)
 
-    def _loaded(self) -> Predictor:
-        if self._predictor is None:
+    def _loaded(self) -> cli.Segmenter:
+        if self._segmenter is None:
+            args = self.job.args
             with contextlib.redirect_stdout(io.StringIO()):
-                self._predictor = cli.choose(self.job.args, None, Predictor)
-            cli.check_batch(self._predictor, self.job.args.batch_size)
-        return self._predictor
+                predictor = cli.choose(args, None, Predictor)
+            cli.check_batch(predictor, args.batch_size)
+            fit = cli.chosen_fit(args, Preprocessor(self._contract))
+            self._segmenter = fit.applied(predictor, args.batch_size, with_confidence="json" in self.job.kinds)
+        return self._segmenter
 
 
 class _OpenVideo:
@@ -245,7 +248,8 @@ def chosen_configuration(job: Job, unit: Optional[Dict[str, Any]]) -> Dict[str, 
     frames = _samples(Unit(**unit)) if unit else iter(())
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        predictor, _ = cli.start(job.args, Preprocessor(read_contract(job.args.model)), frames)
+        preprocess = Preprocessor(read_contract(job.args.model))
+        predictor, _ = cli.start(job.args, preprocess, cli.chosen_fit(job.args, preprocess), frames)
     chosen = predictor.configuration
     return {"backend": chosen.backend, "precision": chosen.precision, "printed": printed.getvalue()}
 

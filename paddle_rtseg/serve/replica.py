@@ -16,6 +16,7 @@ from rtseg_inference.errors import InputError
 from rtseg_inference.files import Array
 from rtseg_inference.images import decode_image
 from rtseg_inference.media import Frame
+from rtseg_inference.tiling import choose_fit
 
 from ..weights import released
 from .api import BODY, DETAILS, MASK, OVERLAY, Answer
@@ -49,7 +50,9 @@ class Replica:
 
     def __init__(self, plan: Plan):
         self.plan = plan
-        self.predictor = plan.predictor()
+        predictor = plan.predictor()
+        fit = choose_fit(predictor.preprocess)  # images of any size, as infer takes them
+        self.segmenter = fit.applied(predictor, plan.batch_size, with_confidence=True)
         # Decoding and encoding go on while the network runs, whose threads stay those of one caller.
         self.codecs, self.network = ThreadPoolExecutor(2), ThreadPoolExecutor(1)
         self._segment.set_max_batch_size(plan.batch_size)
@@ -78,10 +81,10 @@ class Replica:
 
     @serve.batch
     async def _segment(self, images: List[Array]) -> List[Any]:
-        return await _in(self.network, segment_all, self.predictor, images)
+        return await _in(self.network, segment_all, self.segmenter, images)
 
 
-def segment_all(predictor: Predictor, images: Sequence[Array]) -> List[Any]:
+def segment_all(segmenter: cli.Segmenter, images: Sequence[Array]) -> List[Any]:
     """For each (H, W, 3) uint8 BGR image the result and its milliseconds, or why there is none.
 
     Images of one size are a batch.
@@ -90,7 +93,7 @@ def segment_all(predictor: Predictor, images: Sequence[Array]) -> List[Any]:
     frames = [Frame(str(i), image) for i, image in enumerate(images)]
     frames.sort(key=lambda frame: frame.image.shape)  # type: ignore[union-attr]
     for group in cli.batches(iter(frames), len(frames)):
-        for frame, outcome in cli.predict(predictor, group):
+        for frame, outcome in cli.predict(segmenter, group):
             outcomes[frame.name] = outcome if isinstance(outcome, str) else (outcome, _share(outcome, len(group)))
     return [outcomes[str(i)] for i in range(len(images))]
 

@@ -25,5 +25,5 @@ def test_runs_and_prints_what_is_stored(path, tmp_path):
 
 
 def test_are_small():
-    assert [path.stem for path in NOTEBOOKS] == ["own_images", "quickstart"]
+    assert [path.stem for path in NOTEBOOKS] == ["photographs", "quickstart"]
     assert all(path.stat().st_size < 200e3 for path in NOTEBOOKS)

@@ -33,6 +33,18 @@ class Dots(nn.Layer):
         return [self.conv(x)]
 
 
+#: Flags that networks for poses do not take.
+SEGMENTATION_FLAGS = [
+    ["--tile", "64x64"],
+    ["--overlap", "4"],
+    ["--fit", "resize"],
+    ["--alpha", "0.2"],
+    ["--outlines"],
+    ["--no_legend"],
+    ["--clear", "sky"],
+]
+
+
 def dots():
     model = Dots()
     model.eval()

@@ -257,7 +257,6 @@ int run_segmentation(const rtseg::Contract& contract, const Options& options) {
     if (options.coco && source->fps() != 0)
       throw rtseg::InputError(
           "expected images with --write coco, got a video or camera; extract frames, or write json");
-    rtseg::refuse_pose_flags(options);
     fit = rtseg::choose_fit(rtseg::Preprocessor{contract}, options.fit);
     rtseg::make_folder(options.save_dir);
     if (options.configuration.backend == rtseg::kAuto) image = sample(*open(options), contract, fit);
@@ -269,7 +268,7 @@ int run_segmentation(const rtseg::Contract& contract, const Options& options) {
   check_batch(predictor->contract(), options.batch_size);
   predictor->bring_to_size(fit, options.batch_size);
   if (const std::string text = fit.text(); !text.empty()) std::printf("%s\n", text.c_str());
-  return segment(*predictor, options, *source, fit.tile ? 1 : options.batch_size);
+  return segment(*predictor, options, *source, options.fit.tile ? 1 : options.batch_size);
 }
 
 int run_pose(const rtseg::Contract& contract, const Options& options) {
@@ -293,8 +292,10 @@ int run(const std::vector<std::string>& args) {
     return kAllWritten;
   }
   const rtseg::Contract contract = rtseg::read_contract(options.model);
+  rtseg::refuse_flags(options, contract.pose.has_value());
+  if (contract.pose) return run_pose(contract, options);
   rtseg::clear_class(contract.classes, options.style.clear);  // refuses a name that no class has
-  return contract.pose ? run_pose(contract, options) : run_segmentation(contract, options);
+  return run_segmentation(contract, options);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <map>
 #include <regex>
 #include <sstream>
+#include <utility>
 
 #include "error.hpp"
 
@@ -184,6 +185,41 @@ Options parse_options(const std::vector<std::string>& args) {
   }
   if (options.model.empty() && !options.help) throw InputError("expected --model FOLDER; see --help");
   return options;
+}
+
+void refuse_flags(const Options& options, bool pose) {
+  const Options usual;
+  const std::pair<const char*, bool> segmentation[] = {
+      {"alpha", options.style.alpha != usual.style.alpha},
+      {"no_legend", options.style.legend != usual.style.legend},
+      {"outlines", options.style.outlines != usual.style.outlines},
+      {"clear", options.style.clear != usual.style.clear},
+      {"tile", options.fit.tile.has_value()},
+      {"overlap", options.fit.overlap.has_value()},
+      {"fit", options.fit.fit != usual.fit.fit},
+  };
+  const std::pair<const char*, bool> poses[] = {
+      {"boxes", !options.boxes.empty()},
+      {"category", options.category.has_value()},
+      {"box_score", options.box_score != usual.box_score},
+      {"keypoint_score", options.keypoint_score != usual.keypoint_score},
+  };
+  const auto refuse = [](const auto& flags, const std::string& what) {
+    for (const auto& [flag, given] : flags)
+      if (given)
+        throw InputError("expected --" + std::string(flag) + " with a model for " + what +
+                         " only, got one for another task; leave it out");
+  };
+  pose ? refuse(segmentation, "segmentation") : refuse(poses, "poses");
+  if (pose && (options.json || options.coco)) {
+    std::string kinds;
+    for (const auto& [kind, given] : {std::pair<const char*, bool>{"masks", options.masks},
+                                      {"overlays", options.overlays},
+                                      {"json", options.json},
+                                      {"coco", options.coco}})
+      if (given) kinds += (kinds.empty() ? "" : ",") + std::string(kind);
+    throw InputError("expected --write overlays with a model for poses, got " + kinds + "; correct it");
+  }
 }
 
 }  // namespace rtseg

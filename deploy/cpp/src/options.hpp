@@ -31,4 +31,7 @@ struct Options {
 /// Throws InputError if a flag is unknown, or has no value or another than it takes.
 Options parse_options(const std::vector<std::string>& args);
 
+/// Throws InputError if something is asked for that only a model of the other kind, for poses or for segmentation, does.
+void refuse_flags(const Options& options, bool pose);
+
 }  // namespace rtseg

@@ -205,13 +205,6 @@ PosePlan plan_poses(const Options& options, const Source& source) {
   return plan;
 }
 
-void refuse_pose_flags(const Options& options) {
-  const char* flag = !options.boxes.empty() ? "--boxes" : options.category ? "--category" : nullptr;
-  if (flag != nullptr)
-    throw InputError("expected " + std::string(flag) +
-                     " with a model for poses only, got one for segmentation; leave it out");
-}
-
 int estimate_poses(PosePredictor& predictor, const Options& options, Source& source, const PosePlan& plan) {
   const Deferral deferral;
   Reader reader(source, plan, options.batch_size, options.max_frames);

@@ -22,9 +22,6 @@ struct PosePlan {
 /// input.
 PosePlan plan_poses(const Options& options, const Source& source);
 
-/// Throws InputError if a flag for poses is given.
-void refuse_pose_flags(const Options& options);
-
 /// Find the persons of all images and write the results; images that fail are reported and skipped. Ctrl-C ends it after
 /// what is being done, and what was found is still written. Returns the exit status.
 int estimate_poses(PosePredictor& predictor, const Options& options, Source& source, const PosePlan& plan);

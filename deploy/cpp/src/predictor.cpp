@@ -107,7 +107,7 @@ void Predictor::bring_to_size(const Fit& fit, int batch) {
 }
 
 std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool with_confidence) {
-  if (fit_.tile) {
+  if (fit_.tile && !fits(images)) {
     std::vector<Result> results;
     for (const cv::Mat& image : images) results.push_back(predict_in_tiles(image, with_confidence));
     return results;
@@ -123,6 +123,20 @@ std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool 
   timings.post = lap(start);
   for (Result& result : results) result.timings = timings;
   return results;
+}
+
+/// Whether the model takes images as they are, and none of them is larger than a tile.
+bool Predictor::fits(const std::vector<cv::Mat>& images) const {
+  std::vector<cv::Size> sizes;
+  for (const cv::Mat& image : images) sizes.push_back(image.size());
+  const auto larger = [&](cv::Size size) { return size.width > fit_.tile->width || size.height > fit_.tile->height; };
+  if (std::any_of(sizes.begin(), sizes.end(), larger)) return false;
+  try {
+    preprocess_.input_shape(sizes);
+  } catch (const InputError&) {
+    return false;
+  }
+  return true;
 }
 
 Result Predictor::predict_in_tiles(const cv::Mat& image, bool with_confidence) {

@@ -59,6 +59,7 @@ class Predictor {
   Verification verify();
 
  private:
+  bool fits(const std::vector<cv::Mat>& images) const;
   Result predict_in_tiles(const cv::Mat& image, bool with_confidence);
   std::vector<cv::Mat> planes(NetworkOutput& output, int index, cv::Size image) const;
   NetworkOutput run(const std::vector<cv::Mat>& images, Timings& timings);

@@ -24,6 +24,8 @@ from .progress import ALL_WRITTEN, Progress
 from .selection import Kind, fastest_of, predictor_for
 from .tiling import FITS, Fit, Tiles, choose_fit
 
+SEGMENTATION_FLAGS = ("alpha", "no_legend", "outlines", "clear", "tile", "overlap", "fit")
+POSE_FLAGS = ("boxes", "category", "box_score", "keypoint_score")
 Segmenter = Union[Predictor, Tiles]
 FAILURES = (InputError, cv2.error, MemoryError)  #: of one image; the others may go on
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
@@ -155,7 +157,7 @@ def main(args: argparse.Namespace) -> int:
     """
     kinds = written_kinds(args.write)
     contract = read_contract(args.model)
-    style = chosen_style(args, contract)
+    refuse_flags(args, kinds, contract)
     if args.verify or args.input is None:
         choose(args, None, predictor_for(contract))
         return ALL_WRITTEN
@@ -164,9 +166,9 @@ def main(args: argparse.Namespace) -> int:
         return poses(args, kinds, source)
     if "coco" in kinds and source.fps is not None:
         raise InputError("expected images with --write coco, got a video or camera; extract frames, or write json")
-    pose_cli.refuse_flags(args)
+    style = chosen_style(args, contract)
     preprocess = Preprocessor(contract)
-    fit = choose_fit(preprocess, args.tile, args.overlap, args.fit)
+    fit = chosen_fit(args, preprocess)
     make_folder(args.save_dir)
     predictor, frames = start(args, preprocess, fit, iter(source))
     check_batch(predictor, args.batch_size)
@@ -176,8 +178,18 @@ def main(args: argparse.Namespace) -> int:
     progress = Progress(min(len(source), args.max_frames or len(source)))
     frames = prefetched(itertools.islice(frames, args.max_frames))
     with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps, style) as writer:
-        size = 1 if fit.tile else args.batch_size
-        return segment(segmenter, frames, writer, size, progress, source.not_taken)
+        return segment(segmenter, frames, writer, group_size(args), progress, source.not_taken)
+
+
+def refuse_flags(args: argparse.Namespace, kinds: Sequence[str], contract: Contract) -> None:
+    """Raise :class:`.InputError` if something is asked for that only a model of the other kind does."""
+    others, what = (SEGMENTATION_FLAGS, "segmentation") if contract.task == POSE else (POSE_FLAGS, "poses")
+    usual = parser()
+    for flag in others:
+        if getattr(args, flag) != usual.get_default(flag):
+            raise InputError(f"expected --{flag} with a model for {what} only, got one for another task; leave it out")
+    if contract.task == POSE and not set(kinds) <= set(IMAGE_KINDS):
+        raise InputError(f"expected --write overlays with a model for poses, got {','.join(kinds)}; correct it")
 
 
 def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
@@ -203,6 +215,16 @@ def chosen_style(args: argparse.Namespace, contract: Contract) -> Style:
     """
     clear_class(contract.classes, args.clear)
     return Style(args.alpha, not args.no_legend, args.outlines, args.clear)
+
+
+def chosen_fit(args: argparse.Namespace, preprocess: Preprocessor) -> Fit:
+    """How images are brought to the sizes that the model takes; raises :class:`.InputError` as :func:`.choose_fit`."""
+    return choose_fit(preprocess, args.tile, args.overlap, args.fit)
+
+
+def group_size(args: argparse.Namespace) -> int:
+    """How many images are segmented together; of large ones, for which tiles are asked, one waits at a time."""
+    return 1 if args.tile else int(args.batch_size)
 
 
 def start(

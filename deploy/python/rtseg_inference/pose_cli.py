@@ -144,10 +144,3 @@ def write_results(results: List[Dict[str, Any]], folder: str) -> None:
     """
     with atomic_path(os.path.join(folder, RESULTS)) as path, open(path, "w", encoding="utf-8") as f:
         json.dump(results, f, ensure_ascii=False)
-
-
-def refuse_flags(args: argparse.Namespace) -> None:
-    """Raise :class:`.InputError` if a flag for poses is given with another model."""
-    for flag in ("boxes", "category"):
-        if getattr(args, flag) is not None:
-            raise InputError(f"expected --{flag} with a model for poses only, got one for segmentation; leave it out")

@@ -130,10 +130,10 @@ class Predictor(LoadedModel):
                 model was exported for.
         """
         batch, several = as_batch(images)
-        found = self._predict(batch)
+        found = self.segment(batch)
         return found if several else found[0]
 
-    def _predict(self, images: Sequence[Array]) -> List[Result]:
+    def segment(self, images: Sequence[Array]) -> List[Result]:
         outputs, pre, run = self.run(images)
         start = time.perf_counter()
         masks = [
@@ -146,7 +146,7 @@ class Predictor(LoadedModel):
         """Run the golden image and compare with the output that the network gave before its export."""
         golden = self.contract.golden
         tolerance = golden.tolerance_of(self.configuration.precision)
-        result = self._predict([read_image(self.contract.path(golden.image))])[0]
+        result = self.segment([read_image(self.contract.path(golden.image))])[0]
         assert golden.mask is not None
         mask = read_image(self.contract.path(golden.mask), cv2.IMREAD_UNCHANGED)
         if mask.shape != result.mask.shape or mask.dtype != result.mask.dtype:

@@ -89,8 +89,18 @@ class Tiles:
     def predict(self, images: Union[Image, Sequence[Image]]) -> Union[Result, List[Result]]:
         """Segment an image, or each image of a list; as :meth:`.Predictor.predict`, and of any size."""
         batch, several = as_batch(images)
-        found = [self._segment(image) for image in batch]
+        found = self.predictor.segment(batch) if self._fit(batch) else [self._segment(image) for image in batch]
         return found if several else found[0]
+
+    def _fit(self, images: List[Array]) -> bool:
+        """Whether the model takes images as they are, and none of them is larger than a tile."""
+        if any(side > most for image in images for side, most in zip(image.shape, self.tile)):
+            return False
+        try:
+            self.predictor.preprocess.input_shape(images)
+        except InputError:
+            return False
+        return True
 
     def _segment(self, image: Array) -> Result:
         height, width = image.shape[:2]

@@ -16,7 +16,7 @@ from cpp_programs import run
 from rtseg_inference import InputError, cli, contract
 from rtseg_inference.pose import average_flipped, decode
 from rtseg_inference.pose_boxes import match, read_boxes
-from tiny_pose import PREPROCESSING, SIZE, dots, draw_persons, pose
+from tiny_pose import PREPROCESSING, SEGMENTATION_FLAGS, SIZE, dots, draw_persons, pose
 
 from paddle_rtseg.export.exporter import export_model
 
@@ -212,9 +212,15 @@ def test_onnx_runtime_equals_python(onnx_infer, source, tmp_path, capfd):
     assert_same(*both(onnx_infer, model, source, tmp_path, capfd, *arguments), tmp_path)
 
 
-@pytest.mark.parametrize("flag", [["--boxes", "boxes.json"], ["--category", "1"]])
+@pytest.mark.parametrize("flag", [["--boxes", "boxes.json"], ["--category", "1"], ["--box_score", "0.5"]])
 def test_flags_for_poses_with_another_model(flag, rtseg_infer, exported, source, tmp_path, capfd):
     python, cpp = both(rtseg_infer, exported["logits"], source, tmp_path, capfd, *flag)
+    assert python == cpp and python[0] == 2
+
+
+@pytest.mark.parametrize("flag", [*SEGMENTATION_FLAGS, ["--write", "json"]])
+def test_flags_for_segmentation(flag, rtseg_infer, exported_pose, source, tmp_path, capfd):
+    python, cpp = both(rtseg_infer, exported_pose, source, tmp_path, capfd, *flag)
     assert python == cpp and python[0] == 2
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from comparing import zip_strict
 from rtseg_inference import cli
-from tiny_pose import draw_persons
+from tiny_pose import SEGMENTATION_FLAGS, draw_persons
 
 PERSONS = {
     "a.png": [[(60, 50), (90, 80), (60, 130)], [(200, 60), (180, 90), (230, 140)]],
@@ -124,11 +124,23 @@ def test_video(exported_pose, source, tmp_path, capsys):
     assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.parametrize("flag", [["--boxes", "boxes.json"], ["--category", "1"]])
+@pytest.mark.parametrize("flag", [["--boxes", "boxes.json"], ["--category", "1"], ["--box_score", "0.5"]])
 def test_flags_for_poses_with_another_model(flag, exported, source, tmp_path, capsys):
     assert infer(exported["logits"], source, tmp_path / "out", *flag) == 2
-    assert f"expected {flag[0]} with a model for poses only, got one for segmentation" in capsys.readouterr().err
+    assert f"expected {flag[0]} with a model for poses only, got one for another task" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flag", SEGMENTATION_FLAGS)
+def test_flags_for_segmentation(flag, exported_pose, source, tmp_path, capsys):
+    assert infer(exported_pose, source, tmp_path / "out", *flag) == 2
+    assert f"expected {flag[0]} with a model for segmentation only" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_forms_of_masks(exported_pose, source, tmp_path, capsys):
+    assert infer(exported_pose, source, tmp_path / "out", "--write", "overlays", "json") == 2
+    assert "expected --write overlays with a model for poses, got overlays,json" in capsys.readouterr().err
 
 
 def test_bad_boxes_leave_nothing_behind(exported_pose, source, tmp_path, capsys):

@@ -67,7 +67,7 @@ def test_blending(tile, overlap, image):
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(result.mask[clear], expected.argmax(axis=0)[clear])
     assert fake.sizes == {(min(tile[0], 83), min(tile[1], 121))}
-    assert result.scores is None and result.timings.run == 2 * result.timings.pre
+    assert (result.scores is None) == (tile[0] < 83) and result.timings.run == 2 * result.timings.pre
 
 
 @pytest.mark.parametrize("op", ["none", "softmax", "argmax"])
@@ -100,6 +100,16 @@ def test_lists_give_lists(image):
     assert tiles.overlap == 8
     found = tiles.predict([image, image[:20]])
     assert [result.mask.shape for result in found] == [(83, 121), (20, 121)]
+
+
+def test_images_that_fit_are_a_batch(image):
+    """They are not cut, whatever their size, if the model takes it; others are."""
+    fake = ToyPredictor(**FIXED)
+    tiles = Tiles(fake, (32, 64))
+    tiles.predict([image[:32, :64]] * 3)
+    assert fake.batches == [3]
+    tiles.predict([image[:32, :60]] * 3)
+    assert fake.batches == [3, 1, 1, 1]
 
 
 def test_memory_is_that_of_tiles():
