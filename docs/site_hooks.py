@@ -14,6 +14,7 @@ from mkdocs.structure.files import File, InclusionLevel
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGES = ("deploy/README.md", "deploy/python/README.md", "deploy/cpp/README.md")
 NOTEBOOKS = ("quickstart.ipynb", "photographs.ipynb")
+OUTSIDE = set(PAGES)  # of docs/: pages that keep their path from the root of the repository
 LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
 
@@ -28,6 +29,7 @@ def on_files(files, config):
             if not target.startswith("docs/") and files.get_file_from_path(target) is None:
                 source = os.path.join(ROOT, target)
                 files.append(File.generated(config, target, abs_src_path=source, inclusion=InclusionLevel.NOT_IN_NAV))
+                OUTSIDE.add(target)
     return files
 
 
@@ -55,7 +57,7 @@ def page_of(notebook):
 
 def folder_of(uri):
     """Where in the repository a page of the site comes from."""
-    return posixpath.dirname(uri if uri in PAGES else "docs/" + uri)
+    return posixpath.dirname(uri if uri in OUTSIDE else "docs/" + uri)
 
 
 def linked_files(markdown, folder):
