@@ -78,13 +78,13 @@ void parse_kinds(const std::vector<std::string>& words, Options& options) {
 }  // namespace
 
 const char kUsage[] =
-    R"(usage: rtseg_infer --model FOLDER [--input IMAGE_OR_FOLDER] [options]
+    R"(usage: rtseg_infer --model FOLDER [--input PATH] [options]
 
 Segment an image, or the images of a folder and the folders below it, with an exported model, or find the keypoints of
 persons there. The model is first checked against its golden output.
 
   --model FOLDER      exported model, a folder with deploy.yaml
-  --input PATH        image or folder (default: none, the same as --verify)
+  --input PATH        image, folder or video (default: none, the same as --verify)
   --save_dir FOLDER   folder to write (default ./output/inference)
   --write KIND ...    masks, overlays, json (areas of the classes) or coco (all masks in one file) (default
                       masks,overlays)
