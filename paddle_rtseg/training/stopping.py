@@ -3,8 +3,6 @@
 import math
 from typing import Any, Optional, Sequence
 
-from paddleseg.utils import logger
-
 from ..errors import InputError
 from . import checkpoints
 
@@ -57,5 +55,7 @@ def last_iteration(dataset: Any, step: int, last: int, *scores: float) -> int:
     patience: Optional[Patience] = getattr(dataset, "patience", None)
     if patience is None or step >= last or not patience.is_over(scores):
         return last
+    from paddleseg.utils import logger
+
     logger.info(f"Training ends at iteration {step} of {last}: no better score in {patience.limit} evaluations.")
     return step

@@ -1,6 +1,7 @@
 """Commands that pages and headers of configs show: they exist, and so do their flags."""
 
 import importlib
+import json
 import pathlib
 import re
 import shlex
@@ -14,6 +15,14 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 COMMAND = re.compile(r"python -m (paddleseg|paddle_rtseg|rtseg_inference)(?:\.(\w+))?\b([^`|\n]*)")
+
+
+def text_of(page):
+    """A page's text; of a notebook, the sources of its cells."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    if page.endswith(".ipynb"):
+        return "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
+    return text
 
 
 def commands_in(text):
@@ -45,7 +54,7 @@ def unknown(text):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_exist(page):
-    assert list(unknown((ROOT / page).read_text(encoding="utf-8"))) == []
+    assert list(unknown(text_of(page))) == []
 
 
 def test_wrong_commands_are_found():
@@ -55,7 +64,7 @@ def test_wrong_commands_are_found():
 
 
 def test_commands_are_looked_for():
-    found = {command for page in PAGES for _, command, _ in commands_in((ROOT / page).read_text(encoding="utf-8"))}
+    found = {command for page in PAGES for _, command, _ in commands_in(text_of(page))}
     assert {"train", "val", "predict", "export", "infer", "convert", "benchmark", "check_dataset", "env"} <= found
 
 

@@ -103,8 +103,8 @@ persons there. The model is first checked against its golden output.
   --strict            with ONNX Runtime on a GPU, refuse a network with operators that run on the processor
   --batch_size N      images of one size per batch, or persons with a model for poses (default 1)
   --boxes FILE        with a model for poses, the boxes of persons: JSON of COCO's annotations or results, or
-                      PaddleDetection's bbox.json (default: each image is one person)
-  --category ID       with --boxes of several categories, the one to take (default: the only one)
+                      PaddleDetection's bbox.json (default each image is one person)
+  --category ID       with --boxes of several categories, the one to take (default the only one)
   --box_score S       with --boxes, leave out those with a lower score (default 0.3)
   --keypoint_score S  with a model for poses, draw keypoints with a higher score (default 0.3)
   --tile HxW          segment in tiles of that height and width, such as 512x1024, and blend them where they overlap

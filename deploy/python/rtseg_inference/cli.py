@@ -103,13 +103,13 @@ def parser(
         "--boxes",
         metavar="FILE",
         help="with a model for poses, the boxes of persons: JSON of COCO's annotations or results, or "
-        "PaddleDetection's bbox.json (default: each image is one person)",
+        "PaddleDetection's bbox.json (default each image is one person)",
     )
     p.add_argument(
         "--category",
         type=whole_number(),
         metavar="ID",
-        help="with --boxes of several categories, the one to take (default: the only one)",
+        help="with --boxes of several categories, the one to take (default the only one)",
     )
     p.add_argument(
         "--box_score",
