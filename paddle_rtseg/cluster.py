@@ -43,7 +43,7 @@ def import_ray(alone: bool = False) -> Any:
         import ray.data
     except ImportError as e:
         raise NotInstalled(
-            f'expected the package ray with Ray Data, got {quote(e)}; pip install "ray[data,serve]<2.61" "pyarrow<25"'
+            f'expected the package ray with Ray Data, got {quote(e)}; pip install "paddle_rtseg[ray]"'
         ) from e
     return ray
 
