@@ -108,6 +108,7 @@ persons there. The model is first checked against its golden output.
   --box_score S       with --boxes, leave out those with a lower score (default 0.3)
   --keypoint_score S  with a model for poses, draw keypoints with a higher score (default 0.3)
   --tile HxW          segment in tiles of that height and width, such as 512x1024, and blend them where they overlap
+                      (default: no tiles)
   --overlap N         pixels that tiles share, less than half a tile (default: 64, or a quarter of a small tile)
   --fit RULE          how a model for images of one size takes others: tile segments in tiles of that size, padded where
                       the image is smaller; resize resizes them to it (default tile)

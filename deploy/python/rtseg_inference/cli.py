@@ -129,7 +129,8 @@ def parser(
         "--tile",
         type=tile_size,
         metavar="HxW",
-        help="segment in tiles of that height and width, such as 512x1024, and blend them where they overlap",
+        help="segment in tiles of that height and width, such as 512x1024, and blend them where they overlap "
+        "(default: no tiles)",
     )
     p.add_argument(
         "--overlap",
