@@ -19,7 +19,7 @@ from paddle_rtseg.tools import bulk
 
 def test_missing_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InputError, match=r"the package ray with Ray Data, .*; pip install \"ray\["):
+    with pytest.raises(InputError, match=r"the package ray with Ray Data, .*; pip install \"paddle_rtseg\[ray\]"):
         with cluster.connected(None):
             pass
 
