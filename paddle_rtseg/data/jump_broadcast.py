@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import stat
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -157,9 +158,12 @@ def _boxes(path: str) -> Iterator[Tuple[str, List[float]]]:
 def _rows(path: str, separator: str, columns: Sequence[str], skipped: int = 0) -> Iterator[Tuple[str, Dict[str, str]]]:
     """The rows of a CSV file with ``columns`` and others, and how to call each in a message."""
     try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait
+            raise InputError(f"expected a CSV file, got {path!r}, which is not a file; check the path")
+        if status.st_size > MAX_BYTES:
+            raise InputError(f"expected a CSV file of at most {MAX_BYTES >> 20} MiB, got {path!r}; split it")
         with open(path, newline="", encoding="utf-8-sig") as file:
-            if os.fstat(file.fileno()).st_size > MAX_BYTES:
-                raise InputError(f"expected a CSV file of at most {MAX_BYTES >> 20} MiB, got {path!r}; split it")
             lines = csv.reader(itertools.islice(file, skipped, None), delimiter=separator)
             head = [name.strip() for name in next(lines, [])]
             missing = [column for column in columns if column not in head]

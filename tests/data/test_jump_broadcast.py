@@ -1,6 +1,7 @@
 """Jump-broadcast's CSV files, made here in their form, as COCO's JSON: what is written, left out and refused."""
 
 import json
+import os
 import re
 
 import cv2
@@ -146,3 +147,9 @@ def test_an_image_that_is_damaged(sample):
     with pytest.raises(InputError, match="has the header of no format"):
         run_command("import_keypoints", *arguments)
     assert not (sample.folder / "train.json").exists()
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "train.csv")
+    with pytest.raises(InputError, match="which is not a file"):
+        convert(str(tmp_path / "train.csv"), str(tmp_path), str(tmp_path / "train.json"))

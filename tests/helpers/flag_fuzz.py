@@ -277,7 +277,7 @@ def _make_model(root: str) -> None:
 def run(case: Case, template: str) -> Tuple[str, float, str]:
     """Run a command line in a copy of the folder: the outcome, processor time in seconds, what it wrote to stderr."""
     with tempfile.TemporaryDirectory() as folder:
-        root = os.path.join(folder, "work")
+        root = os.path.join(folder, "parent", "work")  # "../.." is a small folder too
         shutil.copytree(template, root, symlinks=True, ignore=shutil.ignore_patterns("pipe"))
         os.mkfifo(os.path.join(root, "pipe"))
         errors = os.path.join(folder, "stderr")

@@ -9,6 +9,7 @@ from .errors import quote
 
 ALL_WRITTEN, SOME_FAILED = 0, 1
 NAME = 500  #: characters of a path
+LONGEST = 1e9  #: seconds of an estimate
 
 Item = TypeVar("Item")
 
@@ -62,7 +63,8 @@ class Line:
 
 def time_left(done: int, total: int, seconds: float) -> str:
     """Such as "0:01:30", if as many of the steps as are ``done`` took that many seconds."""
-    return str(datetime.timedelta(seconds=round(seconds * (total - done) / done)))
+    left = seconds * min(total - done, LONGEST) / done
+    return str(datetime.timedelta(seconds=round(min(left, LONGEST))))
 
 
 def watched(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
