@@ -79,7 +79,7 @@ NONSENSE = [
     *("loop", "gone", "../..", "9000"),
 ]
 #: Flags that make a command long, with values that they take.
-_LONG = {"--iters": "1", "--turns": "2", "--threads": "1"}
+_LONG = {"--iters": "1", "--epochs": "1", "--turns": "2", "--threads": "1"}
 #: Flags that are not nonsense on their own.
 _HARMLESS = {"--help", "-h"}
 
