@@ -61,8 +61,12 @@ def leave(status: int) -> NoReturn:
 
 
 def _catch_interrupts() -> None:
-    if signal.getsignal(signal.SIGINT) in (signal.default_int_handler, signal.SIG_DFL):  # it may be ignored: nohup
-        signal.signal(signal.SIGINT, _interrupt)
+    if signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, signal.SIG_DFL):  # such as ignored: nohup
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        sys.unraisablehook = _raise_again
 
 
 def _interrupt(number: int, frame: Optional[FrameType]) -> None:
@@ -71,6 +75,14 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
         os._exit(INTERRUPTED)
     _interrupted = True
     raise KeyboardInterrupt
+
+
+def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
+    """Raise Ctrl-C again a moment later where it came within a ``__del__`` or a callback, which Python lets finish."""
+    if issubclass(ignored.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(ignored)
 
 
 def _failed(sentence: str) -> int:

@@ -1,0 +1,33 @@
+"""How commands end: Ctrl-C where Python lets the exception go no further."""
+
+import subprocess
+import sys
+
+import pytest
+
+# What the main function does until the signal comes within it: as a finalizer, and as the callback before a fork.
+PLACES = {
+    "finalizer": "class Held:\n    def __del__(self): signal.raise_signal(signal.SIGINT)\ndef main(): Held()",
+    "callback": "os.register_at_fork(before=lambda: signal.raise_signal(signal.SIGINT))\n"
+    "def main():\n    if os.fork() == 0: os._exit(0)",
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer that could raise it again")
+@pytest.mark.parametrize("place", PLACES)
+def test_interrupt_that_python_ignores(place):
+    program = (
+        f"import os, signal, time\nfrom rtseg_inference import program\n{PLACES[place]}; time.sleep(60); print('on')\n"
+        "program.leave(program.run(main))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_other_ignored_errors_are_shown():
+    program = (
+        "from rtseg_inference import program\nclass Held:\n    def __del__(self): raise ValueError('a bug')\n"
+        "def main(): Held()\nprogram.leave(program.run(main))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0 and "ValueError: a bug" in ended.stderr
