@@ -114,9 +114,9 @@ def average_pooling(size: Size, stride: Tuple[int, int]) -> Merging:
         return map_to_tokens(F.avg_pool2d(tokens_to_map(x, size), stride, stride, ceil_mode=True, exclusive=True))
 
     def unmerge(x: paddle.Tensor) -> paddle.Tensor:
-        # By a whole factor: Paddle's oneDNN rounds other factors differently.
-        x = F.interpolate(tokens_to_map(x, small), scale_factor=list(stride), mode="nearest")
-        return map_to_tokens(x[:, :, :height, :width])
+        channels = x.shape[-1]
+        x = _repeat(x, small[1], stride).reshape([-1, small[0] * stride[0], small[1] * stride[1], channels])
+        return x[:, :height, :width].reshape([-1, height * width, channels])
 
     return merge, unmerge
 
@@ -133,12 +133,17 @@ def _whole_windows(height: int, width: int, stride: Tuple[int, int]) -> Merging:
         return x.reshape([-1, height // rows * (width // columns), channels])
 
     def unmerge(x: paddle.Tensor) -> paddle.Tensor:
-        channels = x.shape[-1]
-        x = paddle.concat([x.reshape([-1, channels])] * columns, axis=-1)  # (B * h * w, columns * C)
-        x = paddle.concat([x.reshape([-1, width * channels])] * rows, axis=-1)  # (B * h, rows * W * C)
-        return x.reshape([-1, height * width, channels])
+        return _repeat(x, width // columns, stride).reshape([-1, height * width, x.shape[-1]])
 
     return merge, unmerge
+
+
+def _repeat(x: paddle.Tensor, width: int, stride: Tuple[int, int]) -> paddle.Tensor:
+    """A window's token for each of its places: (B, h * width, C) -> (B * h, stride[0] * width * stride[1] * C)."""
+    rows, columns = stride
+    channels = x.shape[-1]
+    x = paddle.concat([x.reshape([-1, channels])] * columns, axis=-1)  # (B * h * width, columns * C)
+    return paddle.concat([x.reshape([-1, width * columns * channels])] * rows, axis=-1)
 
 
 def _tables(size: Size, cell: Tuple[int, int], num_unmerged: int, constants: Constants) -> List[paddle.Tensor]:

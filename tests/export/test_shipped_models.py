@@ -14,7 +14,6 @@ from paddle_rtseg.export.onnx import obstacle
 
 pytestmark = pytest.mark.slow
 
-FIXED_FOR_ONNX = ("SegFormerPP 2x2",)  # paddle2onnx 2.1 cannot convert nearest-neighbour resizing by a free size
 OLD_PADDLE = paddle.__version__.startswith("2.")
 
 
@@ -24,8 +23,7 @@ def test_golden_output_is_reproduced(case, form, tmp_path, monkeypatch):
     monkeypatch.setenv("RTSEG_CACHE", str(tmp_path / "cache"))
     network = create(case)
     network.eval()
-    fixed = network.fixed_size_reason or case.name in FIXED_FOR_ONNX
-    shape = (1, 3, 128, 128) if fixed else None
+    shape = (1, 3, 128, 128) if network.fixed_size_reason else None
     onnx = "no" if obstacle() else "required"
     folder = export_model(
         network, str(tmp_path / "model"), PREPROCESSING, shape, output_op="logits", format=form, onnx=onnx
