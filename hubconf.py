@@ -20,7 +20,7 @@ def segformer_plusplus(backbone="b0", token_merging=None, num_classes=19, weight
 
     Args:
         backbone: "b0" to "b5".
-        token_merging: None, "hq", "fast" or "2x2".
+        token_merging: None, "hq", "fast" or "2x2", or what else ``MiT`` takes, such as a schedule with options.
         num_classes: of the weights, or of the network to train.
         weights: see above.
         arguments: further ones of ``SegFormerPP``.

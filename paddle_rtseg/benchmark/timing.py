@@ -7,6 +7,7 @@ stopped can be continued.
 
 import gc
 import inspect
+import math
 import os
 import re
 import statistics
@@ -410,16 +411,18 @@ def _matching(network: paddle.nn.Layer, size: Tuple[int, int]) -> Callable[[], A
     height, width = (-(-side // (2 * backbone.input_stride)) for side in size)
     for i, (dim, stage, reduction) in enumerate(zip(backbone.feat_channels, stages, backbone.sr_ratios), 1):
         height, width = -(-height // 2), -(-width // 2)
-        for match, step in ((stage.match_queries, 1), (stage.match_keys_values, reduction)):
-            tokens = height // step, width // step
-            blocks = len(getattr(backbone, f"block{i}"))
-            tasks += [(match, paddle.randn([1, tokens[0] * tokens[1], dim]), tokens)] * blocks
+        maps = (height, width), (height // reduction, width // reduction)
+        tokens = [paddle.randn([1, math.prod(tokens), dim]) for tokens in maps]
+        tasks.append((stage, len(getattr(backbone, f"block{i}")), maps, tokens))
 
     @paddle.no_grad()
     def run() -> None:
-        for match, x, tokens in tasks:
-            merge, unmerge = match(x, tokens)
-            unmerge(merge(x))
+        for stage, blocks, (size, source_size), (x, source) in tasks:
+            for j in range(blocks):
+                if j % stage.match_every == 0:
+                    matching = stage.match(x, size, source, source_size)
+                for merging, tokens in zip(matching, (x, source)):
+                    merging.unmerge(merging.merge(tokens))
         _wait(x)
 
     return run

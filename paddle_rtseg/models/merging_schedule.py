@@ -2,17 +2,22 @@
 
 Kienzle et al., "Segformer++: Efficient Token-Merging Strategies for High-Resolution Semantic Segmentation", MIPR 2024,
 arXiv 2405.14467. The algorithms are in :mod:`.token_merging`.
+
+Two options are not in that paper. ``proportional`` is the proportional attention of Bolya et al., "Token Merging: Your
+ViT But Faster", ICLR 2023: a merged key has the weight of all tokens that it stands for. ``match_every`` is ours: with
+k, the blocks 0, k, 2k, ... of a stage match their own tokens, and each block after them merges the same positions.
 """
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import paddle
 from paddle import nn
 
 from ..errors import InputError
+from ..weights.limits import quote
 from .layers import Constants, Size
-from .token_merging import Merging, average_pooling, bipartite_soft_matching, do_nothing
+from .token_merging import DO_NOTHING, Merging, average_pooling, bipartite_soft_matching
 
 # fmt: off
 #: The paper's schedules: settings of stages 1 to 4, as :func:`parse_schedule` takes them.
@@ -25,12 +30,15 @@ SCHEDULES: Dict[str, List[Dict[str, Any]]] = {
 }
 # fmt: on
 
+#: Options of a stage, each with the prefixes of the modes of which one must be bsm.
+OPTIONS = {"match_every": ("q", "kv"), "proportional": ("kv",)}
+
 
 class Method:
     """A way to merge the tokens of a map, with its settings."""
 
     def __call__(self, tokens: paddle.Tensor, size: Size, constants: Constants) -> Merging:
-        """The functions ``(merge, unmerge)`` for tokens (B, H * W, C) of a map of this size.
+        """The merging of tokens (B, H * W, C) of a map of this size.
 
         Raises:
             InputError: the map is too small.
@@ -45,8 +53,8 @@ class Method:
         """How many tokens are left of a map of this size."""
         raise NotImplementedError
 
-    def macs(self, height: int, width: int) -> int:
-        """Multiply-accumulates per channel."""
+    def macs(self, height: int, width: int, matches: bool = True) -> int:
+        """Multiply-accumulates per channel; ``matches``: also those of finding out which tokens merge."""
         raise NotImplementedError
 
 
@@ -55,7 +63,7 @@ class NoMerging(Method):
     """Every token is kept."""
 
     def __call__(self, tokens: paddle.Tensor, size: Size, constants: Constants) -> Merging:
-        return do_nothing, do_nothing
+        return DO_NOTHING
 
     def fits(self, height: int, width: int) -> bool:
         return True
@@ -63,7 +71,7 @@ class NoMerging(Method):
     def tokens_kept(self, height: int, width: int) -> int:
         return height * width
 
-    def macs(self, height: int, width: int) -> int:
+    def macs(self, height: int, width: int, matches: bool = True) -> int:
         return 0
 
 
@@ -99,9 +107,9 @@ class Bipartite(Method):
     def tokens_kept(self, height: int, width: int) -> int:
         return height * width - self._merged(height, width)
 
-    def macs(self, height: int, width: int) -> int:
+    def macs(self, height: int, width: int, matches: bool = True) -> int:
         """Multiply-accumulates per channel: similarities of all tokens to the destinations, and the groups' sums."""
-        return 2 * height * width * self._destinations(height, width)
+        return (1 + matches) * height * width * self._destinations(height, width)
 
     def _destinations(self, height: int, width: int) -> int:
         return (height // self.cell[0]) * (width // self.cell[1])
@@ -135,7 +143,7 @@ class Pooling(Method):
     def tokens_kept(self, height: int, width: int) -> int:
         return -(-height // self.stride[0]) * -(-width // self.stride[1])
 
-    def macs(self, height: int, width: int) -> int:
+    def macs(self, height: int, width: int, matches: bool = True) -> int:
         return height * width
 
 
@@ -158,8 +166,15 @@ class SequencePooling(Method):
     def tokens_kept(self, height: int, width: int) -> int:
         return -(-height * width // self.stride)
 
-    def macs(self, height: int, width: int) -> int:
+    def macs(self, height: int, width: int, matches: bool = True) -> int:
         return height * width
+
+
+class Matching(NamedTuple):
+    """What one block found, and the blocks after it may use."""
+
+    query: Merging
+    key_value: Merging
 
 
 class StageMerging(nn.Layer):
@@ -169,21 +184,34 @@ class StageMerging(nn.Layer):
         query: how the queries are merged.
         key_value: how the source of keys and values is merged.
         constants: keeps the tables of the methods; stages may share it.
+        match_every: how many blocks in a row use the matching of the first of them.
+        proportional: whether a merged key counts as often as it stands for tokens.
     """
 
-    def __init__(self, query: Method, key_value: Method, constants: Constants):
+    def __init__(
+        self, query: Method, key_value: Method, constants: Constants, match_every: int = 1, proportional: bool = False
+    ):
         super().__init__()
         self.query = query
         self.key_value = key_value
         self.constants = constants
+        self.match_every = match_every
+        self.proportional = proportional
 
-    def match_queries(self, tokens: paddle.Tensor, size: Size) -> Merging:
-        """The functions ``(merge, unmerge)`` for queries (B, H * W, C)."""
-        return self.query(tokens, size, self.constants)
+    def match(self, queries: paddle.Tensor, size: Size, source: paddle.Tensor, source_size: Size) -> Matching:
+        """The merging of a block's tokens.
 
-    def match_keys_values(self, tokens: paddle.Tensor, size: Size) -> Merging:
-        """The functions ``(merge, unmerge)`` for the source of keys and values, (B, H * W, C)."""
-        return self.key_value(tokens, size, self.constants)
+        Args:
+            queries: (B, H * W, C).
+            size: height and width of their map.
+            source: of keys and values, (B, h * w, C).
+            source_size: height and width of its map.
+
+        Raises:
+            InputError: a map is too small, or has no fixed size.
+        """
+        key_value = self.key_value(source, source_size, self.constants)
+        return Matching(self.query(queries, size, self.constants), key_value)
 
 
 def merges_by_matching(network: nn.Layer) -> bool:
@@ -192,25 +220,29 @@ def merges_by_matching(network: nn.Layer) -> bool:
     return any(isinstance(method, Bipartite) for stage in stages for method in (stage.query, stage.key_value))
 
 
-def parse_schedule(schedule: Union[str, Sequence[Optional[dict]], None]) -> List[StageMerging]:
+Schedule = Union[str, Dict[str, Any], Sequence[Optional[Dict[str, Any]]], None]
+
+
+def parse_schedule(schedule: Schedule) -> List[StageMerging]:
     """The merging of four stages.
 
     Args:
-        schedule: None for no merging, a name among :data:`SCHEDULES`, or four dicts with any of ``q_mode`` and
-            ``kv_mode`` (None, "bsm" or "n2d"; "n1d" for q only) and, with the same prefix, ``ratio`` and ``cell`` for
-            bsm, ``stride`` for n2d and n1d. Cells and the stride of n2d are two numbers, or one for both directions.
+        schedule: None for no merging; a name among :data:`SCHEDULES`; a dict with such a name as ``schedule`` and any
+            of the options below, which then hold for each stage that can have them; or four dicts with any of
+            ``q_mode`` and ``kv_mode`` (None, "bsm" or "n2d"; "n1d" for q only) and, with the same prefix, ``ratio``
+            and ``cell`` for bsm, ``stride`` for n2d and n1d. Cells and the stride of n2d are two numbers, or one for
+            both directions. The options are ``match_every``, a whole number of at least 1, where queries or keys are
+            merged by bsm, and ``proportional``, a boolean, where keys are.
 
     Raises:
         InputError: none of these, or a value out of range.
     """
     if schedule is None:
         schedule = [{}] * 4
-    if isinstance(schedule, str):
-        if schedule not in SCHEDULES:
-            raise InputError(
-                f"expected token_merging null, {', '.join(SCHEDULES)} or four dicts, got {schedule!r}; choose one"
-            )
-        schedule = SCHEDULES[schedule]
+    elif isinstance(schedule, str):
+        schedule = _named_schedule(schedule, {})
+    elif isinstance(schedule, dict):
+        schedule = _named_schedule(schedule.get("schedule"), {k: v for k, v in schedule.items() if k != "schedule"})
     if (
         not isinstance(schedule, (list, tuple))
         or len(schedule) != 4
@@ -218,10 +250,35 @@ def parse_schedule(schedule: Union[str, Sequence[Optional[dict]], None]) -> List
     ):
         raise InputError(f"expected token_merging with one dict for each of the four stages, got {schedule!r}")
     constants = Constants()
-    return [StageMerging(*_parse_stage(dict(stage or {})), constants) for stage in schedule]
+    return [_parse_stage(dict(stage or {}), constants) for stage in schedule]
 
 
-def _parse_stage(stage: Dict[str, Any]) -> Tuple[Method, Method]:
+def _named_schedule(name: Any, options: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """The dicts of a schedule's stages, each with those of the options that it can have."""
+    if not isinstance(name, str) or name not in SCHEDULES:
+        raise InputError(
+            f"expected token_merging null, {', '.join(SCHEDULES)} or four dicts, got {quote(repr(name))}; choose one"
+        )
+    stages = [dict(stage) for stage in SCHEDULES[name]]
+    for option, value in options.items():
+        takers = [stage for stage in stages if _takes(option, stage)]
+        if not takers:
+            raise InputError(
+                f"expected {' or '.join(OPTIONS)} with a schedule that merges by bsm, got {quote(repr(option))} with "
+                f"{name}; leave it out"
+            )
+        for stage in takers:
+            stage[option] = value
+    return stages
+
+
+def _takes(option: Any, stage: Dict[str, Any]) -> bool:
+    """Whether a stage can have an option: one of its ``*_mode`` is bsm."""
+    return any(stage.get(f"{prefix}_mode") == "bsm" for prefix in OPTIONS.get(option, ()))
+
+
+def _parse_stage(stage: Dict[str, Any], constants: Constants) -> StageMerging:
+    match_every, proportional = _parse_options(stage)
     query, key_value = _parse_method(stage, "q"), _parse_method(stage, "kv")
     if isinstance(key_value, SequencePooling):
         raise InputError("expected kv_mode null, bsm or n2d, got 'n1d'; n1d merges queries only")
@@ -229,7 +286,24 @@ def _parse_stage(stage: Dict[str, Any]) -> Tuple[Method, Method]:
         raise InputError(
             f"token_merging does not take {sorted(stage)[0]!r} there; see parse_schedule for what each mode takes"
         )
-    return query, key_value
+    return StageMerging(query, key_value, constants, match_every, proportional)
+
+
+def _parse_options(stage: Dict[str, Any]) -> Tuple[int, bool]:
+    """``match_every`` and ``proportional``, which are taken out of ``stage``."""
+    for option, prefixes in OPTIONS.items():
+        if option in stage and not _takes(option, stage):
+            modes = " or ".join(f"{prefix}_mode bsm" for prefix in prefixes)
+            raise InputError(f"expected {option} in a stage with {modes}, got one without; leave it out")
+    match_every, proportional = stage.pop("match_every", 1), stage.pop("proportional", False)
+    if type(match_every) is not int or match_every < 1:
+        raise InputError(
+            f"expected match_every as a whole number of at least 1, the blocks that share a matching, got "
+            f"{quote(repr(match_every))}; correct it"
+        )
+    if not isinstance(proportional, bool):
+        raise InputError(f"expected proportional true or false, got {quote(repr(proportional))}; correct it")
+    return match_every, proportional
 
 
 def _parse_method(stage: Dict[str, Any], prefix: str) -> Method:

@@ -36,7 +36,8 @@ from .layers import (
     spatial_size,
     tokens_to_map,
 )
-from .merging_schedule import NoMerging, StageMerging, merges_by_matching, parse_schedule
+from .merging_schedule import Matching, NoMerging, Schedule, StageMerging, merges_by_matching, parse_schedule
+from .token_merging import counted, per_count
 
 # Channels and blocks of the four stages.
 # fmt: off
@@ -95,32 +96,48 @@ class EfficientSelfAttention(nn.Layer):
             self.sr = nn.Conv2D(dim, dim, sr_ratio, sr_ratio)
             self.norm = nn.LayerNorm(dim, eps)
 
-    def forward(self, x: paddle.Tensor, size: Size) -> paddle.Tensor:
-        """(B, N, C) -> (B, N, C)."""
+    def forward(
+        self, x: paddle.Tensor, size: Size, earlier: Optional[Matching] = None
+    ) -> Tuple[paddle.Tensor, Matching]:
+        """(B, N, C) -> (B, N, C).
+
+        Args:
+            size: height and width of the map.
+            earlier: the matching to use; None to match these tokens.
+
+        Returns:
+            The tokens, and the matching that was used.
+        """
         source, source_size = x, size
         if self.sr_ratio > 1:
             source = self.sr(tokens_to_map(x, size))  # (B, C, H / sr, W / sr)
             source_size = spatial_size(source)
             source = self.norm(map_to_tokens(source))  # (B, M, C)
-        merge_source, _ = self.merging.match_keys_values(source, source_size)
-        source = merge_source(source)  # (B, m, C)
-        merge, unmerge = self.merging.match_queries(x, size)
+        matching = earlier or self.merging.match(x, size, source, source_size)
+        query, key_value = matching
+        source = key_value.merge(source)  # (B, m, C)
 
         heads, width = self.num_heads, self.dim // self.num_heads
-        q = self._split_heads(self.q(merge(x)) * width**-0.5, heads).flatten(0, 1)  # (B * heads, n, width)
+        q = self._split_heads(self.q(query.merge(x)) * width**-0.5, heads).flatten(0, 1)  # (B * heads, n, width)
         kv = self._split_heads(self.kv(source), 2 * heads)  # (B, 2 * heads, m, width)
-        k, v = kv[:, :heads].flatten(0, 1), kv[:, heads:].flatten(0, 1)
-        x = attend(q, k, v, self.max_scores_per_head)
+        k, v = kv[:, :heads].flatten(0, 1), kv[:, heads:]
+        proportional = self.merging.proportional and key_value.sizes is not None
+        v = counted(v, key_value.sizes()) if proportional else v  # (B, heads, m, width), or one more
+        x = attend(q, k, v.flatten(0, 1), self.max_scores_per_head)
+        x = per_count(x) if proportional else x  # (B * heads, n, width)
         x = x.reshape([-1, heads, _length(x), width]).transpose([0, 2, 1, 3]).flatten(2)  # -> (B, n, C)
-        return unmerge(self.proj(x))
+        return query.unmerge(self.proj(x)), matching
 
-    def macs(self, inputs: tuple, output: paddle.Tensor) -> int:
+    def macs(self, inputs: tuple, output: Tuple[paddle.Tensor, Matching]) -> int:
         """Work of matching and of attention's two products, for :func:`.macs.count_macs`."""
-        x, size = inputs
+        x, size, *earlier = inputs
+        matches = not any(earlier)
         reduced = [side // self.sr_ratio for side in size]
         query, key_value = self.merging.query, self.merging.key_value
-        products = 2 * query.tokens_kept(*size) * key_value.tokens_kept(*reduced)
-        return x.shape[0] * self.dim * (products + query.macs(*size) + key_value.macs(*reduced))
+        products = query.tokens_kept(*size) * key_value.tokens_kept(*reduced)
+        merging = query.macs(*size, matches) + key_value.macs(*reduced, matches)
+        sums_of_sizes = products * self.num_heads * self.merging.proportional
+        return x.shape[0] * (self.dim * (2 * products + merging) + sums_of_sizes)
 
     def _split_heads(self, x: paddle.Tensor, heads: int) -> paddle.Tensor:
         """(B, n, heads * width) -> (B, heads, n, width)."""
@@ -178,10 +195,13 @@ class Block(nn.Layer):
         self.mlp = MixFFN(dim, mlp_ratio * dim)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: paddle.Tensor, size: Size) -> paddle.Tensor:
-        """(B, N, C) -> (B, N, C)."""
-        x = x + self.drop_path(self.attn(self.norm1(x), size))
-        return x + self.drop_path(self.mlp(self.norm2(x), size))
+    def forward(
+        self, x: paddle.Tensor, size: Size, earlier: Optional[Matching] = None
+    ) -> Tuple[paddle.Tensor, Matching]:
+        """(B, N, C) -> (B, N, C), and the matching that was used; ``earlier`` as for the attention."""
+        attention, matching = self.attn(self.norm1(x), size, earlier)
+        x = x + self.drop_path(attention)
+        return x + self.drop_path(self.mlp(self.norm2(x), size)), matching
 
 
 class MixTransformer(nn.Layer):
@@ -190,8 +210,9 @@ class MixTransformer(nn.Layer):
     Args:
         embed_dims: channels of the four stages.
         depths: blocks of the four stages.
-        token_merging: None; "hq", "fast" or "2x2", the paper's schedules; or four dicts, see
-            :func:`.merging_schedule.parse_schedule`. :meth:`set_token_merging` changes it later.
+        token_merging: None; "hq", "fast" or "2x2", the paper's schedules; one of these with options, such as
+            {"schedule": "hq", "match_every": 2}; or four dicts, see :func:`.merging_schedule.parse_schedule`.
+            :meth:`set_token_merging` changes it later.
         norm_eps: epsilon of every LayerNorm. None means PaddleSeg's: 1e-5 after patch embeddings and spatial
             reductions, 1e-6 elsewhere. mmseg's weights, SegFormer++'s among them, need 1e-6; Hugging Face's 1e-5.
         attention_piece: how many attention scores of an image to hold at a time; None for all. The results are equal.
@@ -214,7 +235,7 @@ class MixTransformer(nn.Layer):
         self,
         embed_dims: Sequence[int],
         depths: Sequence[int],
-        token_merging: Union[str, Sequence[Optional[dict]], None] = None,
+        token_merging: Schedule = None,
         norm_eps: Optional[float] = None,
         attention_piece: Optional[int] = 2**22,
         input_scale: float = 1.0,
@@ -254,7 +275,7 @@ class MixTransformer(nn.Layer):
             state = read_state(pretrained)
             load_weights(self, {name: array for name, array in state.items() if not name.startswith("head.")})
 
-    def set_token_merging(self, schedule: Union[str, Sequence[Optional[dict]], None]) -> None:
+    def set_token_merging(self, schedule: Schedule) -> None:
         """Switch merging on or off, or to another schedule; the weights stay. Values as for the constructor."""
         self.merging = nn.LayerList(parse_schedule(schedule))
         for i, merging in enumerate(self.merging, start=1):
@@ -294,8 +315,10 @@ class MixTransformer(nn.Layer):
         features = []
         for i in (1, 2, 3, 4):
             x, size = getattr(self, f"patch_embed{i}")(x)  # (B, N, C)
-            for block in getattr(self, f"block{i}"):
-                x = block(x, size)
+            matching = None
+            for j, block in enumerate(getattr(self, f"block{i}")):
+                matching = matching if j % self.merging[i - 1].match_every else None
+                x, matching = block(x, size, matching)
             x = tokens_to_map(getattr(self, f"norm{i}")(x), size)  # (B, N, C) -> (B, C, H_i, W_i)
             features.append(x)
         return features

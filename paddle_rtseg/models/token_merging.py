@@ -3,9 +3,9 @@
 Kienzle et al., "Segformer++: Efficient Token-Merging Strategies for High-Resolution Semantic Segmentation", MIPR 2024,
 arXiv 2405.14467; bipartite soft matching is from Bolya et al., "Token Merging: Your ViT But Faster", ICLR 2023.
 
-Tokens are (B, N, C), those of a map of N = H * W tokens in raster order. Each algorithm returns two functions:
-``merge``, (B, N, C) -> (B, n, C), and ``unmerge``, (B, n, C) -> (B, N, C). A merged token is the plain mean of its
-group; how many tokens it stands for is not tracked, as in the paper. Unmerging gives each token of a group a copy.
+Tokens are (B, N, C), those of a map of N = H * W tokens in raster order. Each algorithm returns a :class:`Merging`. A
+merged token is the plain mean of its group, as in the paper; unmerging gives each token of a group a copy. How many
+tokens a merged one stands for does not matter to SegFormer++, and does to :func:`counted` of Bolya et al.
 
 Only the form deviates from the papers, so that a graph exports with a free batch and with operators that run on a GPU:
 similarities are computed for destinations as well, which keeps every token at its place in raster order; nothing is
@@ -13,7 +13,7 @@ sorted (see :mod:`.selection`); a product with a 0/1 matrix adds up the tokens o
 """
 
 import contextlib
-from typing import Callable, List, Tuple
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 import paddle
@@ -22,14 +22,46 @@ import paddle.nn.functional as F
 from .layers import Constants, Size, map_to_tokens, tokens_to_map
 from .selection import Selection, gather_tokens
 
-Merging = Tuple[Callable[[paddle.Tensor], paddle.Tensor], Callable[[paddle.Tensor], paddle.Tensor]]
-
 _EPS = 1e-12  # a token of zeros has no direction, and its similarity must not become NaN
 
 
-def do_nothing(x: paddle.Tensor) -> paddle.Tensor:
-    """The merge, and the unmerge, where no tokens are merged."""
+class Merging(NamedTuple):
+    """Which tokens of a map merge, for any tokens of that map."""
+
+    merge: Callable[[paddle.Tensor], paddle.Tensor]  #: (B, N, C) -> (B, n, C)
+    unmerge: Callable[[paddle.Tensor], paddle.Tensor]  #: (B, n, C) -> (B, N, C)
+    #: () -> (B, n, 1) float32, how many tokens each merged one stands for; None where nobody counts them.
+    sizes: Optional[Callable[[], paddle.Tensor]] = None
+
+
+def _unchanged(x: paddle.Tensor) -> paddle.Tensor:
     return x
+
+
+DO_NOTHING = Merging(_unchanged, _unchanged)  #: no tokens are merged
+
+
+def counted(values: paddle.Tensor, sizes: paddle.Tensor) -> paddle.Tensor:
+    """Values of merged keys, each counted as often as it stands for tokens: the first half of proportional attention.
+
+    Bolya et al. (ICLR 2023, equation 1) add the logarithm of the sizes s to the scores: softmax(q k^T + log s) v. With
+    e = exp(q k^T) that is sum_j s_j e_j v_j / sum_j s_j e_j, which :func:`.layers.attend` computes if it gets s v and
+    s as values, followed by a division, :func:`per_count`. This form is ours: it adds nothing to the n * m scores.
+
+    Args:
+        values: (B, heads, m, C).
+        sizes: (B, m, 1), of :class:`Merging`.
+
+    Returns:
+        (B, heads, m, C + 1), the last channel the sizes.
+    """
+    sizes = sizes.astype(values.dtype).unsqueeze(1)  # (B, 1, m, 1)
+    return paddle.concat([values * sizes, paddle.concat([sizes] * values.shape[1], axis=1)], axis=-1)
+
+
+def per_count(x: paddle.Tensor) -> paddle.Tensor:
+    """Attention to the values of :func:`counted`, (..., C + 1) -> (..., C): the second half of it."""
+    return x[..., :-1] / x[..., -1:]
 
 
 @paddle.jit.not_to_static
@@ -49,11 +81,11 @@ def bipartite_soft_matching(
         constants: keeps the tables of this size between calls.
 
     Returns:
-        merge: (B, N, C) -> (B, N - r, C), the unmerged sources, then the destinations, these in raster order.
-        unmerge: (B, N - r, C) -> (B, N, C).
+        The merging of N to n = N - r tokens: the unmerged sources, then the destinations, these in raster order. It
+        also merges other tokens of a map of this size.
     """
     if r <= 0:
-        return do_nothing, do_nothing
+        return DO_NOTHING
     height, width = size
     rows, columns = height // cell[0] * cell[0], width // cell[1] * cell[1]
     num_destinations = (height // cell[0]) * (width // cell[1])
@@ -89,7 +121,13 @@ def bipartite_soft_matching(
     def unmerge(x: paddle.Tensor) -> paddle.Tensor:
         return gather_tokens(x, place)
 
-    return merge, unmerge
+    def sizes() -> paddle.Tensor:
+        if not num_unmerged:
+            return group_size
+        zeros = constants.get(f"zero_sizes_{num_unmerged}", lambda: np.zeros((1, num_unmerged, 1), "float32"))
+        return paddle.concat([group_size[:, :1] * zeros + 1, group_size], axis=1)
+
+    return Merging(merge, unmerge, sizes)
 
 
 @paddle.jit.not_to_static
@@ -101,9 +139,9 @@ def average_pooling(size: Size, stride: Tuple[int, int]) -> Merging:
         stride: height and width of a window, at most those of the map. Windows at the border may be smaller.
 
     Returns:
-        merge: (B, N, C) -> (B, ceil(height / stride[0]) * ceil(width / stride[1]), C).
-        unmerge: back to (B, N, C). For strides of 2 this is the reference's nearest-neighbour resize. For other
-            strides that do not divide the map it differs from that: each token gets its own window's mean.
+        The merging of N to ceil(height / stride[0]) * ceil(width / stride[1]) tokens. For strides of 2, unmerging is
+        the reference's nearest-neighbour resize. For other strides that do not divide the map it differs from that:
+        each token gets its own window's mean.
     """
     height, width = size
     if all(isinstance(side, int) and side % step == 0 for side, step in zip(size, stride)):
@@ -118,7 +156,7 @@ def average_pooling(size: Size, stride: Tuple[int, int]) -> Merging:
         x = _repeat(x, small[1], stride).reshape([-1, small[0] * stride[0], small[1] * stride[1], channels])
         return x[:, :height, :width].reshape([-1, height * width, channels])
 
-    return merge, unmerge
+    return Merging(merge, unmerge)
 
 
 def _whole_windows(height: int, width: int, stride: Tuple[int, int]) -> Merging:
@@ -135,7 +173,7 @@ def _whole_windows(height: int, width: int, stride: Tuple[int, int]) -> Merging:
     def unmerge(x: paddle.Tensor) -> paddle.Tensor:
         return _repeat(x, width // columns, stride).reshape([-1, height * width, x.shape[-1]])
 
-    return merge, unmerge
+    return Merging(merge, unmerge)
 
 
 def _repeat(x: paddle.Tensor, width: int, stride: Tuple[int, int]) -> paddle.Tensor:

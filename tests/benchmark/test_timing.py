@@ -75,9 +75,10 @@ def test_matching():
         "backbone.type=MiT_B0,backbone.embed_dims=[8,8,8,8],backbone.depths=[1,1,1,1],backbone.num_heads=[1,1,1,1]"
     )
     models = [f"SegFormerPP:{backbone},head_channels=8" + more for more in ("", ",backbone.token_merging=hq")]
-    plain, merging = timing.benchmark(models, [(128, 160)], ["matching"], num_classes=3, turns=2)
+    models.append(f"{models[0]},backbone.token_merging.schedule=hq,backbone.token_merging.match_every=2")
+    plain, merging, sharing = timing.benchmark(models, [(128, 160)], ["matching"], num_classes=3, turns=2)
     assert plain.milliseconds is None and plain.note == "it merges no tokens"
-    assert merging.milliseconds > 0
+    assert merging.milliseconds > 0 and sharing.milliseconds > 0
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino_runtime"])

@@ -168,6 +168,25 @@ def test_matching_leaves_nothing_for_the_processor_to_compute(tmp_path):
         assert error < tolerance
 
 
+@pytest.mark.slow
+@needs_converter
+def test_blocks_that_share_a_matching_have_one_in_the_graph(tmp_path):
+    import onnx
+
+    merging = {"schedule": "hq", "match_every": 2, "proportional": True}
+    backbone = {"type": "MiT_B0", **TINY_MIT, "token_merging": merging}  # two blocks in stage 3, one in each other
+    model = create_model("SegFormerPP", num_classes=5, head_channels=16, backbone=backbone)
+    folder = export_model(model, str(tmp_path), PREPROCESSING, [-1, 3, 128, 192], "logits", format="onnx")
+    predictor = Predictor(folder, backend="native")
+    batch = np.random.RandomState(0).rand(2, 3, 128, 192).astype(np.float32)
+    expected = predictor.runtime.run(batch)
+    error = np.linalg.norm(run(folder, "model.onnx", batch) - expected) / np.linalg.norm(expected)
+    assert error < 1e-5
+    operators = Counter(node.op_type for node in onnx.load(os.path.join(folder, "model.onnx")).graph.node)
+    assert (operators["ScatterElements"], operators["TopK"], operators["GatherND"]) == (4, 4, 8)
+    assert not {"Shape", "Range", "OneHot", "Where", "Log"} & set(operators)
+
+
 @needs_converter
 def test_batch_norm_in_half_precision_has_one_type(tmp_path):
     """CUDA has no kernel for statistics in another precision than the map."""

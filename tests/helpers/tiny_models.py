@@ -36,7 +36,8 @@ def _segformer_pp(name: str, token_merging: Any) -> Case:
 
 
 def _cases() -> List[Case]:
-    matching = {"q_mode": "bsm", "q_ratio": 0.6, "q_cell": 2}
+    queries = {"q_mode": "bsm", "q_ratio": 0.6, "q_cell": 2}
+    keys_too = {**queries, "kv_mode": "bsm", "kv_ratio": 0.6, "kv_cell": 2, "proportional": True}
     lrformer = {"type": "LRFormer_T", **TINY_LRFORMER, "layer_scale": 1.0}
     base = {**TINY_RTFORMER, "layer_nums": [1, 2, 3, 2], "use_injection": [True, False]}
     tiny = [
@@ -44,7 +45,7 @@ def _cases() -> List[Case]:
         Case("RTFormer_Base", "RTFormer_Base", base),
         _segformer_pp("SegFormerPP", None),
         _segformer_pp("SegFormerPP 2x2", "2x2"),
-        _segformer_pp("SegFormerPP matching queries", [{}, {}, matching, matching]),
+        _segformer_pp("SegFormerPP matching", [{}, {}, {**queries, "match_every": 2}, keys_too]),
         Case("LRFormerSeg", "LRFormerSeg", {"backbone": lrformer, "head_channels": 32}),
     ]
     known = {case.model for case in tiny} | POSE

@@ -62,6 +62,22 @@ def test_named_schedule_is_its_dicts(name):
     assert methods(name) != methods(None)
 
 
+def options(schedule) -> list:
+    """``match_every`` and ``proportional`` of the four stages."""
+    return [(stage.match_every, stage.proportional) for stage in parse_schedule(schedule)]
+
+
+def test_options_of_a_schedule_reach_the_stages_that_can_have_them():
+    assert options("hq") == options(None) == options({"schedule": "2x2"}) == [(1, False)] * 4
+    both = {"schedule": "hq", "match_every": 2, "proportional": True}
+    assert options(both) == [(2, True), (2, True), (2, False), (2, False)]
+    assert methods(both) == methods("hq")
+    matching = {"q_mode": "bsm", "q_ratio": 1, "q_cell": 4, "match_every": 3}
+    keys = {"kv_mode": "bsm", "kv_ratio": 1, "kv_cell": 4, "proportional": True}
+    assert options([matching, keys, {}, None]) == [(3, False), (1, True), (1, False), (1, False)]
+    assert options("hq") == [(1, False)] * 4  # SCHEDULES is as it was
+
+
 @pytest.mark.parametrize(
     "schedule, message",
     [
@@ -74,6 +90,19 @@ def test_named_schedule_is_its_dicts(name):
         ([{"q_mode": "n2d", "q_stride": 0}, {}, {}, {}], "expected q_stride as whole numbers of at least 1"),
         ([{"q_mode": "n2d", "q_stride": [2, 2, 2]}, {}, {}, {}], "expected q_stride as whole numbers"),
         ([{"kv_mode": "n1d", "kv_stride": 2}, {}, {}, {}], "n1d merges queries only"),
+        ({"schedule": "HQ"}, "expected token_merging null, hq, fast, 2x2 or four dicts, got 'HQ'"),
+        ({"match_every": 2}, "expected token_merging null, hq, fast, 2x2 or four dicts, got None"),
+        ({"schedule": "2x2", "match_every": 2}, "with a schedule that merges by bsm, got 'match_every' with 2x2"),
+        ({"schedule": "hq", "every": 2}, "expected match_every or proportional with a schedule .* got 'every' with hq"),
+        ({"schedule": "hq", "match_every": 0}, "match_every as a whole number of at least 1, .* got 0; correct it"),
+        ({"schedule": "hq", "match_every": True}, "match_every as a whole number of at least 1"),
+        ({"schedule": "hq", "match_every": "2"}, "match_every as a whole number of at least 1, .* got '2'"),
+        ({"schedule": "hq", "proportional": 1}, "expected proportional true or false, got 1; correct it"),
+        ([{"q_mode": "n2d", "q_stride": 2, "match_every": 2}, {}, {}, {}], "a stage with q_mode bsm or kv_mode bsm"),
+        (
+            [{"q_mode": "bsm", "q_ratio": 0.5, "q_cell": 2, "proportional": True}, {}, {}, {}],
+            "expected proportional in a stage with kv_mode bsm, got one without; leave it out",
+        ),
         ([{"q_stride": 2}, {}, {}, {}], "does not take 'q_stride' there"),
         ([{"q_mode": "n2d", "q_stride": 2, "ratio": 1}, {}, {}, {}], "does not take 'ratio' there"),
     ],

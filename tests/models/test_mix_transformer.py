@@ -11,7 +11,7 @@ from tiny_models import TINY_MIT
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models import mix_transformer
-from paddle_rtseg.models.merging_schedule import parse_schedule
+from paddle_rtseg.models.merging_schedule import StageMerging, parse_schedule
 from paddle_rtseg.models.mix_transformer import EfficientSelfAttention, MixTransformer
 from paddle_rtseg.weights import load_weights
 
@@ -166,6 +166,72 @@ def test_multiply_accumulates_of_attention_on_merged_tokens():
     keys_values = {"kv_mode": "n2d", "kv_stride": 2}  # 24 become 6
     attention.merging = parse_schedule([{**queries, **keys_values}] * 4)[0]
     assert attention.macs((x, size), x) == 3 * 8 * (2 * 39 * 6 + 2 * 96 * 24 + 24)
+
+
+def test_multiply_accumulates_with_an_earlier_matching_and_counted_keys():
+    attention, x, size = EfficientSelfAttention(8, 2, 1, 1e-6, None), paddle.randn([3, 96, 8]), (8, 12)
+    stage = {"kv_mode": "bsm", "kv_ratio": 0.6, "kv_cell": 2}  # 57 of 96 merge; there are 24 destinations
+    attention.merging = parse_schedule([stage] * 4)[0]
+    _, matching = attention(x, size)
+    products, sums, similarities = 2 * 96 * 39, 96 * 24, 96 * 24
+    assert attention.macs((x, size), x) == 3 * 8 * (products + sums + similarities)
+    assert attention.macs((x, size, None), x) == 3 * 8 * (products + sums + similarities)
+    assert attention.macs((x, size, matching), x) == 3 * 8 * (products + sums)
+    attention.merging = parse_schedule([{**stage, "proportional": True}] * 4)[0]
+    assert attention.macs((x, size, matching), x) == 3 * (8 * (products + sums) + 2 * 96 * 39)  # of both heads
+
+
+def places(merging) -> np.ndarray:
+    """For each of 8 x 8 tokens, which merged token it becomes."""
+    kept = merging.merge(paddle.zeros([1, 64, 1])).shape[1]
+    return merging.unmerge(paddle.arange(kept, dtype="float32").reshape([1, -1, 1])).numpy()
+
+
+@pytest.mark.parametrize("every, matched", [(1, [0, 1, 2, 3, 4]), (2, [0, 2, 4]), (3, [0, 3]), (9, [0])])
+def test_blocks_of_a_stage_share_a_matching(every, matched, monkeypatch):
+    schedule = {"schedule": "hq", "match_every": every}
+    model = randomised(MixTransformer(**{**TINY_MIT, "depths": [1, 1, 5, 1]}, token_merging=schedule))
+    used, made = [], []  # by the blocks of stage 3
+    for block in model.block3:
+        block.attn.register_forward_post_hook(lambda layer, inputs, output: used.append(output[1].query))
+    match = StageMerging.match
+
+    def noted(self, *tokens):
+        result = match(self, *tokens)
+        made.extend([result.query] if self is model.merging[2] else [])
+        return result
+
+    monkeypatch.setattr(StageMerging, "match", noted)
+    with paddle.no_grad():
+        model(images(1, 3, 128, 128))
+    assert len(made) == len(matched)
+    assert [used[i] is made[sum(m <= i for m in matched) - 1] for i in range(5)] == [True] * 5
+    assert all(not np.array_equal(places(one), places(next)) for one, next in zip(made, made[1:]))
+
+
+def test_matching_every_block_is_the_default():
+    model, x = randomised(MixTransformer(**{**TINY_MIT, "depths": [2, 2, 2, 2]})), images(1, 3, 128, 128)
+    outputs = []
+    for schedule in ("hq", {"schedule": "hq", "match_every": 1}, {"schedule": "hq", "match_every": 2}):
+        model.set_token_merging(schedule)
+        with paddle.no_grad():
+            outputs.append(model(x))
+    assert difference(outputs[0], outputs[1]) == 0
+    assert difference(outputs[0], outputs[2]) > 0.1
+
+
+def test_proportional_attention_loses_nothing_where_keys_are_alike():
+    """Each merged key counts as often as it stands for tokens; otherwise the groups would count alike."""
+    model = EfficientSelfAttention(8, 2, 1, 1e-6, None)
+    x = images(1, 2, 8)[:, [0] * 24 + [1] * 40]  # 3 and 5 rows, but 8 destinations in each
+    keys = {"kv_mode": "bsm", "kv_ratio": 0.9, "kv_cell": 2}
+    results = {}
+    for name, stage in (("none", {}), ("plain", keys), ("proportional", {**keys, "proportional": True})):
+        model.merging = parse_schedule([stage] * 4)[0]
+        with paddle.no_grad():
+            results[name] = [model(x, (8, 8))[0]]
+    assert difference(results["none"], results["proportional"]) < 1e-5
+    assert difference(results["none"], results["plain"]) > 1e-3
 
 
 def test_norm_eps_sets_every_norm_and_the_default_is_paddlesegs():

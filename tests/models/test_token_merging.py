@@ -7,10 +7,10 @@ import paddle
 import pytest
 from comparing import zip_strict
 
-from paddle_rtseg.models.layers import Constants
+from paddle_rtseg.models.layers import Constants, attend
 from paddle_rtseg.models.merging_schedule import Bipartite, NoMerging, Pooling, SequencePooling
 from paddle_rtseg.models.selection import scattering
-from paddle_rtseg.models.token_merging import average_pooling, bipartite_soft_matching
+from paddle_rtseg.models.token_merging import average_pooling, bipartite_soft_matching, counted, per_count
 
 METHODS = [Bipartite(0.6, (2, 2)), Bipartite(0.8, (4, 4)), Bipartite(0.9, (4, 4)), Pooling((2, 2)), SequencePooling(3)]
 all_methods = pytest.mark.parametrize("method", METHODS, ids=str)
@@ -21,8 +21,8 @@ def tokens(batch: int, count: int, channels: int = 6, seed: int = 0) -> np.ndarr
 
 
 def there_and_back(method, x: np.ndarray, size) -> np.ndarray:
-    merge, unmerge = method(paddle.to_tensor(x), size, Constants())
-    return unmerge(merge(paddle.to_tensor(x))).numpy()
+    merging = method(paddle.to_tensor(x), size, Constants())
+    return merging.unmerge(merging.merge(paddle.to_tensor(x))).numpy()
 
 
 def bipartite_by_definition(x: np.ndarray, size, ratio, cell) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_unmerging_a_stride_of_2_is_a_nearest_neighbour_resize(size):
     small = [-(-side // 2) for side in size]
     index = [np.arange(side) * n // side for side, n in zip_strict(size, small)]
     expected = x.reshape(small)[np.ix_(*index)]
-    _, unmerge = average_pooling(size, (2, 2))
+    unmerge = average_pooling(size, (2, 2)).unmerge
     np.testing.assert_array_equal(unmerge(paddle.to_tensor(x)).numpy().reshape(size), expected)
 
 
@@ -86,7 +86,7 @@ def test_unmerging_a_stride_of_2_is_a_nearest_neighbour_resize(size):
 @pytest.mark.parametrize("size", [(8, 12), (9, 5)])
 def test_number_of_tokens_kept(method, size):
     x = paddle.to_tensor(tokens(2, size[0] * size[1]))
-    merge, unmerge = method(x, size, Constants())
+    merge, unmerge, _ = method(x, size, Constants())
     assert merge(x).shape == [2, method.tokens_kept(*size), x.shape[-1]]
     assert merge(x).shape[1] < x.shape[1]
     assert unmerge(merge(x)).shape == x.shape
@@ -97,7 +97,7 @@ def test_number_of_tokens_kept(method, size):
 def test_equal_tokens_are_unchanged(method, value):
     # All similarities are equal, and tokens of zeros have no direction.
     x = paddle.full([2, 8 * 12, 6], value)
-    merge, unmerge = method(x, (8, 12), Constants())
+    merge, unmerge, _ = method(x, (8, 12), Constants())
     np.testing.assert_allclose(merge(x).numpy(), value, atol=1e-6)
     np.testing.assert_allclose(unmerge(merge(x)).numpy(), value, atol=1e-6)
 
@@ -112,15 +112,14 @@ def test_images_do_not_influence_each_other(method):
 @all_methods
 def test_each_token_gets_a_gradient_through_the_merge(method):
     x = paddle.to_tensor(tokens(2, 8 * 12), stop_gradient=False)
-    merge, _ = method(x, (8, 12), Constants())
-    merged = merge(x)
+    merged = method(x, (8, 12), Constants()).merge(x)
     (merged * paddle.to_tensor(1 + tokens(*merged.shape) ** 2)).sum().backward()
     assert x.grad.abs().min() > 0
 
 
 def test_every_merged_token_gets_a_gradient_through_the_unmerge():
     x = paddle.to_tensor(tokens(2, 8 * 12))
-    merge, unmerge = bipartite_soft_matching(x, (8, 12), (2, 2), 57, Constants())
+    merge, unmerge, _ = bipartite_soft_matching(x, (8, 12), (2, 2), 57, Constants())
     merged = merge(x)
     merged.stop_gradient = False
     unmerge(merged).sum().backward()
@@ -132,18 +131,61 @@ def test_every_merged_token_gets_a_gradient_through_the_unmerge():
 @pytest.mark.parametrize("method", [Bipartite(0.0, (2, 2)), NoMerging()], ids=str)
 def test_nothing_is_merged(method):
     x = tokens(1, 8 * 12)
-    merge, unmerge = method(paddle.to_tensor(x), (8, 12), Constants())
+    merge, unmerge, sizes = method(paddle.to_tensor(x), (8, 12), Constants())
     np.testing.assert_array_equal(merge(paddle.to_tensor(x)).numpy(), x)
     np.testing.assert_array_equal(unmerge(paddle.to_tensor(x)).numpy(), x)
+    assert sizes is None
     assert method.tokens_kept(8, 12) == 8 * 12
+
+
+@pytest.mark.parametrize("size, ratio, cell", [((8, 12), 0.6, (2, 2)), ((9, 5), 1.0, (2, 2)), ((7, 10), 0.25, (3, 1))])
+@pytest.mark.parametrize("form", [contextlib.nullcontext, scattering])
+def test_sizes_count_the_tokens_of_each_group(size, ratio, cell, form):
+    method, x = Bipartite(ratio, cell), paddle.to_tensor(tokens(3, size[0] * size[1]))
+    with form():
+        _, unmerge, sizes = method(x, size, Constants())
+        kept = method.tokens_kept(*size)
+        place = unmerge(paddle.arange(kept, dtype="float32").expand([3, -1]).unsqueeze(-1)).numpy()[..., 0]
+        found = sizes().numpy()
+    expected = np.stack([np.bincount(image.astype(int), minlength=kept) for image in place])[..., None]
+    assert expected.max() > 1
+    np.testing.assert_array_equal(found, expected)
+
+
+def softmax(scores: np.ndarray) -> np.ndarray:
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def test_proportional_attention_equals_its_definition():
+    """softmax(q k^T + log s) v, equation 1 of Bolya et al., in NumPy."""
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((2, 3, n, 4)) for n in (7, 5, 5))  # (B, heads, tokens, channels)
+    sizes = rng.integers(1, 30, (2, 5, 1))
+    expected = softmax(q @ k.swapaxes(-1, -2) + np.log(sizes)[:, None, :, 0][:, :, None]) @ v
+    assert abs(expected - softmax(q @ k.swapaxes(-1, -2)) @ v).max() > 0.1
+    q, k, v, sizes = (paddle.to_tensor(x.astype("float32")) for x in (q, k, v, sizes))
+    values = counted(v, sizes)
+    for pieces in (None, 10):
+        found = per_count(attend(q.flatten(0, 1), k.flatten(0, 1), values.flatten(0, 1), pieces))
+        np.testing.assert_allclose(found.numpy().reshape(expected.shape), expected, atol=1e-5)
+
+
+def test_a_merged_key_counts_as_often_as_its_copies():
+    """Proportional attention to merged keys is plain attention to all keys after unmerging."""
+    size, x = (8, 12), paddle.to_tensor(tokens(2, 8 * 12))
+    merge, unmerge, sizes = Bipartite(0.6, (2, 2))(x, size, Constants())
+    merged = merge(x)
+    found = per_count(attend(x, merged, counted(merged.unsqueeze(1), sizes()).squeeze(1)))
+    np.testing.assert_allclose(found.numpy(), attend(x, unmerge(merged), unmerge(merged)).numpy(), atol=1e-5)
+    assert float((found - attend(x, merged, merged)).abs().max()) > 0.01
 
 
 def places(x: paddle.Tensor) -> np.ndarray:
     """For each token, which merged token it becomes."""
     method, size = Bipartite(0.6, (2, 2)), (16, 16)
-    _, unmerge = method(x, size, Constants())
     numbers = paddle.arange(method.tokens_kept(*size), dtype="float32")
-    return unmerge(numbers.expand([len(x), -1]).unsqueeze(-1)).numpy()
+    return method(x, size, Constants()).unmerge(numbers.expand([len(x), -1]).unsqueeze(-1)).numpy()
 
 
 def test_tokens_of_half_precision_are_matched_in_float32():
