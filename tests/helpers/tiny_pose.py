@@ -42,6 +42,8 @@ SEGMENTATION_FLAGS = [
     ["--outlines"],
     ["--no_legend"],
     ["--clear", "sky"],
+    ["--steady", "2"],
+    ["--motion", "2"],
 ]
 
 

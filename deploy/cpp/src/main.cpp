@@ -186,7 +186,7 @@ int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& 
   const int stopped = deferral.status();
   if (stopped != 0) std::fprintf(stderr, "stopped\n");
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  const int status = tally.finish(options.save_dir, seconds.count(), source.not_taken());
+  const int status = tally.finish(options.save_dir, seconds.count(), source.not_taken(), predictor.flicker());
   return stopped != 0 ? stopped : status;
 }
 
@@ -257,7 +257,9 @@ int run_segmentation(const rtseg::Contract& contract, const Options& options) {
     if (options.coco && source->fps() != 0)
       throw rtseg::InputError(
           "expected images with --write coco, got a video or camera; extract frames, or write json");
+    rtseg::refuse_video_flags(options, source->fps() != 0);
     fit = rtseg::choose_fit(rtseg::Preprocessor{contract}, options.fit);
+    if (options.steady > 1) rtseg::check_steady(contract, fit.tile.has_value());
     rtseg::make_folder(options.save_dir);
     if (options.configuration.backend == rtseg::kAuto) image = sample(*open(options), contract, fit);
   }
@@ -267,6 +269,7 @@ int run_segmentation(const rtseg::Contract& contract, const Options& options) {
   if (!source) return kAllWritten;
   check_batch(predictor->contract(), options.batch_size);
   predictor->bring_to_size(fit, options.batch_size);
+  if (source->fps() != 0) predictor->follow_video(options.steady, options.motion);
   if (const std::string text = fit.text(); !text.empty()) std::printf("%s\n", text.c_str());
   return segment(*predictor, options, *source, options.fit.tile ? 1 : options.batch_size);
 }

@@ -11,7 +11,8 @@
 namespace rtseg {
 namespace {
 
-constexpr int kMost = 1'000'000'000, kMostThreads = 1024, kMostBatch = 1024, kMostTile = 65500;
+constexpr int kMost = 1'000'000'000, kMostThreads = 1024, kMostBatch = 1024, kMostTile = 65500,
+              kMostSteady = 1000, kMostMotion = 255;
 
 /// The whole number from `least` to `most` in `text`. The Python package has the same ranges in arguments.py.
 int parse_number(const std::string& flag, const std::string& text, int least, int most) {
@@ -112,6 +113,9 @@ persons there. The model is first checked against its golden output.
   --overlap N         pixels that tiles share, less than half a tile (default: 64, or a quarter of a small tile)
   --fit RULE          how a model for images of one size takes others: tile segments in tiles of that size, padded where
                       the image is smaller; resize resizes them to it (default tile)
+  --steady N          with a video, average the network's outputs over up to N frames where the picture stands still
+                      (default 1)
+  --motion G          with a video, the picture moves where it changes by more than G of 255 grey levels (default 8)
   --max_frames N      stop after N images (default: all)
   --verify            only check the model against its golden output
 
@@ -178,6 +182,10 @@ Options parse_options(const std::vector<std::string>& args) {
       options.fit.overlap = parse_number(flag, value(), 0, kMostTile);
     } else if (flag == "--fit") {
       options.fit.fit = value();
+    } else if (flag == "--steady") {
+      options.steady = parse_number(flag, value(), 1, kMostSteady);
+    } else if (flag == "--motion") {
+      options.motion = parse_number(flag, value(), 0, kMostMotion);
     } else if (flag == "--max_frames") {
       options.max_frames = parse_number(flag, value(), 1, kMost);
     } else {
@@ -198,6 +206,8 @@ void refuse_flags(const Options& options, bool pose) {
       {"tile", options.fit.tile.has_value()},
       {"overlap", options.fit.overlap.has_value()},
       {"fit", options.fit.fit != usual.fit.fit},
+      {"steady", options.steady != usual.steady},
+      {"motion", options.motion != usual.motion},
   };
   const std::pair<const char*, bool> poses[] = {
       {"boxes", !options.boxes.empty()},
@@ -221,6 +231,14 @@ void refuse_flags(const Options& options, bool pose) {
       if (given) kinds += (kinds.empty() ? "" : ",") + std::string(kind);
     throw InputError("expected --write overlays with a model for poses, got " + kinds + "; correct it");
   }
+}
+
+void refuse_video_flags(const Options& options, bool video) {
+  const Options usual;
+  for (const auto& [flag, given] : {std::pair<const char*, bool>{"steady", options.steady != usual.steady},
+                                    {"motion", options.motion != usual.motion}})
+    if (!video && given)
+      throw InputError("expected a video or camera with --" + std::string(flag) + ", got images; leave it out");
 }
 
 }  // namespace rtseg

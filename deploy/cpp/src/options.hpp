@@ -22,6 +22,7 @@ struct Options {
   FitOptions fit;
   int batch_size = 1;
   int max_frames = 0;  ///< 0: all
+  int steady = 1, motion = 8;  ///< of a video
   std::string boxes;        ///< file; empty: each image is one person
   std::optional<int> category;
   double box_score = 0.3, keypoint_score = 0.3;
@@ -33,5 +34,8 @@ Options parse_options(const std::vector<std::string>& args);
 
 /// Throws InputError if something is asked for that only a model of the other kind, for poses or for segmentation, does.
 void refuse_flags(const Options& options, bool pose);
+
+/// Throws InputError if something is asked for that only a video can have.
+void refuse_video_flags(const Options& options, bool video);
 
 }  // namespace rtseg

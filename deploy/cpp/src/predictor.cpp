@@ -106,15 +106,42 @@ void Predictor::bring_to_size(const Fit& fit, int batch) {
   preprocess_ = Preprocessor(contract_);
 }
 
+void Predictor::follow_video(int steady, int motion) {
+  if (steady > 1) check_steady(contract_, fit_.tile.has_value());
+  clip_.emplace(steady, motion);
+}
+
 std::vector<Result> Predictor::predict(const std::vector<cv::Mat>& images, bool with_confidence) {
+  if (!clip_) return segment(images, with_confidence, {});
+  std::vector<cv::Mat> still;
+  for (const cv::Mat& image : images) still.push_back(clip_->stillness.next(image));
+  std::vector<Result> results = segment(images, with_confidence, still);
+  for (std::size_t i = 0; i < results.size(); ++i) clip_->flicker.add(results[i].mask, still[i]);
+  return results;
+}
+
+/// Replace the outputs for the frames of a video by their mean over time.
+void Predictor::steady(NetworkOutput& output, const std::vector<cv::Mat>& images, const std::vector<cv::Mat>& still) {
+  auto& values = std::get<std::vector<float>>(output.values);
+  const int classes = output.shape[1];
+  const cv::Size size(output.shape[3], output.shape[2]);
+  const std::size_t volume = static_cast<std::size_t>(classes) * size.area();
+  for (std::size_t i = 0; i < images.size(); ++i)
+    clip_->mean.apply(&values[i * volume], classes, size, still[i], geometry(contract_, images[i].size()));
+}
+
+/// `still` says of each frame of a video where it stands still; it is empty for images.
+std::vector<Result> Predictor::segment(const std::vector<cv::Mat>& images, bool with_confidence,
+                                       const std::vector<cv::Mat>& still) {
   if (fit_.tile && !fits(images)) {
     std::vector<Result> results;
     for (const cv::Mat& image : images) results.push_back(predict_in_tiles(image, with_confidence));
     return results;
   }
   Timings timings;
-  const NetworkOutput output = run(images, timings);
+  NetworkOutput output = run(images, timings);
   auto start = Clock::now();
+  if (!still.empty() && clip_->steady) steady(output, images, still);
   std::vector<Result> results;
   for (int i = 0; i < static_cast<int>(images.size()); ++i) {
     results.push_back({to_mask(output, i, images[i].size()), {}, {}});

@@ -13,6 +13,7 @@
 #include "npy.hpp"
 #include "preprocess.hpp"
 #include "tiling.hpp"
+#include "video.hpp"
 
 namespace rtseg {
 
@@ -50,6 +51,13 @@ class Predictor {
   /// From now on bring images to the model's sizes like that, with up to `batch` tiles as one batch.
   void bring_to_size(const Fit& fit, int batch);
 
+  /// From now on take images for the frames of a video, of which up to `steady` are averaged where the picture stands
+  /// still: where it changes by at most `motion` grey levels. Throws InputError if there is nothing to average.
+  void follow_video(int steady, int motion);
+
+  /// How much the masks of a video flicker, for the log; empty if there is nothing to say.
+  std::string flicker() const { return clip_ ? clip_->flicker.text() : ""; }
+
   /// Segment (H, W) CV_8UC3 BGR images as one batch, or in tiles one after the other. They may differ in size where the
   /// model's resize rule brings them to one. A graph that gives class ids knows no confidence. Throws InputError if an
   /// image lies outside the shapes that the model was exported for.
@@ -59,6 +67,9 @@ class Predictor {
   Verification verify();
 
  private:
+  std::vector<Result> segment(const std::vector<cv::Mat>& images, bool with_confidence,
+                              const std::vector<cv::Mat>& still);
+  void steady(NetworkOutput& output, const std::vector<cv::Mat>& images, const std::vector<cv::Mat>& still);
   bool fits(const std::vector<cv::Mat>& images) const;
   Result predict_in_tiles(const cv::Mat& image, bool with_confidence);
   std::vector<cv::Mat> planes(NetworkOutput& output, int index, cv::Size image) const;
@@ -72,6 +83,7 @@ class Predictor {
   std::unique_ptr<Network> network_;
   Fit fit_;
   int tiles_at_once_ = 1;
+  std::optional<Clip> clip_;
 };
 
 /// Of timing.

@@ -50,10 +50,12 @@ void Tally::add(const Outcome& outcome) {
   skip(outcome.failures);
 }
 
-int Tally::finish(const std::string& folder, double seconds, const std::string& not_taken) const {
+int Tally::finish(const std::string& folder, double seconds, const std::string& not_taken,
+                  const std::string& of_video) const {
   std::printf("%zu written to %s, %zu failed, %.1f images/s\n", written_, quote(folder, kNameLength).c_str(), failed_,
               static_cast<double>(written_) / seconds);
-  if (!not_taken.empty()) std::printf("%s\n", not_taken.c_str());
+  for (const std::string& line : {not_taken, of_video})
+    if (!line.empty()) std::printf("%s\n", line.c_str());
   if (!timings_.empty()) report(timings_);
   return failed_ == 0 ? kAllWritten : kSomeFailed;
 }

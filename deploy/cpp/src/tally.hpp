@@ -30,8 +30,9 @@ class Tally {
   void add(const Timings& timings, std::size_t count);
   void add(const Outcome& outcome);
 
-  /// Print the counts, the files that are no images and the times, and return the status.
-  int finish(const std::string& folder, double seconds, const std::string& not_taken) const;
+  /// Print the counts, the files that are no images, what is to be said of a video and the times, and return the status.
+  int finish(const std::string& folder, double seconds, const std::string& not_taken,
+             const std::string& of_video = "") const;
 
  private:
   std::vector<Timings> timings_;

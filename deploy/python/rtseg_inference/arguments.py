@@ -10,6 +10,8 @@ MOST = 10**9
 MOST_THREADS = 1024
 MOST_BATCH = 1024
 MOST_TILE = 65500
+MOST_STEADY = 1000
+MOST_MOTION = 255
 
 
 class Parser(argparse.ArgumentParser):

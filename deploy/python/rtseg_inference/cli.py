@@ -9,7 +9,17 @@ import cv2
 import numpy as np
 
 from . import pose_cli, program
-from .arguments import MOST_BATCH, MOST_THREADS, MOST_TILE, Parser, share, tile_size, whole_number
+from .arguments import (
+    MOST_BATCH,
+    MOST_MOTION,
+    MOST_STEADY,
+    MOST_THREADS,
+    MOST_TILE,
+    Parser,
+    share,
+    tile_size,
+    whole_number,
+)
 from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import POSE, PRECISIONS, Contract, read_contract
 from .drawing import BACKGROUND, Style, clear_class
@@ -23,10 +33,12 @@ from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
 from .selection import Kind, fastest_of, predictor_for
 from .tiling import FITS, Fit, Tiles, choose_fit
+from .video import MOTION, Clip, check_steady
 
-SEGMENTATION_FLAGS = ("alpha", "no_legend", "outlines", "clear", "tile", "overlap", "fit")
+VIDEO_FLAGS = ("steady", "motion")
+SEGMENTATION_FLAGS = ("alpha", "no_legend", "outlines", "clear", "tile", "overlap", "fit", *VIDEO_FLAGS)
 POSE_FLAGS = ("boxes", "category", "box_score", "keypoint_score")
-Segmenter = Union[Predictor, Tiles]
+Segmenter = Union[Predictor, Tiles, Clip]
 FAILURES = (InputError, cv2.error, MemoryError)  #: of one image; the others may go on
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model, or find the keypoints of persons there. The model is first checked against its golden output."""
@@ -145,6 +157,21 @@ def parser(
         help="how a model for images of one size takes others: tile segments in tiles of that size, padded where the "
         "image is smaller; resize resizes them to it (default tile)",
     )
+    p.add_argument(
+        "--steady",
+        type=whole_number(1, MOST_STEADY),
+        default=1,
+        metavar="N",
+        help="with a video, average the network's outputs over up to N frames where the picture stands still "
+        "(default 1)",
+    )
+    p.add_argument(
+        "--motion",
+        type=whole_number(0, MOST_MOTION),
+        default=MOTION,
+        metavar="G",
+        help=f"with a video, the picture moves where it changes by more than G of 255 grey levels (default {MOTION})",
+    )
     p.add_argument("--max_frames", type=whole_number(1), metavar="N", help="stop after N images (default: all)")
     p.add_argument("--verify", action="store_true", help="only check the model against its golden output")
     return p
@@ -167,13 +194,17 @@ def main(args: argparse.Namespace) -> int:
         return poses(args, kinds, source)
     if "coco" in kinds and source.fps is not None:
         raise InputError("expected images with --write coco, got a video or camera; extract frames, or write json")
+    refuse_video_flags(args, source)
     style = chosen_style(args, contract)
     preprocess = Preprocessor(contract)
     fit = chosen_fit(args, preprocess)
+    if args.steady > 1:
+        check_steady(contract, fit.tile is not None)
     make_folder(args.save_dir)
     predictor, frames = start(args, preprocess, fit, iter(source))
     check_batch(predictor, args.batch_size)
-    segmenter = fit.applied(predictor, args.batch_size, with_confidence="json" in kinds)
+    of_images = fit.applied(predictor, args.batch_size, with_confidence="json" in kinds)
+    segmenter = of_images if source.fps is None else Clip(of_images, args.steady, args.motion)
     if str(fit):
         print(fit)
     progress = Progress(min(len(source), args.max_frames or len(source)))
@@ -191,6 +222,14 @@ def refuse_flags(args: argparse.Namespace, kinds: Sequence[str], contract: Contr
             raise InputError(f"expected --{flag} with a model for {what} only, got one for another task; leave it out")
     if contract.task == POSE and not set(kinds) <= set(IMAGE_KINDS):
         raise InputError(f"expected --write overlays with a model for poses, got {','.join(kinds)}; correct it")
+
+
+def refuse_video_flags(args: argparse.Namespace, source: Source) -> None:
+    """Raise :class:`.InputError` if something is asked for that only a video can have."""
+    usual = parser()
+    for flag in VIDEO_FLAGS:
+        if source.fps is None and getattr(args, flag) != usual.get_default(flag):
+            raise InputError(f"expected a video or camera with --{flag}, got images; leave it out")
 
 
 def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
@@ -330,6 +369,8 @@ def segment(
         progress.say("stopped")
         interrupted = True
     status = progress.close(writer.folder, not_taken)
+    if isinstance(predictor, Clip) and str(predictor.flicker):
+        print(predictor.flicker)
     if timings:
         print(report(timings))
     return program.INTERRUPTED if interrupted else status

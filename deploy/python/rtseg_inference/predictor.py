@@ -135,7 +135,17 @@ class Predictor(LoadedModel):
 
     def segment(self, images: Sequence[Array]) -> List[Result]:
         outputs, pre, run = self.run(images)
-        start = time.perf_counter()
+        return self.results(images, outputs, pre, run, time.perf_counter())
+
+    def results(
+        self, images: Sequence[Array], outputs: Union[Array, Sequence[Array]], pre: float, run: float, start: float
+    ) -> List[Result]:
+        """The results of outputs (C, h, w) of the network for images (H, W, 3).
+
+        Args:
+            pre, run: milliseconds of preprocessing and network.
+            start: when the postprocessing began, by ``time.perf_counter``.
+        """
         masks = [
             to_mask(output, self.contract, (image.shape[0], image.shape[1])) for output, image in zip(outputs, images)
         ]

@@ -83,7 +83,7 @@ class Tiles:
     ):
         self.tile, self.overlap = tile, usual_overlap(tile) if overlap is None else overlap
         check_tile(predictor.preprocess, self.tile, self.overlap)
-        self.predictor, self.batch = predictor, batch
+        self.predictor, self.contract, self.batch = predictor, predictor.contract, batch
         self.with_confidence = with_confidence and predictor.contract.output.op != "argmax"
 
     def predict(self, images: Union[Image, Sequence[Image]]) -> Union[Result, List[Result]]:

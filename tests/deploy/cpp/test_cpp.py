@@ -108,7 +108,7 @@ def test_flags_and_defaults_equal_python(host_check):
     status, shown, _ = run(host_check, "options", "--help")
     expected = flags_and_defaults(cli.parser().format_help())
     assert status == 0 and flags_and_defaults(shown) == expected
-    assert len(expected) == 24 and sum(default is not None for default in expected.values()) == 15
+    assert len(expected) == 26 and sum(default is not None for default in expected.values()) == 17
     defaults = vars(cli.parser().parse_args(["--model", "m"]))
     for flag, default in expected.items():
         value = defaults[flag]
@@ -161,6 +161,8 @@ def test_both_forms_of_write(words, host_check):
         *(["--threads", n] for n in ("-1", "1025", "99999999999", "²", "1.5", "", " 1", "0x1", "9" * 500)),
         *(["--batch_size", n] for n in ("0", "1025", "nan", "1_0")),
         *(["--max_frames", n] for n in ("0", "1000000001", "1e3")),
+        *(["--steady", n] for n in ("0", "1001", "2.5")),
+        *(["--motion", n] for n in ("-1", "256", "x")),
         *(["--alpha", a] for a in ("1.1", "nan", "1e-1", ".", "", "-0.5", "0.5.", "0" * 19)),
         *(["--tile", t] for t in ("0x0", "0x512", "512", "512x", "x512", "512x-1", "65501x1", "512X512", "5" * 300)),
         *(["--tile", t] for t in ("512x512x3", "512,512", " 512x512", "512x512 ", "\u0661x1")),
@@ -737,6 +739,39 @@ def test_video_equals_python(onnx_infer, onnx_model, tmp_path):
     assert np.abs(ours - theirs).mean() < 3  # two versions of the encoder
 
 
+def tremble(path, frames, size):
+    """A picture in which one part moves, and a camera's noise is everywhere."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"FFV1"), 12.5, size)
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.integers(0, 256, (8, 8, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC).astype(float)
+    for _ in range(frames):
+        image[:, : size[0] // 3] = np.roll(image[:, : size[0] // 3], 5, axis=0)
+        writer.write(np.clip(image + rng.normal(0, 5, image.shape), 0, 255).astype(np.uint8))
+    writer.release()
+
+
+@pytest.mark.parametrize("size", [(96, 64), (97, 65)])
+def test_steadied_video_equals_python(size, onnx_infer, onnx_model, tmp_path, capsys):
+    tremble(tmp_path / "drive.avi", 6, size)
+    arguments = ["--model", onnx_model, "--backend", "onnxruntime", "--input", tmp_path / "drive.avi"]
+    arguments += ["--write", "masks", "--batch_size", 2]
+    masks = {}
+    for steady in ("1", "3"):
+        flags = [str(a) for a in [*arguments, "--steady", steady]]
+        status, shown, err = run(onnx_infer, *flags, "--save_dir", tmp_path / "cpp" / steady)
+        assert status == 0, err
+        assert cli.run([*flags, "--save_dir", str(tmp_path / "python" / steady)]) == 0
+        printed = capsys.readouterr().out
+        line = next(line for line in printed.splitlines() if line.startswith("flicker: "))
+        assert line in shown.splitlines() and "(100.0% stand still)" not in line and "(0.0% stand" not in line
+        masks[steady] = [
+            [path.read_bytes() for path in sorted((tmp_path / language / steady / "masks").rglob("*.png"))]
+            for language in ("cpp", "python")
+        ]
+        assert masks[steady][0] == masks[steady][1] and len(masks[steady][0]) == 6
+    assert masks["1"] != masks["3"]
+
+
 def test_bad_videos_equal_python(onnx_infer, onnx_model, tmp_path, capsys):
     make_video(tmp_path / "cut.avi", 20, (96, 64))
     data = (tmp_path / "cut.avi").read_bytes()
@@ -744,7 +779,11 @@ def test_bad_videos_equal_python(onnx_infer, onnx_model, tmp_path, capsys):
     (tmp_path / "text.mp4").write_text("no video")
     os.mkfifo(tmp_path / "pipe.mp4")
     make_video(tmp_path / "whole.avi", 2, (96, 64))
+    cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 96, 3), np.uint8))
     for name, expected, *flags in (
+        ("image.png", 2, "--steady", 2),
+        ("image.png", 2, "--motion", 2),
+        ("whole.avi", 2, "--steady", 2, "--tile", "32x32"),
         ("cut.avi", 1),
         ("text.mp4", 2),
         ("pipe.mp4", 2),
