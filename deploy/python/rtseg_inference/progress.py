@@ -15,20 +15,21 @@ Item = TypeVar("Item")
 
 
 class Line:
-    """How many of a command's images are done, images per second, and the time left (ETA), on stderr.
+    """How many of a command's images are done, how many per second, and the time left (ETA), on stderr.
 
     A terminal shows a bar at all times; a log file gets a line a minute.
 
     Args:
         total: the number of images; 0 if unknown.
         title: what is done with them, before the counts in a log file.
+        unit: what is counted instead of images.
     """
 
     WIDTH = 30
     REFRESH, IN_LOGS = 0.1, 60.0  #: seconds between two updates on a terminal, and elsewhere
 
-    def __init__(self, total: int, title: str = ""):
-        self.total, self.done, self.title, self.start = total, 0, title, time.perf_counter()
+    def __init__(self, total: int, title: str = "", unit: str = "images"):
+        self.total, self.done, self.title, self.unit, self.start = total, 0, title, unit, time.perf_counter()
         self.on_terminal = sys.stderr.isatty()
         self._last = self.start - self.REFRESH
 
@@ -44,7 +45,7 @@ class Line:
         """Print the line as it stands."""
         counts = f"{self.done}/{self.total or '?'}"
         if not self.on_terminal:
-            print(f"{self.title or 'images'}: {counts}, {self._speed()}", file=sys.stderr, flush=True)
+            print(f"{self.title or self.unit}: {counts}, {self._speed()}", file=sys.stderr, flush=True)
             return
         filled = self.WIDTH * min(self.done, self.total) // self.total if self.total else 0
         bar = "#" * filled + "." * (self.WIDTH - filled)
@@ -58,7 +59,7 @@ class Line:
     def _speed(self) -> str:
         elapsed = time.perf_counter() - self.start
         eta = f", ETA {time_left(self.done, self.total, elapsed)}" if self.done < self.total else ""
-        return f"{self.done / elapsed:.1f} images/s{eta}"
+        return f"{self.done / elapsed:.1f} {self.unit}/s{eta}"
 
 
 def time_left(done: int, total: int, seconds: float) -> str:
