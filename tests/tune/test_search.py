@@ -1,0 +1,171 @@
+"""The search on made problems: it finds what trying everything finds, and measures less."""
+
+import itertools
+
+import numpy as np
+import pytest
+from comparing import zip_strict
+
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.tune.accuracy import labelled_classes, mean_iou
+from paddle_rtseg.tune.candidates import Candidate, combinations
+from paddle_rtseg.tune.search import DROP, Budget, Floor, Measures, hopeless, rungs, search
+
+FRAMES, CLASSES, LABELLED = 64, 5, 1000
+MERGINGS = ("none", "hq", "fast", "2x2", "2x1", "4x4")
+SCALES = (0.5, 0.75, 1.0, 1.25)
+SETTINGS = (("slow", "fp32"), ("a", "fp32"), ("b", "fp32"), ("a", "bf16"))
+ORIGINAL = Candidate("none", 1.0, "a", "fp32")
+ALL = combinations(MERGINGS, SCALES, SETTINGS)
+
+
+class Problem:
+    """Times and pixel counts of every candidate, from a seed."""
+
+    def __init__(self, seed):
+        random = np.random.default_rng(seed)
+        merging = dict(zip_strict(MERGINGS, [1.0, *random.uniform(0.4, 0.95, len(MERGINGS) - 1)]))
+        setting = {("slow", "fp32"): 2.5, ("a", "fp32"): 1.0, ("b", "fp32"): 1.1, ("a", "bf16"): random.uniform(0.5, 1)}
+        self.times = {
+            c: 100 * merging[c.merging] * c.scale**2 * setting[c.backend, c.precision] * random.uniform(0.98, 1.02)
+            for c in ALL
+        }
+        hard = random.uniform(-0.2, 0.2, (FRAMES, CLASSES))  # frames are hard for all candidates alike
+        self.found = {}
+        for key in {(c.network, c.precision) for c in ALL}:
+            quality = 0.4 + 0.3 * min(1, key[0].scale) + random.normal(0, 0.02) + hard
+            self.found[key] = np.clip(quality + random.normal(0, 0.03, hard.shape), 0, 1)
+        self.timed, self.scored = [], []
+
+    def cost(self, candidate):
+        self.timed.append(candidate)
+        return self.times[candidate]
+
+    def counts(self, candidate, first, last):
+        self.scored += [(candidate, frame) for frame in range(first, last)]
+        found = np.rint(LABELLED * self.found[candidate.network, candidate.precision][first:last]).astype(np.int64)
+        return np.stack([found, found, np.full_like(found, LABELLED)], axis=1)
+
+    def mean_iou(self, candidate):
+        return mean_iou(Problem.counts(self, candidate, 0, FRAMES))
+
+    def search(self, goal, candidates=ALL):
+        self.timed, self.scored = [], []
+        return search(candidates, ORIGINAL, goal, Measures(self.cost, self.counts, FRAMES, CLASSES))
+
+
+def best_of_all(problem, goal):
+    """What wins if every candidate is timed and scored on all frames."""
+    scores = {c: problem.mean_iou(c) for c in ALL}
+    if isinstance(goal, Budget):
+        within = [c for c in ALL if problem.times[c] <= goal.milliseconds]
+        return max(within, key=lambda c: (scores[c], -problem.times[c]), default=None)
+    above = [c for c in ALL if scores[c] >= goal.mean_iou]
+    return min(above, key=lambda c: problem.times[c], default=None)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_finds_what_trying_everything_finds(seed):
+    problem = Problem(seed)
+    for goal in (Budget(20), Budget(60), Budget(300), Floor(0.55), Floor(0.63), problem_floor(problem)):
+        outcome = problem.search(goal)
+        assert outcome.winner is not None and outcome.winner.candidate == best_of_all(problem, goal), goal
+        assert outcome.nearest is outcome.winner
+
+
+def problem_floor(problem):
+    """Half a point less than the original has."""
+    return Floor(problem.mean_iou(ORIGINAL) - 0.005)
+
+
+@pytest.mark.parametrize("goal, share", [(Budget(30), 0.5), (Floor(0.63), 0.5)])
+def test_measures_less_than_everything(goal, share):
+    problem = Problem(3)
+    problem.search(goal)
+    assert len(set(problem.timed)) < 0.9 * len(ALL)
+    assert len(problem.scored) < share * len(ALL) * FRAMES
+    assert len(problem.scored) == len(set(problem.scored)), "no frame is scored twice"
+
+
+def test_what_was_left_out_is_explained():
+    outcome = Problem(3).search(Budget(30))
+    for row in outcome.rows:
+        complete = row.counts is not None and len(row.counts) == FRAMES
+        assert complete or row.note, row
+    notes = " ".join(row.note for row in outcome.rows)
+    for words in ("slow is too slow", "too slow at a scale of", "is faster", "over the budget", "dropped after"):
+        assert words in notes
+
+
+@pytest.mark.parametrize("goal, nearest", [(Budget(0.1), "fastest"), (Floor(0.99), "most accurate")])
+def test_goal_that_nothing_meets(goal, nearest):
+    problem = Problem(1)
+    outcome = problem.search(goal)
+    assert outcome.winner is None
+    if nearest == "fastest":
+        assert outcome.nearest.candidate == min(set(problem.timed), key=problem.times.get)
+    else:
+        assert outcome.nearest.mean_iou == max(r.mean_iou for r in outcome.rows if r.counts is not None)
+
+
+def test_candidates_that_do_not_run():
+    problem = Problem(2)
+    broken = best_of_all(problem, Budget(60))
+
+    def cost(candidate):
+        if candidate == broken:
+            raise InputError("it is broken")
+        return problem.times[candidate]
+
+    outcome = search(ALL, ORIGINAL, Budget(60), Measures(cost, problem.counts, FRAMES, CLASSES))
+    row = next(row for row in outcome.rows if row.candidate == broken)
+    assert row.note == "does not run: it is broken" and not row.timed
+    assert outcome.winner.candidate != broken
+
+
+def made_counts(quality, frames):
+    """(frames, 3, CLASSES) whose IoU is ``quality`` in each frame."""
+    found = np.rint(LABELLED * np.broadcast_to(quality, (frames, CLASSES))).astype(np.int64)
+    return np.stack([found, found, np.full_like(found, LABELLED)], axis=1)
+
+
+def test_hopeless():
+    noise = np.random.default_rng(0).normal(0, 0.02, (16, CLASSES))
+    worse, same, leader = (made_counts(q + noise * k, 16) for q, k in ((0.4, 2), (0.6, 2), (0.6, 1)))
+    assert hopeless(worse, leader, CLASSES) and not hopeless(same, leader, CLASSES)
+    assert hopeless(worse, 0.6, CLASSES) and not hopeless(same, 0.61, CLASSES)
+
+
+def test_classes_that_were_not_seen_may_have_any_iou():
+    worse, leader = made_counts(0.5, 16), made_counts(0.6, 16)
+    for counts in (worse, leader):
+        counts[:, :, -1] = 0
+    assert labelled_classes(worse) == CLASSES - 1
+    assert not hopeless(worse, leader, CLASSES) and hopeless(worse, leader, CLASSES - 1)
+
+
+@pytest.mark.parametrize(
+    "frames, expected", [(4, [4]), (16, [16]), (32, [16, 32]), (117, [30, 59, 117]), (128, [16, 32, 64, 128])]
+)
+def test_rungs(frames, expected):
+    assert rungs(frames) == expected
+
+
+def test_dropping_is_rare_where_candidates_are_equal():
+    """Of pairs that differ by chance alone, none is dropped: at four standard errors, one of thousands would be."""
+    random = np.random.default_rng(5)
+    dropped = sum(
+        hopeless(*(made_counts(np.clip(random.normal(0.6, 0.1, (16, CLASSES)), 0, 1), 16) for _ in range(2)), CLASSES)
+        for _ in range(300)
+    )
+    assert DROP >= 4 and dropped == 0
+
+
+def test_order_of_scoring():
+    """From the fastest on for a least mean IoU, and none that is slower than the winner."""
+    problem = Problem(4)
+    outcome = problem.search(problem_floor(problem))
+    order = [c for c, _ in itertools.groupby(candidate for candidate, _ in problem.scored)]
+    assert order[0] == ORIGINAL
+    times = [problem.times[c] for c in order[1:]]
+    assert times == sorted(times) and times[-1] == outcome.winner.milliseconds
