@@ -24,7 +24,7 @@ PADDLESEG_COMMANDS = ("train", "val", "predict", "export")
 #: Commands found as ``python -m paddle_rtseg.NAME`` only.
 OWN_COMMANDS = (
     *("infer", "check_dataset", "compare", "compare_infer", "convert", "benchmark", "env", "trt_report", "release"),
-    *("model_zoo", "import_labels", "import_keypoints", "new", "bulk", "serve"),
+    *("model_zoo", "import_labels", "import_keypoints", "new", "bulk", "serve", "tune"),
 )
 
 #: Checked here and not by pip, which would replace a PaddleSeg checkout: each calls itself 0.0.0.dev0.

@@ -72,6 +72,8 @@ BASE = {
     "import_keypoints": ["--input", "text.txt", "--images", "images", "--save", "out.json"],
     "serve": ["--model", "model", "--token_file", "none.txt"],  # refused before Ray starts
     "new": ["--data", "data.yml", "--save", "new.yml"],
+    # Refused: two images are too few to search with, which would take long.
+    "tune": ["--config", "config.yml", "--model_path", "weights.pdparams", "--save_dir", "out", "--budget_ms", "1000"],
 }
 NONSENSE = [
     *("nan", "inf", "-1", "0", "-0.5", "1e30", str(10**30), "", " ", "²", "x" * 10_000, "a,b", "=", "[", "{}", "\n"),

@@ -1,0 +1,144 @@
+"""A search from its config to the export that won, with a tiny SegFormer++ and twelve small images."""
+
+import json
+import shlex
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+from rtseg_inference.contract import read_contract
+from tiny_configs import run_command, tiny_config, write_config
+from tiny_models import TINY_MIT
+
+import paddle_rtseg
+from paddle_rtseg.errors import InputError
+from paddle_rtseg.tools.tune import parser
+from paddle_rtseg.tune import measuring
+from paddle_rtseg.weights import save_state
+
+MODEL = {
+    "type": "SegFormerPP",
+    "num_classes": 3,
+    "head_channels": 16,
+    "backbone": {"type": "MiT_B0", **TINY_MIT},
+}
+ARGUMENTS = ["--config", "config.yml", "--model_path", "weights.safetensors", "--save_dir", "out"]
+#: Two networks besides the original, in one setting.
+SMALL = [*ARGUMENTS, "--backend", "onednn", "--precision", "fp32", "--token_merging", "none", "2x2", "--scales", "1"]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a config, weights and labelled images."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measuring, "REST", 0.0)
+    random = np.random.default_rng(0)
+    names = []
+    for i in range(12):
+        label = random.integers(0, 3, (4, 6)).astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+        cv2.imwrite(f"image{i}.png", random.integers(0, 255, (3, 3), np.uint8)[label % 3])
+        cv2.imwrite(f"label{i}.png", label)
+        names.append(f"image{i}.png label{i}.png\n")
+    (tmp_path / "list.txt").write_text("".join(names))
+    write_config("config.yml", tiny_config(tmp_path, num_classes=3, model=MODEL))
+    save_weights("weights.safetensors")
+    return tmp_path
+
+
+def save_weights(path, **changes):
+    arguments = {**MODEL, **changes}
+    paddle.seed(1)
+    network = paddle_rtseg.create_model(arguments.pop("type"), **arguments)
+    save_state({name: value.numpy() for name, value in network.state_dict().items()}, path)
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "out/tune.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+def test_search(folder, capsys):
+    """Stopped, continued, repeated for another goal without a measurement, and exported again by its command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring.Bench, "counts", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_command("tune", *SMALL, "--min_miou", "0.001")
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert [row["key"]["what"] for row in rows(folder)] == ["original"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["tune.jsonl"]
+
+    assert run_command("tune", *SMALL, "--min_miou", "0.001") == 0
+    out = capsys.readouterr().out
+    assert "found for a mean IoU of at least 0.1 %: " in out and "times as fast" in out
+    assert cv2.imread("out/front.png").shape[0] > 300
+    table = (folder / "out/table.md").read_text()
+    assert table.startswith(out.rstrip("\n")) and table.count("\n| ") >= 2 + 3
+    measured = rows(folder)
+    assert {row["key"]["what"] for row in measured} == {"original", "time", "count"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring.Bench, "_load", lambda self, candidate: pytest.fail("it was measured before"))
+        assert run_command("tune", *SMALL, "--budget_ms", "0.001") == 1
+    out = capsys.readouterr().out
+    assert "nothing has at most 0.001 ms; the nearest is " in out and rows(folder) == measured
+
+    command = next(line for line in table.splitlines() if "paddleseg.export" in line)
+    words = shlex.split(command)[3:]
+    words[words.index("--save_dir") + 1] = "again"
+    run_command("export", *words)
+    ours, again = (read_contract(path) for path in ("out/model", "again"))
+    assert ours.input == again.input and ours.preprocess == again.preprocess
+    assert np.array_equal(np.load(ours.path(ours.golden.output)), np.load(again.path(again.golden.output)))
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
+
+
+REFUSED = [
+    (["--frames", "13"], "expected --frames from 4 to 12, the images of the val_dataset, got 13"),
+    (["--frames", "3"], "expected --frames from 4 to 12, the images of the val_dataset, got 3"),
+    (["--model_path", "none.pdparams"], "none.pdparams"),
+    (["--model_path", "other.safetensors"], "classifier"),
+    (["--config", "none.yml"], "'none.yml', which is neither"),
+    (["--save_dir", "list.txt"], "expected a folder that can be written, got 'list.txt'"),
+    (["--token_merging", "none", "3x3"], "expected token merging among none, hq, fast, 2x2, .*, got '3x3'"),
+    (["--backend", "tensorrt"], "expected a backend of the cpu .*, got tensorrt in fp32"),
+    (["--opts", "val_dataset.val_path=none.txt"], "none.txt"),
+]
+
+
+@pytest.mark.parametrize("arguments, words", REFUSED)
+def test_refused(folder, arguments, words):
+    save_weights("other.safetensors", num_classes=4)
+    with pytest.raises(InputError, match=words):
+        run_command("tune", *SMALL, "--min_miou", "0.5", *arguments)
+    assert not (folder / "out").exists()
+
+
+def test_labels_that_are_no_classes(folder):
+    cv2.imwrite("label3.png", np.full((64, 96), 9, np.uint8))
+    with pytest.raises(InputError, match="expected label values of 0 to 2, got 9"):
+        run_command("tune", *SMALL, "--min_miou", "0.5")
+    assert not list((folder / "out").iterdir())
+
+
+FLAGS = [
+    ([], "one of the arguments --budget_ms --min_miou is required"),
+    (["--budget_ms", "40", "--min_miou", "0.5"], "not allowed with"),
+    (["--budget_ms", "0"], "expected a number from 0.001 to 1e+06, got '0'"),
+    (["--budget_ms", "nan"], "got 'nan'"),
+    (["--min_miou", "58"], "expected a number from 0 to 1, got '58'"),
+    (["--min_miou", "0.5", "--frames", "0"], "got '0'"),
+    (["--min_miou", "0.5", "--scales", "1", "0.01"], "expected a number from 0.1 to 4, got '0.01'"),
+    (["--min_miou", "0.5", "--precision", "int4"], "invalid choice"),
+]
+
+
+@pytest.mark.parametrize("arguments, words", FLAGS)
+def test_flags(arguments, words, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        parser().parse_args(["--config", "c.yml", *arguments])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and words in error and error.count("\n") == 1
