@@ -52,6 +52,8 @@ def run(args: argparse.Namespace, kinds: Sequence[str]) -> int:
     cli.chosen_fit(args, Preprocessor(contract))
     if "coco" in kinds:
         raise InputError("expected --write masks, overlays or json, got 'coco'; make it of the masks afterwards")
+    for flag in cli.given(args, cli.VIDEO_FLAGS):
+        raise InputError(f"expected no --{flag}: workers segment a video in parts, each of its own; use infer for this")
     items = find_items(args.input, args.save_dir, kinds)[: args.max_frames]
     check_videos(items, kinds)
     storage = Storage(args.save_dir)

@@ -86,6 +86,8 @@ def test_damaged_settings(begun):
         (["--write", "overlays"], "masks with the overlays of videos"),
         (["--write", "masks,coco"], "--write masks, overlays or json, got 'coco'"),
         (["--clear", "nobody"], "nobody"),
+        (["--steady", "2"], "--steady"),
+        (["--motion", "2"], "--motion"),
     ],
 )
 def test_flags(flags, words, network, tmp_path):

@@ -216,20 +216,23 @@ def main(args: argparse.Namespace) -> int:
 def refuse_flags(args: argparse.Namespace, kinds: Sequence[str], contract: Contract) -> None:
     """Raise :class:`.InputError` if something is asked for that only a model of the other kind does."""
     others, what = (SEGMENTATION_FLAGS, "segmentation") if contract.task == POSE else (POSE_FLAGS, "poses")
-    usual = parser()
-    for flag in others:
-        if getattr(args, flag) != usual.get_default(flag):
-            raise InputError(f"expected --{flag} with a model for {what} only, got one for another task; leave it out")
+    for flag in given(args, others):
+        raise InputError(f"expected --{flag} with a model for {what} only, got one for another task; leave it out")
     if contract.task == POSE and not set(kinds) <= set(IMAGE_KINDS):
         raise InputError(f"expected --write overlays with a model for poses, got {','.join(kinds)}; correct it")
 
 
 def refuse_video_flags(args: argparse.Namespace, source: Source) -> None:
     """Raise :class:`.InputError` if something is asked for that only a video can have."""
-    usual = parser()
-    for flag in VIDEO_FLAGS:
-        if source.fps is None and getattr(args, flag) != usual.get_default(flag):
+    for flag in given(args, VIDEO_FLAGS):
+        if source.fps is None:
             raise InputError(f"expected a video or camera with --{flag}, got images; leave it out")
+
+
+def given(args: argparse.Namespace, flags: Sequence[str]) -> List[str]:
+    """Those of the flags whose value is not the default."""
+    usual = parser()
+    return [flag for flag in flags if getattr(args, flag) != usual.get_default(flag)]
 
 
 def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
