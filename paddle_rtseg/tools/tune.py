@@ -73,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         type=number(*SCALES),
         metavar="X",
-        help="scales of the network's input to try, 1 for the config's (default: 0.5 0.67 0.83 1 1.25)",
+        help="scales of the network's input to try, 1 for the config's (default: 0.5 0.67 0.83 1)",
     )
     p.add_argument("--backend", nargs="+", metavar="BACKEND", help="backends to try (default: all that are installed)")
     p.add_argument(

@@ -8,7 +8,7 @@ from rtseg_inference.configuration import BACKENDS
 
 from ..errors import InputError
 
-SCALES = (0.5, 0.67, 0.83, 1.0, 1.25)  #: of the height and width that the config gives the network
+SCALES = (0.5, 0.67, 0.83, 1.0)  #: of the height and width that the config gives the network
 NONE = "none"
 
 _POOLED = {"q_mode": "n2d", "q_stride": [2, 2]}
@@ -21,8 +21,8 @@ def _matched(prefix: str, ratio: float, cell: int) -> Dict[str, Any]:
     return {f"{prefix}_mode": "bsm", f"{prefix}_ratio": ratio, f"{prefix}_cell": [cell, cell]}
 
 
-#: Values of ``model.backbone.token_merging``, by the name in tables: the paper's schedules, those that pool queries or
-#: keys in some of the stages, and those that match with other ratios and cells.
+#: Values of ``model.backbone.token_merging``, by the name in tables: the paper's schedules, others that pool queries or
+#: keys, or match with other ratios and cells, and the paper's with our options.
 MERGINGS: Dict[str, Any] = {
     NONE: None,
     "hq": "hq",
@@ -34,8 +34,10 @@ MERGINGS: Dict[str, Any] = {
     "2x2, keys too": [{**_POOLED, **_KEYS_POOLED}] * 4,
     "4x4 in stage 1, 2x2": [_POOLED_MORE, *[_POOLED] * 3],
     "2x2, matched in 3-4": [*[_POOLED] * 2, *[_matched("q", 0.8, 4)] * 2],
-    "2x2, keys matched in 1-2": [*[{**_POOLED, **_matched("kv", 0.6, 2)}] * 2, *[_POOLED] * 2],
     "matched by half in 3-4": [{}, {}, *[_matched("q", 0.5, 2)] * 2],
+    "hq, every 2nd": {"schedule": "hq", "match_every": 2},
+    "fast, every 2nd": {"schedule": "fast", "match_every": 2},
+    "fast, proportional": {"schedule": "fast", "proportional": True},
 }
 
 

@@ -10,12 +10,13 @@ import itertools
 import json
 import os
 import statistics
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, Sequence
 
 import numpy as np
 from rtseg_inference import environment
 from rtseg_inference.errors import first_line
 from rtseg_inference.predictor import Predictor
+from rtseg_inference.progress import Line
 from rtseg_inference.timing import REST, Journal, measure
 
 from ..benchmark import machine
@@ -58,8 +59,9 @@ class Bench:
         self._onnx = any(setting.backend in ONNX_BACKENDS for setting in settings)
         self._half = ("onnxruntime", "fp16") in settings and source.device == "gpu"
         self._fingerprint = _fingerprint(source, frames, threads)
-        self._images: List[np.ndarray] = []
+        self._images = [frames.read(i)[0] for i in frames.choosing[:IMAGES]]
         self._loaded: Dict[Candidate, Predictor] = {}
+        self._failed: Dict[Candidate, str] = {}
         self._original_times = self._time_original()
         self.original = self._fastest()
 
@@ -71,10 +73,7 @@ class Bench:
         """
         if candidate.network == self.original.network:
             return self._cost_of_original(candidate)
-        key = self._key("time", candidate)
-        row = self._journal.get(key) or self._time(candidate, TURNS)
-        if "note" in row:
-            raise InputError(row["note"])
+        row = self._journal.get(self._key("time", candidate)) or self._time(candidate, TURNS)
         ratio = statistics.median(row["candidate"]) / statistics.median(row["original"])
         return ratio * self._cost_of_original(self.original)
 
@@ -119,9 +118,11 @@ class Bench:
                     runs["/".join(setting)] = self._run(self._load(Candidate(*self._source.original, *setting)))
                 except InputError as e:
                     notes["/".join(setting)] = str(e)
-            row = self._journal.put(key, milliseconds=measure(runs, MANY_TURNS, self._rest), notes=notes)
-        times = {setting: row["milliseconds"].get("/".join(setting)) for setting in self._settings}
-        return {s: row["notes"]["/".join(s)] if taken is None else taken for s, taken in times.items()}
+            line = Line(MANY_TURNS, "timing the original", unit="turns")
+            times = measure(runs, MANY_TURNS, self._rest, after_turn=lambda times: line.step())
+            line.clear()
+            row = self._journal.put(key, milliseconds=times, notes=notes)
+        return {s: row["milliseconds"].get("/".join(s)) or row["notes"]["/".join(s)] for s in self._settings}
 
     def _fastest(self) -> Candidate:
         """The original in the fastest setting, of those in fp32 if there are any."""
@@ -139,18 +140,18 @@ class Bench:
         return statistics.median(times)
 
     def _time(self, candidate: Candidate, turns: int) -> Dict[str, Any]:
-        key = self._key("time", candidate)
+        if candidate in self._failed:  # the next search tries it again
+            raise InputError(self._failed[candidate])
         try:
-            runs = {"candidate": self._run(self._predictor(candidate))}
+            predictors = {"candidate": self._predictor(candidate), "original": self._predictor(self.original)}
         except InputError as e:
-            return self._journal.put(key, note=str(e))
-        runs["original"] = self._run(self._predictor(self.original))
-        return self._journal.put(key, **measure(runs, turns, self._rest))
+            self._failed[candidate] = str(e)
+            raise
+        runs = {name: self._run(predictor) for name, predictor in predictors.items()}
+        return self._journal.put(self._key("time", candidate), **measure(runs, turns, self._rest))
 
     def _run(self, predictor: Predictor) -> Callable[[], Any]:
         """A callable that segments one of the images for timing, the next one with each call."""
-        if not self._images:
-            self._images = [self._frames.read(i)[0] for i in self._frames.choosing[:IMAGES]]
         images = itertools.cycle(self._images)
         return lambda: predictor.predict(next(images))
 
@@ -175,6 +176,7 @@ class Bench:
         try:
             predictor = Predictor(folder, self._source.device, *candidate.setting, threads=self._threads)
             verification = predictor.verify()
+            predictor.predict(self._images[0])
         except InputError:
             raise
         except Exception as e:  # however a backend fails, the others may work

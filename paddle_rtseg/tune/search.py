@@ -32,7 +32,7 @@ from ..errors import InputError
 from .accuracy import Counts, difference, estimate, labelled_classes, mean_iou
 from .candidates import Candidate, Setting
 
-BACKEND_MARGIN = 1.5
+BACKEND_MARGIN = 1.25
 TIMING_MARGIN = 1.1
 DROP = 4.0
 LEAST_FRAMES = 16  #: before a candidate is dropped

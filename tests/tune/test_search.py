@@ -67,13 +67,13 @@ def best_of_all(problem, goal):
 @pytest.mark.parametrize("seed", range(12))
 def test_finds_what_trying_everything_finds(seed):
     problem = Problem(seed)
-    for goal in (Budget(20), Budget(60), Budget(300), Floor(0.55), Floor(0.63), problem_floor(problem)):
+    for goal in (Budget(20), Budget(60), Budget(300), Floor(0.55), Floor(0.63), half_a_point_less(problem)):
         outcome = problem.search(goal)
         assert outcome.winner is not None and outcome.winner.candidate == best_of_all(problem, goal), goal
         assert outcome.nearest is outcome.winner
 
 
-def problem_floor(problem):
+def half_a_point_less(problem):
     """Half a point less than the original has."""
     return Floor(problem.mean_iou(ORIGINAL) - 0.005)
 
@@ -164,7 +164,7 @@ def test_dropping_is_rare_where_candidates_are_equal():
 def test_order_of_scoring():
     """From the fastest on for a least mean IoU, and none that is slower than the winner."""
     problem = Problem(4)
-    outcome = problem.search(problem_floor(problem))
+    outcome = problem.search(half_a_point_less(problem))
     order = [c for c, _ in itertools.groupby(candidate for candidate, _ in problem.scored)]
     assert order[0] == ORIGINAL
     times = [problem.times[c] for c in order[1:]]
