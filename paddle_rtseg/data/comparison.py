@@ -177,10 +177,7 @@ def _caption(name: str, confusion: np.ndarray) -> str:
 
 def _line(texts: Sequence[Tuple[str, int]]) -> np.ndarray:
     """A line of texts, each with the pixel at which it begins."""
-    line = np.full((_LINE, len(TITLES) * _WIDTH, 3), 255, np.uint8)
-    for text, x in texts:
-        drawing.draw_text(line, text, x + _UNIT // 2, (_LINE - _UNIT) // 2, _UNIT)
-    return line
+    return drawing.text_strip(texts, len(TITLES) * _WIDTH, _UNIT, _LINE)
 
 
 def _table(classes: List[str], iou: np.ndarray, frames: int) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 import cv2
 import numpy as np
 import paddle
+from rtseg_inference import drawing
 from rtseg_inference.images import read_image
 from rtseg_inference.progress import Line
 
@@ -257,11 +258,9 @@ def save_confusion(path: str, confusion: np.ndarray, names: Sequence[str]) -> No
 
 
 def title_strip(words: Sequence[str], width: int) -> np.ndarray:
-    """(24, width * N, 3) uint8: words in columns of ``width`` pixels, black on white."""
-    strip = np.full((24, width * len(words), 3), 255, np.uint8)
-    for i, word in enumerate(words):
-        cv2.putText(strip, word, (i * width + 6, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return strip
+    """(24, width * N, 3) uint8: words in columns of ``width`` pixels."""
+    texts = [(word, i * width) for i, word in enumerate(words)]
+    return drawing.text_strip(texts, width * len(words), unit=14, height=24)
 
 
 def _figure(width: float, height: float) -> Any:

@@ -205,6 +205,14 @@ def draw_text(picture: Array, text: str, x: int, y: int, unit: int, colour: Tupl
     cv2.putText(picture, text, at, _FONT, unit / _FONT_HEIGHT, colour, _thickness(unit), cv2.LINE_AA)
 
 
+def text_strip(texts: Sequence[Tuple[str, int]], width: int, unit: int, height: int) -> Array:
+    """A line of ASCII texts, each with the pixel at which it begins, as a picture (height, width, 3) of its own."""
+    strip = np.full((height, width, 3), 255, np.uint8)
+    for text, x in texts:
+        draw_text(strip, text, x + unit // 2, (height - unit) // 2, unit)
+    return strip
+
+
 def legend_layout(height: int, width: int, labels: Sequence[str]) -> Legend:
     """The layout of a legend for these labels below a picture of this size; without rows if there is no room."""
     unit = text_unit(height, width)
