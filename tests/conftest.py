@@ -78,6 +78,15 @@ def exported_pose(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported_int8(model, tmp_path_factory):
+    """Folder of the tiny network's logits with its ONNX forms, INT8's among them; tests must not change it."""
+    from tiny_int8 import export_in_int8, skip_without_quantiser
+
+    skip_without_quantiser()
+    return export_in_int8(model, tmp_path_factory.mktemp("int8"))
+
+
+@pytest.fixture(scope="session")
 def frame():
     """A street image, (360, 480, 3) uint8 BGR."""
     from tiny_network import FRAMES

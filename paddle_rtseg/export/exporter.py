@@ -14,6 +14,7 @@ from rtseg_inference.contract import (
     FILE_NAME,
     FREE,
     HEATMAPS,
+    INT8,
     OUTPUT_OPS,
     Contract,
     Golden,
@@ -43,6 +44,7 @@ from ..weights.limits import quote
 from . import FORMATS, ONNX, PRECISIONS
 from .golden import street_scene
 from .graph import CameraInput, ExportedNetwork
+from .int8 import Quantization, add_int8
 from .onnx import obstacle, write_onnx
 from .pdmodel import old_program
 from .pose import POSE_TOLERANCE, check_keypoints, check_pose, golden_person
@@ -78,6 +80,7 @@ def export_model(
     name: str = "model",
     golden_image: Optional[str] = None,
     pose: Optional[Pose] = None,
+    quantization: Optional[Quantization] = None,
 ) -> str:
     """Export ``model`` to ``save_dir``, atomically.
 
@@ -93,7 +96,7 @@ def export_model(
         raw_input: the graph takes (N, H, W, 3) uint8 BGR images and normalises them itself.
         format: "json" (Paddle 3), "pdmodel" (Paddle 2 and 3; OpenVINO and TensorRT subgraphs need it), "onnx"
             (in addition to Paddle's form), or None for the default form of the running Paddle and, if possible, ONNX.
-        precision: "fp16" writes the ONNX form in half precision too.
+        precision: "fp16" writes the ONNX form in half precision too, "int8" in INT8.
         onnx: whether the ONNX form is written: "required", "if possible" (a line says why not) or "no"; None for what
             ``format`` and ``precision`` ask for.
         dataset: PaddleSeg's name of the dataset, or a dataset file, which gives the classes their names and colours.
@@ -102,6 +105,7 @@ def export_model(
         golden_image: an image file to check with, instead of the drawn street.
         pose: of a network that gives (B, K, H / 4, W / 4) heatmaps of one person's keypoints: what surrounds it, see
             :func:`.pose.pose_of`; it fixes the height and width of the input.
+        quantization: with "int8", how the network is quantised, and what is asked of the result.
 
     Returns:
         ``save_dir``.
@@ -132,6 +136,11 @@ def export_model(
         )
     program = f"{name}.{_program_format(format)}"
     onnx = _checked_onnx(onnx, format, precision)
+    if (precision == INT8) != (quantization is not None) or (quantization is not None and pose is not None):
+        raise InputError(
+            f"expected a Quantization for precision 'int8' of a network for segmentation, and for no other, got "
+            f"{quote(repr(quantization))} with {precision!r}; correct one of them"
+        )
     shape = _checked_shape(model, input_shape)
     if raw_input:
         _check_raw_input(preprocessing, shape)
@@ -165,6 +174,11 @@ def export_model(
                 program = _program_for_onnx(model, output_op, preprocessing, raw_input, shape)
                 contract = _with_onnx(contract, onnx == "required", precision == "fp16", program)
                 write_contract(_with_checksums(contract), paddleseg)
+            if quantization is not None:
+                contract = add_int8(contract, quantization)
+                write_contract(_with_checksums(contract), paddleseg)
+                for backend in contract.int8.backends:
+                    _check(contract, backend, INT8)
             # deploy.yaml comes last: until then the folder has none, or one whose checksums do not match.
             for file in sorted(os.listdir(partial), key=lambda file: file == FILE_NAME):
                 os.replace(os.path.join(partial, file), os.path.join(save_dir, file))
@@ -193,15 +207,15 @@ def _checked_onnx(onnx: Optional[str], format: Optional[str], precision: str) ->
         raise InputError(f"expected the precision to be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if onnx not in (*ONNX, None):
         raise InputError(f"expected onnx to be one of {', '.join(ONNX)}, got {onnx!r}")
-    half = precision == "fp16"
+    lower = precision != "fp32"
     if onnx is None:
-        onnx = "required" if half or format == "onnx" else "if possible" if format is None else "no"
-    if half and (onnx == "no" or format not in (None, "onnx")):
+        onnx = "required" if lower or format == "onnx" else "if possible" if format is None else "no"
+    if lower and (onnx == "no" or format not in (None, "onnx")):
         raise InputError(
-            f"expected --format onnx with --precision fp16, which is a form of the ONNX graph, got {format}; leave "
-            "--format out"
+            f"expected --format onnx with --precision {precision}, which is a form of the ONNX graph, got {format}; "
+            "leave --format out"
         )
-    reason = obstacle() if onnx == "required" else None
+    reason = obstacle(precision) if onnx == "required" else None
     if reason:
         raise InputError(reason)
     return onnx
@@ -492,9 +506,9 @@ def _with_checksums(contract: Contract) -> Contract:
     return dataclasses.replace(contract, sha256={file: sha256(contract.path(file)) for file in files})
 
 
-def _check(contract: Contract) -> None:
-    """Run what was written, without any optional accelerator, and compare it with the golden pair."""
-    verification = load_model(contract.folder, backend="native").verify()
+def _check(contract: Contract, backend: str = "native", precision: str = "fp32") -> None:
+    """Run what was written, by default without any optional accelerator, and compare it with what the model gave."""
+    verification = load_model(contract.folder, backend=backend, precision=precision).verify()
     if not verification.passed:
         raise InputError(
             f"the exported {contract.network} does not compute what the model does ({verification}), so it is not "

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from typing import Any, Optional
+from typing import Any, Mapping, Optional
 
 from paddleseg.cvlibs import Config
 
@@ -10,6 +10,7 @@ from ..config import load_model, use_device
 from ..config_checks import channels, check_prediction
 from ..errors import InputError
 from ..files import atomic_path
+from .calibration import quantization_of
 from .exporter import export_model
 from .pose import from_dataset, is_pose
 from .preprocessing import from_transforms
@@ -24,6 +25,7 @@ def export_config(
     device: Optional[str] = None,
     for_fd: bool = False,
     decode: str = "quarter",
+    int8: Optional[Mapping[str, Any]] = None,
     **options: Any,
 ) -> str:
     """Export a config's model with the preprocessing of its ``val_dataset``.
@@ -35,6 +37,7 @@ def export_config(
         device: a device name of Paddle; None for the GPU if Paddle finds one, otherwise the CPU.
         for_fd: name the files inference.*, as FastDeploy expects.
         decode: how keypoints are found in heatmaps, for a network for poses; see :func:`.pose.pose_of`.
+        int8: arguments of :func:`.calibration.quantization_of`, with the precision "int8".
         options: further arguments of :func:`.exporter.export_model`.
 
     Returns:
@@ -52,6 +55,7 @@ def export_config(
     use_device(device)
     dataset = config.val_dataset_cfg
     transforms = dataset.get("transforms") or []
+    quantization = None if int8 is None else quantization_of(config, **int8)
     pose, preprocessing = from_dataset(dataset, decode) if is_pose(dataset) else (None, from_transforms(transforms))
     folder = export_model(
         load_model(config, weights),
@@ -61,6 +65,7 @@ def export_config(
         transforms=transforms,
         pose=pose,
         name="inference" if for_fd else "model",
+        quantization=quantization,
         **options,
     )
     if for_fd:

@@ -24,7 +24,7 @@ from ..files import temporary_folder
 OPSET = 17
 SIZES = ((160, 288), (97, 131))  # in addition to the golden image's; one is odd
 PACKAGES = ("paddle2onnx", "onnxruntime", "onnx")
-INSTALL = 'pip install "paddle_rtseg[onnx]"'
+INSTALL = 'pip install "paddle_rtseg[{}]"'
 CONVERT = """
 import sys
 import paddle2onnx
@@ -42,13 +42,15 @@ class Files(NamedTuple):
     onnx_fp16: Optional[str]
 
 
-def obstacle() -> Optional[str]:
-    """The sentence that says what ONNX needs that is not there; None if nothing is missing."""
+def obstacle(precision: str = "fp32") -> Optional[str]:
+    """The sentence that says what ONNX in ``precision`` needs that is not there; None if nothing is missing."""
     if paddle.__version__.startswith("2."):
         return f"ONNX needs Paddle 3, from which paddle2onnx converts, and this is Paddle {paddle.__version__}"
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
-            return f"ONNX needs {' and '.join(PACKAGES[:2])}, but {name} is not installed; {INSTALL}"
+            return f"ONNX needs {' and '.join(PACKAGES[:2])}, but {name} is not installed; {INSTALL.format('onnx')}"
+    if precision == "int8" and importlib.util.find_spec("ml_dtypes") is None:  # which onnxruntime does not require
+        return f"INT8 needs ml_dtypes, which is not installed; {INSTALL.format('quant')}"
     return None
 
 

@@ -6,7 +6,7 @@ from typing import List
 
 from rtseg_inference.arguments import Parser
 from rtseg_inference.configuration import BACKENDS, DEFAULT_BACKEND
-from rtseg_inference.contract import PRECISIONS
+from rtseg_inference.contract import INT8, PRECISIONS
 
 SUFFIX = ".jsonl"
 PLOTS = (".png", ".svg", ".pdf")
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", choices=list(BACKENDS), default="cpu", help="cpu or gpu (default cpu)")
     p.add_argument(
         "--precision",
-        choices=list(PRECISIONS),
+        choices=[name for name in PRECISIONS if name != INT8],  # which needs images
         default="fp32",
         help="precision of exported models, if the backend computes in it (default fp32)",
     )

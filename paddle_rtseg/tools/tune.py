@@ -9,7 +9,7 @@ from typing import Callable
 
 from rtseg_inference.arguments import MOST_THREADS, Parser, share, whole_number
 from rtseg_inference.configuration import BACKENDS
-from rtseg_inference.contract import PRECISIONS
+from rtseg_inference.contract import INT8, PRECISIONS
 
 from paddle_rtseg.tools import arguments
 
@@ -79,9 +79,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--precision",
         nargs="+",
-        choices=list(PRECISIONS),
+        choices=[name for name in PRECISIONS if name != INT8],
         metavar="PRECISION",
-        help=f"precisions to try, any of {', '.join(PRECISIONS)} (default: all that the machine computes in)",
+        help="precisions to try, any of fp32, tf32, fp16 and bf16 (default: all that the machine computes in)",
     )
     return p
 

@@ -5,6 +5,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
 from rtseg_inference import processor
 from rtseg_inference.configuration import BACKENDS
+from rtseg_inference.contract import INT8
 
 from ..errors import InputError
 
@@ -93,7 +94,8 @@ def settings(
         Setting(backend, precision)
         for backend, offered in known.items()
         for precision in offered
-        if (backends is None or backend in backends)
+        if precision != INT8  # of exports that have been quantised
+        and (backends is None or backend in backends)
         and (precisions is None or precision in precisions)
         and (device != "cpu" or processor.obstacle(precision) is None)
     ]

@@ -67,7 +67,7 @@ def test_half_precision(raw, model, tmp_path):
     [
         ({"precision": "fp16", "format": "json"}, "--format onnx with --precision fp16"),
         ({"precision": "fp16", "onnx": "no"}, "--format onnx with --precision fp16"),
-        ({"precision": "int8"}, "int8"),
+        ({"precision": "int4"}, "int4"),
         ({"onnx": "maybe"}, "maybe"),
     ],
 )

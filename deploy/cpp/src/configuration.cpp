@@ -37,8 +37,8 @@ const std::vector<Device>& devices() {
                                             {{"native", {"fp32"}},
                                              {"onednn", {"fp32", "bf16"}},
                                              {"openvino", {"fp32", "fp16", "bf16"}},
-                                             {"onnxruntime", {"fp32"}},
-                                             {"openvino_runtime", {"fp32", "bf16"}}},
+                                             {"onnxruntime", {"fp32", "int8"}},
+                                             {"openvino_runtime", {"fp32", "bf16", "int8"}}},
                                             "onednn",
                                             {"fp32"}},
                                            {"gpu",
@@ -51,7 +51,7 @@ const std::vector<Device>& devices() {
 }
 
 const std::vector<std::string>& precisions() {
-  static const std::vector<std::string> precisions{"fp32", "tf32", "fp16", "bf16"};
+  static const std::vector<std::string> precisions{"fp32", "tf32", "fp16", "bf16", kInt8};
   return precisions;
 }
 

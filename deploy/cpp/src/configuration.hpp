@@ -11,6 +11,9 @@ namespace rtseg {
 /// The backend, or the precision, that is the fastest of those that reproduce the golden output.
 constexpr char kAuto[] = "auto";
 
+/// The precision of the ONNX form that the export quantises.
+constexpr char kInt8[] = "int8";
+
 /// A backend and the precisions in which it computes.
 struct Backend {
   std::string name;
@@ -28,7 +31,7 @@ struct Device {
 /// All devices, in the order in which messages name them.
 const std::vector<Device>& devices();
 
-/// "fp32", "tf32", "fp16", "bf16"
+/// "fp32", "tf32", "fp16", "bf16", "int8"
 const std::vector<std::string>& precisions();
 
 /// What ONNX Runtime may run a network with on a GPU; the first is the default.

@@ -141,7 +141,7 @@ Golden read_golden(const Node& node, const Output& output, const std::optional<P
   if (!stored.is_null()) golden.output = stored.file_name();
   golden.step = node["step"].whole(1, kMaxStep);
   for (const std::string& precision : precisions()) {
-    if (precision == "tf32" && !node["tolerance"].has(precision)) continue;
+    if (precision == kInt8 || (precision == "tf32" && !node["tolerance"].has(precision))) continue;
     const Node tolerance = node["tolerance"][precision];
     golden.tolerance[precision] = {tolerance["rms_error"].number(kZeroOrMore),
                                    tolerance["agreement"].number({0.0, 1.0, std::nullopt}), std::nullopt};
@@ -195,10 +195,14 @@ void check(const Contract& contract, const Node& root, const std::string& path) 
                      std::to_string(contract.palette.size()) +
                      " colours, expected as many of each; export the model again");
   }
-  for (const std::optional<std::string>& name :
-       {std::optional(contract.model), std::optional(contract.params), contract.onnx, contract.onnx_fp16})
-    if (name && contract.sha256.count(*name) == 0)
-      throw InputError(path + " gives no SHA-256 of " + *name + "; export the model again");
+  std::vector<std::string> files{contract.model, contract.params};
+  for (const std::optional<std::string>& name : {contract.onnx, contract.onnx_fp16})
+    if (name) files.push_back(*name);
+  if (contract.int8)
+    for (const std::string& name : contract.int8->files()) files.push_back(name);
+  for (const std::string& name : files)
+    if (contract.sha256.count(name) == 0)
+      throw InputError(path + " gives no SHA-256 of " + name + "; export the model again");
 }
 
 /// Names of the files that it names, in alphabetical order.
@@ -245,12 +249,15 @@ std::string Contract::path(const std::string& name) const {
   return (fs::path(folder) / name).string();
 }
 
-const std::string& Contract::onnx_name(bool half) const {
-  const std::optional<std::string>& name = half ? onnx_fp16 : onnx;
-  if (!name)
-    throw NotInstalled(folder + " has no " + (half ? "half-precision ONNX form" : "ONNX form") +
-                       " of the model; export it with " + (half ? "--precision fp16" : "--format onnx"));
-  return *name;
+std::string Contract::onnx_name(const std::string& precision) const {
+  const auto required = [&](const std::optional<std::string>& name, const char* form, const char* flag) {
+    if (name) return *name;
+    throw NotInstalled(folder + " has no " + form + " of the model; export it with " + flag);
+  };
+  if (precision == "fp16") return required(onnx_fp16, "half-precision ONNX form", "--precision fp16");
+  if (precision == kInt8)
+    return required(int8 ? std::optional(int8->model) : std::nullopt, "INT8 form", "--precision int8");
+  return required(onnx, "ONNX form", "--format onnx");
 }
 
 bool Contract::is_json() const {
@@ -298,6 +305,7 @@ Contract read_contract(const std::string& folder) {
   contract.tensorrt = read_tensorrt(root["tensorrt"], contract.input.layout);
   if (root.has("onnx")) contract.onnx = root["onnx"].file_name();
   if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].file_name();
+  if (root.has("int8") && !of_pose) contract.int8 = read_int8(root["int8"]);
   check(contract, root, path);
   check_files(contract);
   return contract;

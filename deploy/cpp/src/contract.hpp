@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "int8_contract.hpp"
 #include "pose_contract.hpp"
 
 namespace rtseg {
@@ -77,7 +78,7 @@ struct Golden {
   std::optional<std::string> mask;             ///< image file with the class id of each pixel of it; none for poses
   std::optional<std::string> output;           ///< .npy of the network's output; none for argmax
   int step = 1;                                ///< every step-th row and column of the output was kept
-  std::map<std::string, Tolerance> tolerance;  ///< by precision; "tf32" may be missing
+  std::map<std::string, Tolerance> tolerance;  ///< by precision; "tf32" may be missing, "int8" is
   std::optional<GoldenPerson> person;          ///< for poses
 
   /// The tolerance of `precision`; fp16's for tf32 where the file states none: their mantissas are as long.
@@ -106,12 +107,13 @@ struct Contract {
   TensorRT tensorrt;
   std::optional<std::string> onnx;       ///< file name of the ONNX form, where it was written
   std::optional<std::string> onnx_fp16;  ///< file name of the ONNX form in half precision, where it was written
+  std::optional<Int8> int8;              ///< the ONNX form in INT8, where it was written
   std::optional<Pose> pose;              ///< of a network for poses
 
   /// Path of one of the model's files.
   std::string path(const std::string& name) const;
-  /// File name of the ONNX form, or of the one in half precision. Throws NotInstalled if the export did not write it.
-  const std::string& onnx_name(bool half) const;
+  /// File name of the ONNX form that computes in `precision`. Throws NotInstalled if the export did not write it.
+  std::string onnx_name(const std::string& precision) const;
   /// Whether the graph takes camera images, 8-bit BGR, and normalises them itself.
   bool raw_input() const { return input.dtype == "uint8"; }
   /// Whether the program is in Paddle 3's form; otherwise it is .pdmodel, which TensorRT subgraphs need.

@@ -27,6 +27,7 @@
 #include "pose_predictor.hpp"
 #include "predictor.hpp"
 #include "preprocess.hpp"
+#include "processor.hpp"
 #include "results.hpp"
 #include "selection.hpp"
 #include "tally.hpp"
@@ -204,6 +205,13 @@ cv::Mat sample(rtseg::Source& source, const rtseg::Contract& contract, const rts
   return {};
 }
 
+/// Say what to know of the precision on this processor.
+void warn(const rtseg::Contract& contract, const rtseg::Configuration& configuration) {
+  if (configuration.precision != rtseg::kInt8 || !contract.int8) return;
+  const std::string warning = rtseg::int8_warning(contract.int8->weight_bits);
+  if (!warning.empty()) std::fprintf(stderr, "warning: %s\n", warning.c_str());
+}
+
 /// The requested predictor, checked against the golden output.
 template <typename Predictor>
 std::unique_ptr<Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
@@ -218,11 +226,13 @@ std::unique_ptr<Predictor> choose(const rtseg::Contract& contract, rtseg::Config
     std::vector<rtseg::Trial> trials;
     auto predictor = rtseg::fastest<Predictor>(contract, configuration, sample, trials);
     for (const rtseg::Trial& trial : trials) std::printf("%s\n", trial.text().c_str());
+    warn(contract, predictor->configuration());
     std::printf("using %s\n", predictor->configuration().text().c_str());
     return predictor;
   }
   if (configuration.precision == rtseg::kAuto) configuration.precision = "fp32";
   auto predictor = std::make_unique<Predictor>(contract, configuration);
+  warn(contract, configuration);
   const rtseg::Verification verification = predictor->verify();
   if (!verification.passed)
     throw rtseg::InputError(configuration.text() + " does not reproduce the model's golden output (" +

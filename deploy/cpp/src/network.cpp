@@ -19,6 +19,7 @@ std::unique_ptr<Network> load_network(const Contract& contract, const Configurat
     throw NotInstalled("the backend openvino_runtime is not in the C++ program; use onnxruntime");
   if (configuration.backend == "onnxruntime") {
 #ifdef RTSEG_ONNXRUNTIME
+    if (configuration.precision == kInt8 && contract.int8) contract.int8->result(configuration.backend);
     return load_onnx_network(contract, configuration);
 #else
     built_without("ONNX Runtime", "-DONNXRUNTIME=FOLDER");

@@ -61,7 +61,7 @@ std::string engine_folder(const Contract& contract, const Configuration& configu
   const TensorRT& tensorrt = contract.tensorrt;
   std::stringstream key;
   key << "C++\n"
-      << contract.sha256.at(contract.onnx_name(configuration.precision == "fp16")) << '\n'
+      << contract.sha256.at(contract.onnx_name(configuration.precision)) << '\n'
       << configuration.text() << '\n'
       << tensorrt.shape.text() << ' ' << shape_text(tensorrt.shape.opt) << '\n'
       << tensorrt.workspace_mb << ' ' << tensorrt.min_subgraph_size << '\n';
@@ -161,7 +161,7 @@ class OnnxNetwork : public Network {
 };
 
 OnnxNetwork::OnnxNetwork(const Contract& contract, const Configuration& configuration)
-    : model_(contract.onnx_name(configuration.precision == "fp16")),
+    : model_(contract.onnx_name(configuration.precision)),
       input_name_(contract.input.name),
       configuration_(configuration),
       environment_(ORT_LOGGING_LEVEL_ERROR, "rtseg") {

@@ -96,8 +96,9 @@ persons there. The model is first checked against its golden output.
   --device NAME       cpu or gpu (default cpu)
   --backend NAME      cpu: native, onednn, openvino, onnxruntime; gpu: native, tensorrt, onnxruntime; auto is the
                       fastest that reproduces the model's golden output (default auto)
-  --precision NAME    fp32, tf32, fp16 or bf16, if the backend computes in it; auto is fp32, and on a GPU with
-                      --backend auto the fastest of fp32, tf32 and fp16 (default auto)
+  --precision NAME    fp32, tf32, fp16, bf16 or int8, if the backend computes in it; auto is fp32, and on a GPU with
+                      --backend auto the fastest of fp32, tf32 and fp16; int8 is for models exported with it (default
+                      auto)
   --threads N         processor threads; 0 is OMP_NUM_THREADS, or every core that the process may use (default 0)
   --provider NAME     what ONNX Runtime runs the network with on a GPU, with --backend onnxruntime: cuda or tensorrt
                       (default cuda)

@@ -80,11 +80,10 @@ Contract bounded(Contract contract, const Configuration& configuration) {
 }
 
 std::string Verification::text() const {
-  char text[80];
-  int length = 0;
-  if (rms_error) length = std::snprintf(text, sizeof text, "relative error %.1e, ", *rms_error);
-  std::snprintf(text + length, sizeof text - length, "%.2f%% of the %s agree", 100 * agreement, unit.c_str());
-  return text;
+  char error[40] = "", share[20];
+  if (rms_error) std::snprintf(error, sizeof error, "relative error %.1e, ", *rms_error);
+  std::snprintf(share, sizeof share, "%.2f%%", 100 * agreement);
+  return error + std::string(share) + " of the " + unit + " agree" + (cost ? ", " + *cost : "");
 }
 
 Predictor::Predictor(Contract contract, const Configuration& configuration)
@@ -192,18 +191,15 @@ Result Predictor::predict_in_tiles(const cv::Mat& image, bool with_confidence) {
 }
 
 Verification Predictor::verify() {
+  if (configuration_.precision == kInt8 && contract_.int8) return verify_int8(*contract_.int8);
   const Golden& golden = contract_.golden;
   const cv::Mat image = read_image(contract_.path(golden.image));
-  const cv::Mat expected = read_image(contract_.path(*golden.mask), cv::IMREAD_UNCHANGED);
   const Tolerance& tolerance = golden.tolerance_of(configuration_.precision);
 
   Timings timings;
   const NetworkOutput output = run({image}, timings);
-  const cv::Mat mask = to_mask(output, 0, image.size());
-  if (expected.size() != mask.size() || expected.type() != mask.type())
-    throw InputError("the golden mask has another size or type than the network's; export the model again");
   Verification verification;
-  verification.agreement = cv::countNonZero(mask == expected) / static_cast<double>(mask.total());
+  verification.agreement = agreement(output, image.size(), *golden.mask);
   if (golden.output) {
     const std::vector<int> shape(output.shape.begin() + 1, output.shape.end());
     verification.rms_error = relative_error(std::get<std::vector<float>>(output.values).data(), shape,
@@ -213,6 +209,30 @@ Verification Predictor::verify() {
   verification.passed = verification.agreement >= tolerance.agreement &&
                         (!verification.rms_error || *verification.rms_error <= tolerance.rms_error);
   return verification;
+}
+
+Verification Predictor::verify_int8(const Int8& int8) {
+  Verification verification;
+  verification.agreement = 1;
+  for (const GoldenFrame& frame : int8.frames) {
+    const cv::Mat image = read_image(contract_.path(frame.image));
+    Timings timings;
+    const NetworkOutput output = run({image}, timings);
+    verification.agreement = std::min(verification.agreement, agreement(output, image.size(), frame.mask));
+  }
+  verification.passed = verification.agreement >= int8.result(configuration_.backend).agreement;
+  verification.unit = "pixels in the worst of " + std::to_string(int8.frames.size()) + " frames";
+  verification.cost = int8.cost(configuration_.backend);
+  return verification;
+}
+
+/// The share of pixels whose class ids agree with the image file `mask` of the folder, of the first image of the output.
+double Predictor::agreement(const NetworkOutput& output, cv::Size image, const std::string& mask) const {
+  const cv::Mat found = to_mask(output, 0, image);
+  const cv::Mat expected = read_image(contract_.path(mask), cv::IMREAD_UNCHANGED);
+  if (expected.size() != found.size() || expected.type() != found.type())
+    throw InputError("the golden mask has another size or type than the network's; export the model again");
+  return cv::countNonZero(found == expected) / static_cast<double>(found.total());
 }
 
 NetworkOutput Predictor::run(const std::vector<cv::Mat>& images, Timings& timings) {

@@ -35,6 +35,7 @@ struct Verification {
   double agreement = 0;             ///< share of the mask's pixels, or of the person's keypoints, that agree
   bool passed = false;
   std::string unit = "pixels";
+  std::optional<std::string> cost;  ///< of the precision on the validation set, where the contract states it
 
   std::string text() const;
 };
@@ -63,13 +64,15 @@ class Predictor {
   /// image lies outside the shapes that the model was exported for.
   std::vector<Result> predict(const std::vector<cv::Mat>& images, bool with_confidence = false);
 
-  /// Run the golden image and compare with the output that the network gave before its export.
+  /// Run the golden image, or those of INT8, and compare with what the network gave before its export.
   Verification verify();
 
  private:
   std::vector<Result> segment(const std::vector<cv::Mat>& images, bool with_confidence,
                               const std::vector<cv::Mat>& still);
   void steady(NetworkOutput& output, const std::vector<cv::Mat>& images, const std::vector<cv::Mat>& still);
+  Verification verify_int8(const Int8& int8);
+  double agreement(const NetworkOutput& output, cv::Size image, const std::string& mask) const;
   bool fits(const std::vector<cv::Mat>& images) const;
   Result predict_in_tiles(const cv::Mat& image, bool with_confidence);
   std::vector<cv::Mat> planes(NetworkOutput& output, int index, cv::Size image) const;

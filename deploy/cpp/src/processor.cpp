@@ -67,4 +67,16 @@ std::string processor_obstacle(const std::string& precision) {
   return "";
 }
 
+std::string int8_warning(int weight_bits) {
+  const std::set<std::string> present = flags();
+  bool vnni = false;
+  for (const char* name : {"avx512_vnni", "avx_vnni", "amx_int8"}) vnni = vnni || present.count(name) > 0;
+  if ((weight_bits == 8) == vnni) return "";
+  if (vnni)
+    return "the INT8 network has 7-bit weights, for processors without VNNI; on this one, which has it, an export with "
+           "--weight_bits 8 is more accurate";
+  return "the INT8 network has 8-bit weights, for processors with VNNI, and its products may saturate on this one, "
+         "which lacks it; export it with --weight_bits 7 for processors of both kinds";
+}
+
 }  // namespace rtseg

@@ -24,9 +24,10 @@ struct Trial {
 };
 
 /// Try each backend of the device that computes in the precision; "auto" is fp32 on a CPU, and on a GPU each of fp32,
-/// TF32 and fp16. The device, the precision, the threads and `strict` of `wanted` count, not its backend. Times are
-/// taken on `image`, or on the golden image if it is empty; `trials` gets what was tried. Throws InputError if none
-/// reproduces the golden output. `Predictor` is that of the task: Predictor or PosePredictor.
+/// TF32 and fp16. A model that has an INT8 form is timed in that too, which is chosen only if it is asked for. The
+/// device, the precision, the threads and `strict` of `wanted` count, not its backend. Times are taken on `image`, or on
+/// the golden image if it is empty; `trials` gets what was tried. Throws InputError if none reproduces the golden
+/// output. `Predictor` is that of the task: Predictor or PosePredictor.
 template <typename Predictor>
 std::unique_ptr<Predictor> fastest(const Contract& contract, const Configuration& wanted, const cv::Mat& image,
                                    std::vector<Trial>& trials);

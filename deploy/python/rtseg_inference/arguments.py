@@ -33,12 +33,19 @@ def whole_number(least: int = 0, most: int = MOST) -> Callable[[str], int]:
     return parse
 
 
-def share(text: str) -> float:
-    """Argument type for a number from 0 to 1, in digits with at most one point."""
-    digits = len(re.findall("[0-9]", text))
-    if not 0 < digits <= 18 or not re.fullmatch("[0-9]*[.]?[0-9]*", text) or float(text) > 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text[:100]!r}")
-    return float(text)
+def number(most: int) -> Callable[[str], float]:
+    """Argument type for a number from 0 to ``most``, in digits with at most one point."""
+
+    def parse(text: str) -> float:
+        digits = len(re.findall("[0-9]", text))
+        if not 0 < digits <= 18 or not re.fullmatch("[0-9]*[.]?[0-9]*", text) or float(text) > most:
+            raise argparse.ArgumentTypeError(f"expected a number from 0 to {most}, got {text[:100]!r}")
+        return float(text)
+
+    return parse
+
+
+share = number(1)
 
 
 def tile_size(text: str) -> Tuple[int, int]:

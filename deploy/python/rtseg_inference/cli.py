@@ -85,7 +85,8 @@ def parser(
         "--precision",
         choices=[AUTO, *PRECISIONS],
         default=AUTO,
-        help="auto is fp32, and on a GPU with --backend auto the fastest of fp32, tf32 and fp16 (default auto)",
+        help="auto is fp32, and on a GPU with --backend auto the fastest of fp32, tf32 and fp16; int8 is for models "
+        "exported with it (default auto)",
     )
     p.add_argument(
         "--threads",

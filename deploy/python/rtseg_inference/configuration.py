@@ -16,8 +16,8 @@ BACKENDS: Dict[str, Dict[str, Tuple[Precision, ...]]] = {
         "native": ("fp32",),
         "onednn": ("fp32", "bf16"),
         "openvino": ("fp32", "fp16", "bf16"),
-        "onnxruntime": ("fp32",),
-        "openvino_runtime": ("fp32", "bf16"),
+        "onnxruntime": ("fp32", "int8"),
+        "openvino_runtime": ("fp32", "bf16", "int8"),
     },
     "gpu": {
         "native": ("fp32", "fp16", "bf16"),

@@ -15,6 +15,7 @@ import yaml
 from .document import Value, read_document
 from .errors import InputError, NotInstalled
 from .files import atomic_path, sha256
+from .int8_contract import Int8, read_int8
 from .node import Node, shown
 from .pose_contract import GoldenPerson, Pose, read_golden_person, read_pose
 
@@ -24,7 +25,7 @@ POSE_SCHEMA = 2  #: of networks for poses, which programs that know only the fir
 SEGMENTATION, POSE = "segmentation", "pose"  #: tasks; the second schema has the latter alone
 FREE = -1  #: a dimension without an upper bound
 
-Precision = Literal["fp32", "tf32", "fp16", "bf16"]
+Precision = Literal["fp32", "tf32", "fp16", "bf16", "int8"]
 Dtype = Literal["float32", "uint8"]
 Layout = Literal["NCHW", "NHWC"]
 Color = Literal["RGB", "BGR"]
@@ -34,6 +35,7 @@ Rule = Literal["exact", "fit", "long", "short", "limit"]
 Interpolation = Literal["nearest", "linear", "cubic", "area"]
 
 PRECISIONS: Tuple[Precision, ...] = get_args(Precision)
+INT8: Precision = "int8"  #: of the ONNX form that the export quantises
 DTYPES: Tuple[Dtype, ...] = get_args(Dtype)
 LAYOUTS: Tuple[Layout, ...] = get_args(Layout)
 COLORS: Tuple[Color, ...] = get_args(Color)
@@ -42,6 +44,13 @@ OUTPUT_OPS: Tuple[OutputOp, ...] = tuple(op for op in get_args(OutputOp) if op !
 OUTPUT_DTYPES: Tuple[OutputDtype, ...] = get_args(OutputDtype)
 RULES: Tuple[Rule, ...] = get_args(Rule)
 INTERPOLATIONS: Tuple[Interpolation, ...] = get_args(Interpolation)
+
+#: What the ONNX form of a precision is called, and the flag of the export that writes it.
+_ONNX_FORMS: Dict[str, Tuple[str, str]] = {
+    "fp16": ("half-precision ONNX form", "--precision fp16"),
+    INT8: ("INT8 form", "--precision int8"),
+}
+_WITH_TOLERANCE = ("fp32", "fp16", "bf16")  # of the golden pair; that of tf32 may be missing
 
 MAX_CLASSES = 1 << 16  # class ids have 8 or 16 bits
 MAX_BATCH = 1024  # that a graph needs, or is optimised for
@@ -142,7 +151,7 @@ class Golden:
     mask: Optional[str]  #: image file with the class id of each pixel of it; None for poses
     output: Optional[str]  #: .npy of the network's output; None for argmax, whose output is the mask itself
     step: int  #: every ``step``-th row and column of the output was kept
-    tolerance: Dict[str, Tolerance]  #: by precision; "tf32" may be missing
+    tolerance: Dict[str, Tolerance]  #: by precision; "tf32" may be missing, and "int8" is
     person: Optional[GoldenPerson] = None  #: for poses
 
     def tolerance_of(self, precision: str) -> Tolerance:
@@ -179,6 +188,7 @@ class Contract:
     tensorrt: TensorRT = field(repr=False)
     onnx: Optional[str] = None  #: file name of the ONNX form, where it was written
     onnx_fp16: Optional[str] = None  #: file name of the ONNX form in half precision, where it was written
+    int8: Optional[Int8] = None  #: the ONNX form in INT8, where it was written
     pose: Optional[Pose] = None  #: of a network for poses
 
     def path(self, name: str) -> str:
@@ -190,17 +200,25 @@ class Contract:
         golden = (self.golden.image, self.golden.mask, self.golden.output)
         return sorted({*self.sha256, *(name for name in golden if name is not None)})
 
-    def onnx_path(self, half: bool = False) -> str:
-        """Path of the ONNX form, or of the one in half precision.
+    def onnx_name(self, precision: str) -> str:
+        """File name of the ONNX form that computes in ``precision``.
 
         Raises:
             NotInstalled: the export did not write it.
         """
-        name = self.onnx_fp16 if half else self.onnx
+        names: Dict[str, Optional[str]] = {
+            "fp16": self.onnx_fp16,
+            INT8: self.int8.model if self.int8 is not None else None,
+        }
+        name = names.get(precision, self.onnx)
         if name is None:
-            form, flag = ("half-precision ONNX form", "--precision fp16") if half else ("ONNX form", "--format onnx")
+            form, flag = _ONNX_FORMS.get(precision, ("ONNX form", "--format onnx"))
             raise NotInstalled(f"{self.folder} has no {form} of the model; export it with {flag}")
-        return self.path(name)
+        return name
+
+    def onnx_path(self, precision: str) -> str:
+        """Path of :meth:`onnx_name`."""
+        return self.path(self.onnx_name(precision))
 
     @property
     def task(self) -> str:
@@ -237,7 +255,7 @@ def to_document(contract: Contract) -> Dict[str, Any]:
     head = {"schema": SCHEMA} if contract.pose is None else {"schema": POSE_SCHEMA, "task": POSE}
     document: Dict[str, Any] = {**head, **_plain(contract)}
     del document["folder"]
-    for name in ("onnx", "onnx_fp16", "pose"):
+    for name in ("onnx", "onnx_fp16", "int8", "pose"):
         if document[name] is None:
             del document[name]
     if "pose" in document:
@@ -387,6 +405,7 @@ def parse(document: Any, folder: str) -> Contract:
         ),
         onnx=root["onnx"].file_name() if root.has("onnx") else None,
         onnx_fp16=root["onnx_fp16"].file_name() if root.has("onnx_fp16") else None,
+        int8=read_int8(root["int8"]) if root.has("int8") and not of_pose else None,
     )
     _check(contract, root, file)
     return contract
@@ -412,7 +431,8 @@ def _check(contract: Contract, root: "Node", file: str) -> None:
             f"{file} has {output.num_classes} classes, {len(contract.classes)} names and {len(contract.palette)} "
             "colours, expected as many of each; export the model again"
         )
-    for name in (contract.model, contract.params, contract.onnx, contract.onnx_fp16):
+    in_int8 = contract.int8.files() if contract.int8 is not None else []
+    for name in (contract.model, contract.params, contract.onnx, contract.onnx_fp16, *in_int8):
         if name is not None and name not in contract.sha256:
             raise InputError(f"{file} gives no SHA-256 of {name}; export the model again")
 
@@ -500,7 +520,7 @@ def _golden(node: "Node", output: Output, pose: Optional[Pose]) -> Golden:
         tolerance={
             precision: _tolerance(node["tolerance"][precision], pose is not None)
             for precision in PRECISIONS
-            if precision != "tf32" or node["tolerance"].has(precision)
+            if precision in _WITH_TOLERANCE or (precision == "tf32" and node["tolerance"].has(precision))
         },
         person=None if pose is None else read_golden_person(node, len(pose.keypoints)),
     )

@@ -19,6 +19,10 @@ class NotInstalled(InputError):
     """A backend's package, or the form of the model that it runs, is not there: nothing was tried."""
 
 
+class Remark(UserWarning):
+    """A warning about what the user chose, in one sentence; commands print it as one line."""
+
+
 def first_line(error: Exception) -> str:
     """The line of a Paddle error that says what happened, out of pages of C++ frames.
 

@@ -2,14 +2,16 @@
 
 import os
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
+from . import processor
 from .configuration import DEFAULT_BACKEND, Configuration
-from .contract import SEGMENTATION, read_contract
-from .errors import InputError
+from .contract import INT8, SEGMENTATION, read_contract
+from .errors import InputError, Remark
 from .files import Array, path_text
 from .npy import read_npy
 from .preprocess import Preprocessor
@@ -35,10 +37,12 @@ class Verification:
     agreement: float  #: share of the mask's pixels, or of the person's keypoints, that agree
     passed: bool
     unit: str = "pixels"
+    cost: Optional[str] = None  #: what the precision costs on the validation set, where the contract states it
 
     def __str__(self) -> str:
         error = "" if self.rms_error is None else f"relative error {self.rms_error:.1e}, "
-        return f"{error}{100 * self.agreement:.2f}% of the {self.unit} agree"
+        cost = "" if self.cost is None else f", {self.cost}"
+        return f"{error}{100 * self.agreement:.2f}% of the {self.unit} agree{cost}"
 
 
 class LoadedModel:
@@ -50,7 +54,7 @@ class LoadedModel:
         backend: on the CPU "onednn" (the default), "native", "openvino", "onnxruntime" or "openvino_runtime"; on the
             GPU "native" (the default), "tensorrt" or "onnxruntime". Neither "onnxruntime" nor "openvino_runtime" needs
             Paddle.
-        precision: "fp32", "tf32", "fp16" or "bf16", if the backend computes in it.
+        precision: "fp32", "tf32", "fp16", "bf16" or "int8", if the backend computes in it.
         threads: processor threads; 0 for ``OMP_NUM_THREADS``, or every core that the process may use.
         provider: what ONNX Runtime runs the network with on a GPU: "cuda" (the default), "tensorrt" or "tensorrt_rtx".
         strict: refuse to run a network in ONNX Runtime on a GPU if some of its operators run on the processor.
@@ -82,7 +86,14 @@ class LoadedModel:
                 f"expected a model for {self.TASK}, got one for {self.contract.task} in {self.contract.folder!r}; use "
                 f"rtseg_inference.{fix}"
             )
+        in_int8 = self.contract.int8 if self.configuration.precision == INT8 else None
+        if in_int8 is not None:
+            in_int8.result(self.configuration.backend)
         self.runtime = load(self.contract, self.configuration)
+        if in_int8 is not None:
+            remark = processor.int8_warning(in_int8.weight_bits)
+            if remark is not None:
+                warnings.warn(remark, Remark, stacklevel=2)
         self.preprocess = Preprocessor(self.contract, self.runtime.shape)
 
     def predict(self, images: Any) -> Any:

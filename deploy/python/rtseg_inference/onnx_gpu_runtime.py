@@ -48,7 +48,7 @@ class OnnxGpuRuntime:
         self.threads = configuration.threads or environment.thread_count()
         self.provider = configuration.provider or PROVIDERS[0]
         self.shape = contract.input.shape if self.provider == "cuda" else contract.tensorrt.shape
-        self.path = contract.onnx_path(half=configuration.precision == "fp16")
+        self.path = contract.onnx_path(configuration.precision)
         self._onnxruntime = import_onnxruntime(configuration)
         if self.provider != "tensorrt_rtx":  # a plug-in with code of its own
             _check_card(configuration)

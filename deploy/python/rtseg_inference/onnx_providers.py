@@ -78,7 +78,7 @@ def engine_folder(contract: Contract, configuration: Configuration, version: str
     Raises:
         InputError: it cannot be written.
     """
-    path = contract.onnx_path(half=configuration.precision == "fp16")
+    path = contract.onnx_path(configuration.precision)
     key = {
         "model": contract.sha256[os.path.basename(path)],
         "provider": configuration.provider,

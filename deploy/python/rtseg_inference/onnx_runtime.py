@@ -22,20 +22,20 @@ class OnnxCpuRuntime:
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration, self.shape = contract, configuration, contract.input.shape
         self.threads = configuration.threads or environment.thread_count()
-        path = contract.onnx_path()
+        self._name = contract.onnx_name(configuration.precision)
         onnxruntime = import_onnxruntime(configuration)
-        options = session_options(onnxruntime, self.threads)
+        path, options = contract.path(self._name), session_options(onnxruntime, self.threads)
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # however ONNX Runtime fails
-            fail(f"load {contract.onnx}", configuration, e)
+            fail(f"load {self._name}", configuration, e)
 
     def run(self, batch: Array) -> Array:
         """See :meth:`.runtime.Runtime.run`."""
         try:
             output: Array = self._session.run(None, {self.contract.input.name: batch})[0]
         except Exception as e:
-            fail(f"run {self.contract.onnx} on {'x'.join(map(str, batch.shape))}", self.configuration, e)
+            fail(f"run {self._name} on {'x'.join(map(str, batch.shape))}", self.configuration, e)
         return output
 
 

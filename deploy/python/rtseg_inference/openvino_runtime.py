@@ -18,12 +18,14 @@ class OpenVINORuntime:
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration, self.shape = contract, configuration, contract.input.shape
         self.threads = configuration.threads or environment.thread_count()
-        path = contract.onnx_path()
+        self._name = contract.onnx_name(configuration.precision)
+        path = contract.path(self._name)
         try:
             import openvino
         except ImportError as e:
             raise NotInstalled(f"expected OpenVINO, got none that can be imported ({e}); pip install openvino") from e
-        kinds = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16}
+        # Of what is not in INT8, where that is the precision.
+        kinds = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "int8": openvino.Type.f32}
         settings = {
             "INFERENCE_NUM_THREADS": self.threads,
             "INFERENCE_PRECISION_HINT": kinds[configuration.precision],
@@ -33,7 +35,7 @@ class OpenVINORuntime:
             with signal_stack.kept():
                 self._request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
         except Exception as e:  # however OpenVINO fails
-            raise InputError(f"OpenVINO cannot load {contract.onnx} as {configuration}: {first_line(e)}") from e
+            raise InputError(f"OpenVINO cannot load {self._name} as {configuration}: {first_line(e)}") from e
 
     def run(self, batch: Array) -> Array:
         """See :meth:`.runtime.Runtime.run`."""
@@ -44,6 +46,6 @@ class OpenVINORuntime:
         except Exception as e:
             shape = "x".join(map(str, batch.shape))
             raise InputError(
-                f"OpenVINO cannot run {self.contract.onnx} on {shape} as {self.configuration}: {first_line(e)}"
+                f"OpenVINO cannot run {self._name} on {shape} as {self.configuration}: {first_line(e)}"
             ) from e
         return output

@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 
 from . import drawing, postprocess, results, showing
-from .contract import Contract
+from .contract import INT8, Contract
 from .errors import InputError
 from .files import Array, path_text, write_image
 from .geometry import Geometry, geometry
 from .images import read_image
+from .int8_contract import Int8
 from .loaded_model import LoadedModel, Path, Timings, Verification, shape_text
 
 Image = Union[Path, Array]
@@ -153,19 +154,32 @@ class Predictor(LoadedModel):
         return [Result(m, image, timings, self.contract, o) for m, image, o in zip(masks, images, outputs)]
 
     def verify(self) -> Verification:
-        """Run the golden image and compare with the output that the network gave before its export."""
+        """Run the golden image, or those of INT8, and compare with what the network gave before its export."""
+        if self.configuration.precision == INT8 and self.contract.int8 is not None:
+            return self._verify_int8(self.contract.int8)
         golden = self.contract.golden
         tolerance = golden.tolerance_of(self.configuration.precision)
-        result = self.segment([read_image(self.contract.path(golden.image))])[0]
         assert golden.mask is not None
-        mask = read_image(self.contract.path(golden.mask), cv2.IMREAD_UNCHANGED)
-        if mask.shape != result.mask.shape or mask.dtype != result.mask.dtype:
-            raise InputError("the golden mask has another size or type than the network's; export the model again")
-        agreement = float((result.mask == mask).mean())
+        result, agreement = self._compare(golden.image, golden.mask)
         error = None if result.output is None else self.rms_error(result.output)
         # A comparison with NaN is False: an output that overflowed does not pass.
         passed = agreement >= tolerance.agreement and (error is None or error <= tolerance.rms_error)
         return Verification(error, agreement, passed)
+
+    def _verify_int8(self, int8: Int8) -> Verification:
+        agreement = min(self._compare(frame.image, frame.mask)[1] for frame in int8.frames)
+        backend = self.configuration.backend
+        passed = agreement >= int8.result(backend).agreement
+        unit = f"pixels in the worst of {len(int8.frames)} frames"
+        return Verification(None, agreement, passed, unit, int8.cost(backend))
+
+    def _compare(self, image: str, mask: str) -> Tuple[Result, float]:
+        """The result of an image of the folder, and the share of its pixels that agree with a mask there."""
+        result = self.segment([read_image(self.contract.path(image))])[0]
+        expected = read_image(self.contract.path(mask), cv2.IMREAD_UNCHANGED)
+        if expected.shape != result.mask.shape or expected.dtype != result.mask.dtype:
+            raise InputError("the golden mask has another size or type than the network's; export the model again")
+        return result, float((result.mask == expected).mean())
 
 
 def as_batch(images: Union[Image, Sequence[Image]]) -> Tuple[List[Array], bool]:

@@ -10,6 +10,7 @@ from typing import FrozenSet, Mapping, NamedTuple, Optional, Tuple
 
 from .errors import InputError
 
+_VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")  # any of them adds products of 8-bit integers in 32 bits
 _AVX512 = ("avx512f", "avx512bw", "avx512dq", "avx512vl")  # what oneDNN calls avx512_core
 
 
@@ -50,6 +51,29 @@ def obstacle(precision: str, environ: Mapping[str, str] = os.environ) -> Optiona
         if limit.upper() in need.withheld_by:
             return f"expected {need.name} to be allowed for {precision}, got {name}={limit}; unset it or use fp32"
     return None
+
+
+def weight_bits() -> int:
+    """Bits of the weights that INT8 networks need on this processor: 8, or 7 on one without VNNI.
+
+    Without it, sums of products of 8-bit integers saturate in 16 bits; with weights of 7 bits they cannot.
+    """
+    return 8 if flags().intersection(_VNNI) else 7
+
+
+def int8_warning(bits: int) -> Optional[str]:
+    """What to know on this processor of an INT8 network with weights of so many bits; None if they suit it."""
+    if bits == weight_bits():
+        return None
+    if bits == 8:
+        return (
+            "the INT8 network has 8-bit weights, for processors with VNNI, and its products may saturate on this one, "
+            "which lacks it; export it with --weight_bits 7 for processors of both kinds"
+        )
+    return (
+        "the INT8 network has 7-bit weights, for processors without VNNI; on this one, which has it, an export with "
+        "--weight_bits 8 is more accurate"
+    )
 
 
 def require(precision: str) -> None:

@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
-from typing import Callable, NoReturn, Optional
+from typing import Any, Callable, NoReturn, Optional, Type
 
-from .errors import InputError, shortened
+from .errors import InputError, Remark, shortened
 
 CANNOT_START, INTERRUPTED = 2, 130
 #: What the operating system says when there is no room left, or the place cannot be written at all.
@@ -30,6 +31,7 @@ def run(main: Callable[[], Optional[int]]) -> int:
     second one ends the process at once. A bug keeps its traceback.
     """
     _catch_interrupts()
+    warnings.formatwarning = _formatted
     try:
         status = main() or 0
         sys.stdout.flush()
@@ -46,6 +48,16 @@ def run(main: Callable[[], Optional[int]]) -> int:
             raise
         return _failed(sentence or "")
     return INTERRUPTED if _interrupted else status
+
+
+_format = warnings.formatwarning
+
+
+def _formatted(message: Any, category: Type[Warning], filename: str, lineno: int, line: Optional[str] = None) -> str:
+    """A remark of ours is one line for whoever runs a command; other warnings name the code that they come from."""
+    if issubclass(category, Remark):
+        return f"warning: {message}\n"
+    return _format(message, category, filename, lineno, line)
 
 
 def leave(status: int) -> NoReturn:

@@ -1,12 +1,13 @@
 """The fastest configuration on this machine among those that reproduce the golden output."""
 
 import time
+import warnings
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional, Set, Tuple, Type, TypeVar
 
 from . import processor
 from .configuration import AUTO, AUTO_PRECISIONS, BACKENDS, check_threads
-from .contract import POSE, Contract, Precision, read_contract
+from .contract import INT8, POSE, Contract, Precision, read_contract
 from .errors import InputError, NotInstalled, first_line
 from .files import Array, path_text
 from .images import read_image
@@ -56,7 +57,8 @@ def fastest(
     """Try each backend of ``device`` that computes in ``precision``.
 
     Args:
-        precision: "auto" is fp32 on a CPU; on a GPU each backend is tried in fp32, TF32 and fp16.
+        precision: "auto" is fp32 on a CPU; on a GPU each backend is tried in fp32, TF32 and fp16. A model that has an
+            INT8 form is also timed in that, which is not chosen unless it is asked for, as it may cost accuracy.
         image: (H, W, 3) uint8 BGR to time with; the golden image if None.
         strict: see :class:`.Predictor`.
 
@@ -81,16 +83,19 @@ def fastest_of(
     """:func:`fastest` for any class of predictors."""
     check_threads(threads)
     model_dir = path_text(model_dir, "the folder of an exported model")
-    read_contract(model_dir)  # an error in the folder concerns every backend: report it once
+    contract = read_contract(model_dir)  # an error in the folder concerns every backend: report it once
     if device == "cpu" and precision != AUTO:
         processor.require(precision)
     passed: Dict[str, Kind] = {}
     notes: Dict[str, str] = {}
     left_out: Set[str] = set()
-    for backend, chosen in _candidates(device, precision):
-        name = f"{device} {backend} {chosen}"
+    for backend, offered in _candidates(device, precision, contract):
+        name = f"{device} {backend} {offered}"
         try:
-            predictor = kind(model_dir, device, backend, chosen, threads, strict=strict)
+            with warnings.catch_warnings():
+                if not _is_asked_for(offered, device, precision):
+                    warnings.simplefilter("ignore")
+                predictor = kind(model_dir, device, backend, offered, threads, strict=strict)
             verification = predictor.verify()
         except InputError as e:
             notes[name] = str(e)
@@ -103,25 +108,34 @@ def fastest_of(
         notes[name] = str(verification)
         if verification.passed:
             passed[name] = predictor
-    if not passed:
+    choice = [name for name, p in passed.items() if _is_asked_for(p.configuration.precision, device, precision)]
+    if not choice:
         tried = "; ".join(f"{name}: {note}" for name, note in notes.items())
         raise InputError(
             f"no configuration reproduces the golden output of {model_dir}: "
             + (tried or f"no {device} backend computes in {precision}")
         )
     times = _least_times(passed, image)
+    for name in passed.keys() - set(choice):
+        notes[name] += f"; chosen only with --precision {INT8}"
     trials = [Trial(name, times.get(name), note, name in left_out) for name, note in notes.items()]
-    return passed[min(times, key=lambda name: times[name])], trials
+    return passed[min(choice, key=lambda name: times[name])], trials
 
 
-def _candidates(device: str, precision: str) -> List[Tuple[str, Precision]]:
-    """Backends of ``device``, each with a precision that it computes in."""
+def _candidates(device: str, precision: str, contract: Contract) -> List[Tuple[str, Precision]]:
+    """Backends of ``device``, each with a precision that it computes in; INT8 as well if the model has that form."""
     return [
         (backend, offered)
         for backend, precisions in BACKENDS.get(device, {}).items()
         for offered in precisions
-        if offered == precision or (precision == AUTO and offered in AUTO_PRECISIONS[device])
+        if _is_asked_for(offered, device, precision)
+        or (precision == AUTO and offered == INT8 and contract.int8 is not None)
     ]
+
+
+def _is_asked_for(offered: str, device: str, precision: str) -> bool:
+    """Whether the choice is among this precision too."""
+    return offered in AUTO_PRECISIONS.get(device, ()) if precision == AUTO else offered == precision
 
 
 def _least_times(predictors: Dict[str, Kind], image: Optional[Array]) -> Dict[str, float]:

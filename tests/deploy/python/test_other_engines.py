@@ -185,7 +185,7 @@ def test_bf16_in_openvino_runs_or_is_refused(folder):
 
 
 def test_precisions_of_onnxruntime_on_a_cpu(folder):
-    with pytest.raises(InputError, match="precision of cpu onnxruntime to be one of fp32, got 'fp16'"):
+    with pytest.raises(InputError, match="precision of cpu onnxruntime to be one of fp32, int8, got 'fp16'"):
         Predictor(folder, backend="onnxruntime", precision="fp16")
 
 
