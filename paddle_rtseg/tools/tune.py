@@ -49,6 +49,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="find the least time with at least this mean IoU, from 0 to 1 (default: none)",
     )
+    goal.add_argument(
+        "--max_drop",
+        type=number(0, 100),
+        metavar="POINTS",
+        help="find the least time with a mean IoU at most this many points (hundredths) below the original's (default: "
+        "none)",
+    )
     p.add_argument("--device", choices=list(BACKENDS), default="cpu", help="cpu or gpu (default cpu)")
     p.add_argument(
         "--threads",
@@ -88,12 +95,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> int:
     from paddle_rtseg.tune.candidates import SCALES
-    from paddle_rtseg.tune.search import Budget, Floor
+    from paddle_rtseg.tune.search import Budget, Drop, Floor
     from paddle_rtseg.tune.tuning import Space, tune
 
+    goals = {Budget: args.budget_ms, Floor: args.min_miou, Drop: args.max_drop}
+    goal = next(kind(value) for kind, value in goals.items() if value is not None)
     return tune(
-        *(args.config, args.model_path, args.save_dir),
-        Floor(args.min_miou) if args.budget_ms is None else Budget(args.budget_ms),
+        *(args.config, args.model_path, args.save_dir, goal),
         opts=args.opts or (),
         device=args.device,
         threads=args.threads,

@@ -54,7 +54,7 @@ def plot(rows: Sequence[Row], original: Row, winner: Optional[Row], goal: Goal, 
     if isinstance(goal, Budget):
         axes.axvline(goal.milliseconds, color="tab:green", linestyle="--", label=str(goal))
     else:
-        axes.axhline(100 * goal.mean_iou, color="tab:green", linestyle="--", label=str(goal))
+        axes.axhline(100 * goal.floor(original.mean_iou), color="tab:green", linestyle="--", label=str(goal))
     axes.set(xlabel="ms from an image to its mask", ylabel="mean IoU on the frames to choose by, %")
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)

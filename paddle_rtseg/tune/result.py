@@ -12,11 +12,11 @@ from ..benchmark import machine
 from ..benchmark.timing import FORMATS, ONNX_BACKENDS
 from ..errors import InputError
 from ..files import atomic_path
-from .accuracy import Counts, Estimate, difference, estimate
+from .accuracy import Counts, difference, estimate
 from .frames import Frames
 from .measuring import Bench
 from .report import front, in_percent, plot, table
-from .search import Floor, Goal, Outcome, Row
+from .search import Budget, Goal, Outcome, Row
 from .source import Source
 
 TABLE, PLOT, MODEL = "table.md", "front.png", "model"
@@ -78,6 +78,7 @@ class Result:
         row, original = self.outcome.nearest, self.original
         ours, theirs = (self._reported(r) for r in (row, original))
         gained, found = difference(ours, theirs), estimate(ours)
+        asked = self.goal.floor(estimate(theirs).value)
         lines = [
             f"found for {self.goal}: {row.candidate}",
             f"{row.milliseconds:.1f} ms, the original {original.milliseconds:.1f} ms: "
@@ -85,17 +86,14 @@ class Result:
             f"mean IoU on {len(ours)} frames that it was not chosen by, with 95 % intervals: {in_percent(found)}, the "
             f"original {in_percent(estimate(theirs))}, difference {in_percent(gained, '+')}",
         ]
-        return ["\n".join([*lines, *self._warning(found)]), self._commands()]
-
-    def _warning(self, found: Estimate) -> List[str]:
-        if not isinstance(self.goal, Floor) or found.value >= self.goal.mean_iou:
-            return []
-        return [f"this is less than was asked for, {self.goal}; ask for more to be on the safe side"]
+        if found.value < asked:
+            lines.append(f"this is less than was asked for, {100 * asked:.2f} %")
+        return ["\n".join(lines), self._commands()]
 
     def _missed(self) -> str:
         nearest = self.outcome.nearest
         what = f"{nearest.milliseconds:.1f} ms"
-        if isinstance(self.goal, Floor):
+        if not isinstance(self.goal, Budget):
             what = f"a mean IoU of {in_percent(estimate(nearest.counts))} % on {len(nearest.counts)} frames"
         return f"nothing has {self.goal}; the nearest is {nearest.candidate}, with {what}"
 

@@ -17,10 +17,11 @@ Order
     needs fewer, because all that are faster have to be ruled out in any. For a budget, all within it are scored, the
     slowest first: these tend to be the most accurate, and a good leader rules out others early.
 Frames
-    A candidate is scored on growing numbers of frames, and dropped as soon as it is worse than the leader, or than the
-    mean IoU that was asked for, by more than :data:`DROP` standard errors; see :func:`hopeless`. The frames come in
-    random order: those seen are a simple random sample of all, so that this also holds for the frames of a video. A
-    normal estimate is wrong by that much once in 30,000 times, and Student's t of 16 frames once in 1,700.
+    A candidate is scored on growing numbers of frames, and dropped as soon as it is worse than the leader, or further
+    behind the original than the mean IoU that was asked for, by more than :data:`SURE` standard errors of the
+    difference on the frames seen; see :func:`hopeless`. The frames come in random order: those seen are a simple random
+    sample of all, so that this also holds for the frames of a video. A normal estimate is wrong by that much once in
+    30,000 times, and Student's t of 16 frames once in 1,700.
 """
 
 from dataclasses import dataclass, field
@@ -29,12 +30,12 @@ from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from ..errors import InputError
-from .accuracy import Counts, difference, estimate, labelled_classes, mean_iou
+from .accuracy import Counts, difference, labelled_classes, mean_iou
 from .candidates import Candidate, Setting
 
 BACKEND_MARGIN = 1.25
 TIMING_MARGIN = 1.1
-DROP = 4.0
+SURE = 4.0  #: standard errors
 LEAST_FRAMES = 16  #: before a candidate is dropped
 
 
@@ -43,6 +44,10 @@ class Budget:
     """The best mean IoU in at most this time."""
 
     milliseconds: float
+
+    def floor(self, original: float) -> float:
+        """The least mean IoU, for an original with this one."""
+        return 0.0
 
     def __str__(self) -> str:
         return f"at most {self.milliseconds:g} ms"
@@ -54,14 +59,30 @@ class Floor:
 
     mean_iou: float
 
+    def floor(self, original: float) -> float:
+        return self.mean_iou
+
     def __str__(self) -> str:
         return f"a mean IoU of at least {100 * self.mean_iou:.4g} %"
 
 
-Goal = Union[Budget, Floor]
+@dataclass(frozen=True)
+class Drop:
+    """The least time with at most so much less mean IoU than the original has."""
+
+    points: float  #: hundredths
+
+    def floor(self, original: float) -> float:
+        return original - self.points / 100
+
+    def __str__(self) -> str:
+        return f"a mean IoU at most {self.points:g} points below the original's"
 
 
-@dataclass
+Goal = Union[Budget, Floor, Drop]
+
+
+@dataclass(eq=False)
 class Row:
     """What is known of a candidate."""
 
@@ -116,7 +137,7 @@ def search(candidates: Sequence[Candidate], original: Candidate, goal: Goal, mea
     _time(rows, original, goal, measures)
     fastest = _fastest_of_equal_masks(list(rows.values()))
     find = _most_accurate if isinstance(goal, Budget) else _first_above
-    winner = find(fastest, goal, measures)
+    winner = find(fastest, goal, measures, rows[original].counts)
     return Outcome(winner, winner or _nearest(fastest, goal), list(rows.values()))
 
 
@@ -170,7 +191,7 @@ def _limit(goal: Goal, original: Row) -> float:
     """Milliseconds beyond which nothing can win."""
     if isinstance(goal, Budget):
         return goal.milliseconds
-    return original.milliseconds if original.mean_iou >= goal.mean_iou else float("inf")
+    return original.milliseconds if original.mean_iou >= goal.floor(original.mean_iou) else float("inf")
 
 
 def _fastest_of_equal_masks(rows: Sequence[Row]) -> List[Row]:
@@ -186,7 +207,7 @@ def _fastest_of_equal_masks(rows: Sequence[Row]) -> List[Row]:
 # --- Accuracy
 
 
-def _most_accurate(rows: Sequence[Row], goal: Budget, measures: Measures) -> Optional[Row]:
+def _most_accurate(rows: Sequence[Row], goal: Budget, measures: Measures, original: Counts) -> Optional[Row]:
     """The row with the best mean IoU within the budget, the faster one of two that are equal."""
     for row in rows:
         row.note = "" if row.milliseconds <= goal.milliseconds else "over the budget"
@@ -194,7 +215,8 @@ def _most_accurate(rows: Sequence[Row], goal: Budget, measures: Measures) -> Opt
     leader: Optional[Row] = None
     for done, row in enumerate(within):
         measures.progress("scoring", done, len(within))
-        if _score(row, measures, leader.counts if leader else None) and (
+        lead = 0.0 if leader else float("inf")
+        if _score(row, measures, leader.counts if leader else original, lead) and (
             leader is None or row.mean_iou >= leader.mean_iou
         ):
             leader = row
@@ -202,24 +224,26 @@ def _most_accurate(rows: Sequence[Row], goal: Budget, measures: Measures) -> Opt
     return leader
 
 
-def _first_above(rows: Sequence[Row], goal: Floor, measures: Measures) -> Optional[Row]:
+def _first_above(rows: Sequence[Row], goal: Goal, measures: Measures, original: Counts) -> Optional[Row]:
     """The first of the rows, which are in the order of time, that has the mean IoU."""
     winner: Optional[Row] = None
+    floor = goal.floor(mean_iou(original))
+    lead = mean_iou(original) - floor
     for done, row in enumerate(rows):
         measures.progress("scoring", done, len(rows))
         if winner is not None:
             row.note = "slower than the winner"
-        elif _score(row, measures, goal.mean_iou) and row.mean_iou >= goal.mean_iou:
+        elif _score(row, measures, original, lead) and row.mean_iou >= floor:
             winner = row
     measures.progress("scoring", len(rows), len(rows))
     return winner
 
 
-def _score(row: Row, measures: Measures, against: Union[Counts, float, None]) -> bool:
+def _score(row: Row, measures: Measures, reference: Counts, lead: float) -> bool:
     """Score a row on all frames, or drop it on the way; whether it was scored on all.
 
     Args:
-        against: the leader's counts, a mean IoU, or None for nothing.
+        reference, lead: see :func:`hopeless`; the counts of all frames.
     """
     if row.counts is not None:  # the original's
         return True
@@ -228,7 +252,7 @@ def _score(row: Row, measures: Measures, against: Union[Counts, float, None]) ->
     for rung in rungs(measures.frames):
         parts.append(measures.counts(row.candidate, seen, rung))
         seen, row.counts = rung, np.concatenate(parts)
-        if rung < measures.frames and against is not None and hopeless(row.counts, against, measures.classes):
+        if rung < measures.frames and hopeless(row.counts, reference[:rung], lead, measures.classes):
             row.note = f"dropped after {rung} of {measures.frames} frames"
             return False
     return True
@@ -240,25 +264,20 @@ def rungs(frames: int) -> List[int]:
     return [*(part for part in parts if LEAST_FRAMES <= part < frames), frames]
 
 
-def hopeless(counts: Counts, against: Union[Counts, float], classes: int) -> bool:
-    """Whether a candidate will be below a leader, or a mean IoU, on all frames, judging by those that it has seen.
+def hopeless(counts: Counts, reference: Counts, lead: float, classes: int) -> bool:
+    """Whether a candidate will be further behind a reference than it may, on all frames, judging by those seen.
 
-    On the classes labelled in the frames seen, it may turn out to be better than it looks by :data:`DROP` standard
-    errors. The other classes may have any IoU: each may add all that a class counts.
+    On the classes labelled in the frames seen, it may turn out to be better than it looks by :data:`SURE` standard
+    errors of the difference. The other classes may have any IoU: each may add all that a class counts.
 
     Args:
-        counts: of the candidate.
-        against: the leader's counts, or a mean IoU.
+        counts: of the candidate on the frames seen.
+        reference: of the leader, or of the original, on the same.
+        lead: by how much the reference is better than it has to be, in mean IoU: 0 for a leader.
         classes: that are labelled in all frames.
     """
-    if isinstance(against, np.ndarray):
-        found = difference(counts, against[: len(counts)])
-        lead = found.value
-    else:
-        found = estimate(counts)
-        lead = found.value - against
-    seen = labelled_classes(counts)
-    return seen * (lead + DROP * found.error) + (classes - seen) < 0
+    found, seen = difference(counts, reference), labelled_classes(counts)
+    return (seen * (found.value + SURE * found.error) + (classes - seen)) / classes + lead < 0
 
 
 def _nearest(rows: Sequence[Row], goal: Goal) -> Row:

@@ -9,7 +9,7 @@ from comparing import zip_strict
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tune.accuracy import labelled_classes, mean_iou
 from paddle_rtseg.tune.candidates import Candidate, combinations
-from paddle_rtseg.tune.search import DROP, Budget, Floor, Measures, hopeless, rungs, search
+from paddle_rtseg.tune.search import SURE, Budget, Drop, Floor, Measures, hopeless, rungs, search
 
 FRAMES, CLASSES, LABELLED = 64, 5, 1000
 MERGINGS = ("none", "hq", "fast", "2x2", "2x1", "4x4")
@@ -60,22 +60,17 @@ def best_of_all(problem, goal):
     if isinstance(goal, Budget):
         within = [c for c in ALL if problem.times[c] <= goal.milliseconds]
         return max(within, key=lambda c: (scores[c], -problem.times[c]), default=None)
-    above = [c for c in ALL if scores[c] >= goal.mean_iou]
+    above = [c for c in ALL if scores[c] >= goal.floor(scores[ORIGINAL])]
     return min(above, key=lambda c: problem.times[c], default=None)
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_finds_what_trying_everything_finds(seed):
     problem = Problem(seed)
-    for goal in (Budget(20), Budget(60), Budget(300), Floor(0.55), Floor(0.63), half_a_point_less(problem)):
+    for goal in (Budget(20), Budget(60), Budget(300), Floor(0.55), Floor(0.63), Drop(0.5)):
         outcome = problem.search(goal)
         assert outcome.winner is not None and outcome.winner.candidate == best_of_all(problem, goal), goal
         assert outcome.nearest is outcome.winner
-
-
-def half_a_point_less(problem):
-    """Half a point less than the original has."""
-    return Floor(problem.mean_iou(ORIGINAL) - 0.005)
 
 
 @pytest.mark.parametrize("goal, share", [(Budget(30), 0.5), (Floor(0.63), 0.5)])
@@ -132,8 +127,8 @@ def made_counts(quality, frames):
 def test_hopeless():
     noise = np.random.default_rng(0).normal(0, 0.02, (16, CLASSES))
     worse, same, leader = (made_counts(q + noise * k, 16) for q, k in ((0.4, 2), (0.6, 2), (0.6, 1)))
-    assert hopeless(worse, leader, CLASSES) and not hopeless(same, leader, CLASSES)
-    assert hopeless(worse, 0.6, CLASSES) and not hopeless(same, 0.61, CLASSES)
+    assert hopeless(worse, leader, 0, CLASSES) and not hopeless(same, leader, 0, CLASSES)
+    assert hopeless(worse, leader, 0.1, CLASSES) and not hopeless(worse, leader, 0.2, CLASSES)
 
 
 def test_classes_that_were_not_seen_may_have_any_iou():
@@ -141,7 +136,7 @@ def test_classes_that_were_not_seen_may_have_any_iou():
     for counts in (worse, leader):
         counts[:, :, -1] = 0
     assert labelled_classes(worse) == CLASSES - 1
-    assert not hopeless(worse, leader, CLASSES) and hopeless(worse, leader, CLASSES - 1)
+    assert not hopeless(worse, leader, 0, CLASSES) and hopeless(worse, leader, 0, CLASSES - 1)
 
 
 @pytest.mark.parametrize(
@@ -154,17 +149,15 @@ def test_rungs(frames, expected):
 def test_dropping_is_rare_where_candidates_are_equal():
     """Of pairs that differ by chance alone, none is dropped: at four standard errors, one of thousands would be."""
     random = np.random.default_rng(5)
-    dropped = sum(
-        hopeless(*(made_counts(np.clip(random.normal(0.6, 0.1, (16, CLASSES)), 0, 1), 16) for _ in range(2)), CLASSES)
-        for _ in range(300)
-    )
-    assert DROP >= 4 and dropped == 0
+    pairs = np.clip(random.normal(0.6, 0.1, (300, 2, 16, CLASSES)), 0, 1)
+    dropped = sum(hopeless(*(made_counts(quality, 16) for quality in pair), 0, CLASSES) for pair in pairs)
+    assert SURE >= 4 and dropped == 0
 
 
 def test_order_of_scoring():
     """From the fastest on for a least mean IoU, and none that is slower than the winner."""
     problem = Problem(4)
-    outcome = problem.search(half_a_point_less(problem))
+    outcome = problem.search(Drop(0.5))
     order = [c for c, _ in itertools.groupby(candidate for candidate, _ in problem.scored)]
     assert order[0] == ORIGINAL
     times = [problem.times[c] for c in order[1:]]
