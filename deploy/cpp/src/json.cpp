@@ -1,5 +1,7 @@
 #include "json.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -219,6 +221,19 @@ class Parser {
   std::size_t at_ = 0;
 };
 
+/// The number of bytes of the character of UTF-8 at `at`; 0 if there is none.
+std::size_t character_length(const std::string& text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
+  const unsigned lead = byte(at);
+  const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3
+                             : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+  for (std::size_t i = 1; i < length; ++i)
+    if ((byte(at + i) & 0xC0U) != 0x80U) return 0;
+  const bool too_long = (lead == 0xE0 && byte(at + 1) < 0xA0) || (lead == 0xF0 && byte(at + 1) < 0x90);
+  const bool no_character = (lead == 0xED && byte(at + 1) >= 0xA0) || (lead == 0xF4 && byte(at + 1) >= 0x90);
+  return too_long || no_character ? 0 : length;
+}
+
 }  // namespace
 
 const Json& Json::operator[](std::string_view key) const {
@@ -234,16 +249,17 @@ Json parse_json(std::string_view text, const std::set<std::string, std::less<>>&
 
 std::string json_text(const std::string& text) {
   std::string quoted = "\"";
-  for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      quoted += std::string{'\\', c};
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      char code[8];
-      std::snprintf(code, sizeof code, "\\u%04x", static_cast<unsigned>(c));
-      quoted += code;
-    } else {
-      quoted += c;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = character_length(text, at);
+    const auto byte = static_cast<unsigned char>(text[at]);
+    std::array<char, 8> code{};
+    if (length == 0) {
+      std::snprintf(code.data(), code.size(), "\\udc%02x", byte);
+    } else if (byte < 0x20 || byte == '"' || byte == '\\') {
+      std::snprintf(code.data(), code.size(), "\\u%04x", byte);
     }
+    quoted += code[0] != '\0' ? code.data() : text.substr(at, length);
+    at += std::max<std::size_t>(length, 1);
   }
   return quoted + "\"";
 }

@@ -35,7 +35,8 @@ class NotJson : public std::runtime_error {
 /// NotJson.
 Json parse_json(std::string_view text, const std::set<std::string, std::less<>>& keep);
 
-/// A text in quotes, as JSON has it.
+/// A text in quotes, as JSON has it. Bytes that are not UTF-8, which a file name may have, become what Python reads them
+/// as.
 std::string json_text(const std::string& text);
 
 }  // namespace rtseg

@@ -6,39 +6,10 @@
 #include <cstdio>
 #include <opencv2/imgproc.hpp>
 
+#include "json.hpp"
+
 namespace rtseg {
 namespace {
-
-/// The number of bytes of the character of UTF-8 at `at`; 0 if there is none.
-std::size_t character_length(const std::string& text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U; };
-  const unsigned lead = byte(at);
-  const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3
-                             : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
-  for (std::size_t i = 1; i < length; ++i)
-    if ((byte(at + i) & 0xC0U) != 0x80U) return 0;
-  const bool too_long = (lead == 0xE0 && byte(at + 1) < 0xA0) || (lead == 0xF0 && byte(at + 1) < 0x90);
-  const bool no_character = (lead == 0xED && byte(at + 1) >= 0xA0) || (lead == 0xF4 && byte(at + 1) >= 0x90);
-  return too_long || no_character ? 0 : length;
-}
-
-/// Text as JSON has it. Bytes that are not UTF-8, which a file name may have, become what Python reads them as.
-std::string in_quotes(const std::string& text) {
-  std::string found = "\"";
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t length = character_length(text, at);
-    const auto byte = static_cast<unsigned char>(text[at]);
-    std::array<char, 8> code{};
-    if (length == 0) {
-      std::snprintf(code.data(), code.size(), "\\udc%02x", byte);
-    } else if (byte < 0x20 || byte == '"' || byte == '\\') {
-      std::snprintf(code.data(), code.size(), "\\u%04x", byte);
-    }
-    found += code[0] != '\0' ? code.data() : text.substr(at, length);
-    at += std::max<std::size_t>(length, 1);
-  }
-  return found + "\"";
-}
 
 std::string number(double value) {
   std::array<char, 40> text{};
@@ -84,7 +55,7 @@ std::string class_areas(const cv::Mat& mask, const std::vector<std::string>& nam
     if (pixels[k] == 0) continue;
     const auto count = static_cast<double>(pixels[k]);
     classes += (classes.empty() ? "\n" : ",\n");
-    classes += "  {\"id\": " + std::to_string(k) + ", \"name\": " + in_quotes(names[k]) +
+    classes += "  {\"id\": " + std::to_string(k) + ", \"name\": " + json_text(names[k]) +
                ", \"pixels\": " + std::to_string(pixels[k]) +
                ", \"share\": " + number(count / static_cast<double>(mask.total())) +
                ", \"score\": " + (confidence.empty() ? "null" : number(sums[k] / count)) + "}";
@@ -115,14 +86,14 @@ CocoFile::CocoFile(const std::string& path, const std::vector<std::string>& name
   std::string categories;
   for (std::size_t i = 0; i < names.size(); ++i)
     categories += (i == 0 ? "" : ", ") + std::string("{\"id\": ") + std::to_string(i) +
-                  ", \"name\": " + in_quotes(names[i]) + ", \"supercategory\": \"\"}";
+                  ", \"name\": " + json_text(names[i]) + ", \"supercategory\": \"\"}";
   file_.write("{\"categories\": [" + categories + "],\n\"annotations\": [");
 }
 
 void CocoFile::add(const std::string& file, const cv::Mat& mask) {
   const std::string image = std::to_string(++image_count_);
   const std::string height = std::to_string(mask.rows), width = std::to_string(mask.cols);
-  images_ += (images_.empty() ? "" : ", ") + std::string("{\"id\": ") + image + ", \"file_name\": " + in_quotes(file) +
+  images_ += (images_.empty() ? "" : ", ") + std::string("{\"id\": ") + image + ", \"file_name\": " + json_text(file) +
              ", \"width\": " + width + ", \"height\": " + height + "}";
   for (const auto& [id, counts] : run_lengths(mask)) {
     std::string runs;
