@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from typing import List, Sequence, Tuple
 
 from rtseg_inference.errors import quote
-from rtseg_inference.images import IMAGE_SUFFIXES, Found, find_images, result_folders, unique_names
-from rtseg_inference.media import VIDEO_SUFFIXES
+from rtseg_inference.images import (
+    IMAGE_SUFFIXES,
+    VIDEO_SUFFIXES,
+    Found,
+    find_images,
+    result_folders,
+    unique_names,
+)
 
 from ..errors import InputError
 from .storage import find_files, is_address

@@ -62,6 +62,8 @@ NAMES = [
     (["D/a.png", "d/a.png", "d/b.png"], ["D/a.png", "d/a.png-2", "d/b"]),
     (["a.png", "a.png/b.png"], ["a.png", "a.png/b"]),
     (["a.bmp", "A.JPG/b.png"], ["a.bmp", "A.JPG/b"]),
+    (["a.bmp", "a.json/b.png"], ["a.bmp", "a.json/b"]),
+    (["a.avi", "A.mp4/b.png"], ["a.avi", "A.mp4/b"]),
     (["X.png", "x.png", "x.png-2.jpg"], ["X.png", "x.png-2", "x.png-2-2"]),
     (["\u00c4.png", "\u00e4.png"], ["\u00c4", "\u00e4"]),
 ]

@@ -23,6 +23,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array<const char*, 8> kSuffixes{".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"};
+constexpr std::array<const char*, 4> kResultSuffixes{".png", ".jpg", ".json", ".mp4"};
+constexpr std::array<const char*, 9> kVideoSuffixes{".mp4", ".avi", ".mov",  ".mkv", ".webm",
+                                                    ".m4v", ".mpg", ".mpeg", ".wmv"};
 constexpr std::int64_t kFileGiB = 1;
 
 std::string suffixes() {
@@ -38,12 +41,16 @@ std::string lower(std::string text) {
   return text;
 }
 
-bool is_image(const std::string& name) {
+/// Whether a name ends in one of the suffixes.
+template <typename Suffixes>
+bool ends_in(const std::string& name, const Suffixes& suffixes) {
   const std::string low = lower(name);
-  return std::any_of(kSuffixes.begin(), kSuffixes.end(), [&](const std::string& suffix) {
+  return std::any_of(suffixes.begin(), suffixes.end(), [&](const std::string& suffix) {
     return low.size() >= suffix.size() && low.compare(low.size() - suffix.size(), suffix.size(), suffix) == 0;
   });
 }
+
+bool is_image(const std::string& name) { return ends_in(name, kSuffixes); }
 
 /// Where the suffix of a path begins; its length if it has none. Dots at the start of a name do not begin one.
 std::size_t suffix_position(const std::string& path) {
@@ -210,8 +217,12 @@ std::string Found::not_taken() const {
   for (const auto& [suffix, count] : others)
     text += (text.empty() ? "not taken: " : ", ") + std::to_string(count) + " " +
             (suffix.empty() ? "without an extension" : suffix);
-  return text;
+  const bool of_videos =
+      std::any_of(others.begin(), others.end(), [](const auto& other) { return is_video(other.first); });
+  return text + (of_videos ? "; to segment a video, name it as the --input of infer" : "");
 }
+
+bool is_video(const std::string& path) { return ends_in(path, kVideoSuffixes); }
 
 Found find_images(const std::string& path, const std::vector<std::string>& leave_out) {
   std::error_code error;
@@ -254,7 +265,8 @@ std::vector<std::string> unique_names(const std::vector<std::string>& paths) {
     names.push_back(path.substr(0, suffix_position(path)));
   }
   const auto is_folder = [&](const std::string& name) {
-    return folders.count(lower(name + ".png")) > 0 || folders.count(lower(name + ".jpg")) > 0;
+    return std::any_of(kResultSuffixes.begin(), kResultSuffixes.end(),
+                       [&](const std::string& suffix) { return folders.count(lower(name + suffix)) > 0; });
   };
   for (bool changed = true; changed;) {
     changed = false;

@@ -30,14 +30,17 @@ struct Found {
 /// there are none.
 Found find_images(const std::string& path, const std::vector<std::string>& leave_out = {});
 
+/// Whether a path has the name of a video.
+bool is_video(const std::string& path);
+
 /// The folders that a search of `source` leaves out, so that no run takes its own results for images: those for each of
 /// `kinds` in `save_dir`, or all of `save_dir`. Throws InputError if the results would overwrite the images.
 std::vector<std::string> result_folders(const std::string& source, const std::string& save_dir,
                                         const std::vector<std::string>& kinds);
 
 /// Names for the results of `paths`, of which no two are equal, not even where upper and lower case are one. A name is
-/// the path without its suffix, or with it where another file would have the same name, or where .png or .jpg after it
-/// makes the name of a folder of results. What still is not unique gets a number.
+/// the path without its suffix, or with it where another file would have the same name, or where the suffix of a result
+/// after it makes the name of a folder of results. What still is not unique gets a number.
 std::vector<std::string> unique_names(const std::vector<std::string>& paths);
 
 /// Decode an image file, by default to (H, W) CV_8UC3 BGR. Throws InputError if it is missing, is not an image, is cut

@@ -2,9 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
-#include <array>
-#include <cctype>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -20,17 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<const char*, 9> kVideoSuffixes = {".mp4",  ".avi", ".mov",  ".mkv", ".webm",
-                                                       ".m4v", ".mpg", ".mpeg", ".wmv"};
 constexpr double kLeastFps = 0.01, kDefaultFps = 25, kMostFps = 1000;
-
-bool is_video(const std::string& path) {
-  std::string lower = path;
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return std::tolower(c); });
-  return !fs::is_directory(path) && std::any_of(kVideoSuffixes.begin(), kVideoSuffixes.end(), [&](std::string suffix) {
-    return lower.size() >= suffix.size() && lower.compare(lower.size() - suffix.size(), suffix.size(), suffix) == 0;
-  });
-}
 
 class ImageFiles : public Source {
  public:
@@ -123,7 +110,7 @@ std::string reason_of(const std::exception& error) {
 }
 
 std::unique_ptr<Source> open_source(const std::string& path, const std::string& save_dir) {
-  if (is_video(path) && fs::exists(path)) return std::make_unique<Video>(path);
+  if (is_video(path) && fs::exists(path) && !fs::is_directory(path)) return std::make_unique<Video>(path);
   const std::vector<std::string> results = result_folders(path, save_dir, {"masks", "overlays"});
   return std::make_unique<ImageFiles>(find_images(path, results));
 }

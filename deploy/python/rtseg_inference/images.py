@@ -20,6 +20,8 @@ from .errors import InputError
 from .files import Array
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+RESULT_SUFFIXES = (".png", ".jpg", ".json", ".mp4")
 
 #: Megapixels (10**6) of an image, and of the network's input; the environment variable RTSEG_MEGAPIXELS overrides it.
 MEGAPIXELS, MOST_MEGAPIXELS = 100, 1000
@@ -147,7 +149,9 @@ class Found:
     def not_taken(self) -> str:
         """A line about the files that are no images; empty if there are none."""
         counts = [f"{n} {suffix or 'without an extension'}" for suffix, n in sorted(self.others.items())]
-        return "not taken: " + ", ".join(counts) if counts else ""
+        line = "not taken: " + ", ".join(counts) if counts else ""
+        of_videos = any(suffix in VIDEO_SUFFIXES for suffix in self.others)
+        return line + ("; to segment a video, name it as the --input of infer" if of_videos else "")
 
 
 def find_images(
@@ -199,14 +203,14 @@ def result_folders(source: str, save_dir: str, kinds: Sequence[str]) -> List[str
 def unique_names(paths: Sequence[str]) -> List[str]:
     """Names for the results of ``paths``, of which no two are equal, not even where upper and lower case are one.
 
-    A name is the path without its suffix, or with it where another file would have the same name, or where .png or .jpg
-    after it makes the name of a folder of results. What still is not unique gets a number.
+    A name is the path without its suffix, or with it where another file would have the same name, or where the suffix
+    of a result after it makes the name of a folder of results. What still is not unique gets a number.
     """
     stems = [os.path.splitext(p)[0] for p in paths]
     folders = {_lower(folder) for p in paths for folder in _parents(p)}
 
     def clashes(name: str, taken: Container[str]) -> bool:
-        return _lower(name) in taken or any(_lower(name + suffix) in folders for suffix in (".png", ".jpg"))
+        return _lower(name) in taken or any(_lower(name + suffix) in folders for suffix in RESULT_SUFFIXES)
 
     names = stems
     while True:

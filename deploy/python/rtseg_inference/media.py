@@ -17,12 +17,11 @@ from .coco_file import CocoFile
 from .drawing import DEFAULT, Style, overlay
 from .errors import InputError, quote
 from .files import Array, atomic_path, make_folder, write_image, write_text
-from .images import Found, find_images, fits, read_image, result_folders, too_large
+from .images import VIDEO_SUFFIXES, Found, find_images, fits, read_image, result_folders, too_large
 from .pose_predictor import PoseResult
 from .predictor import Result
 
 CAMERA = "camera"
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 MOST_CAMERAS = 99
 IMAGE_KINDS = ("masks", "overlays")  #: of results; each has a folder
 KINDS = (*IMAGE_KINDS, "json", "coco")

@@ -107,6 +107,7 @@ def test_search_equals_python(image_check, tmp_path):
         *("b.PNG", "a.jpg", "x.png", "x.jpg", "x.png.png", "A.JPG", "out/masks/b.png", "masks/a.png"),
         *("a b/1.png", "a/1.png", "a.b/1.png", "a-b/1.png", "a/c/1.png", "below/c.tif", "x.png-2.bmp"),
         *(".hidden.png", ".git/d.png", ".partial-1-e.png", "one.gif", "two.GIF", "README", "list.txt", "..x.gif"),
+        "film.MOV",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(FILES["plain.png"])

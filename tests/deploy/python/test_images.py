@@ -156,6 +156,9 @@ def test_search_of_a_folder(tmp_path):
     assert [os.path.relpath(p, tmp_path) for p in found.paths] == ["a.jpg", "b.PNG", "below/c.tif"]
     assert found.names == ["a", "b", "below/c"]
     assert found.not_taken == "not taken: 1 without an extension, 2 .gif, 1 .txt"
+    written(tmp_path, "street.MP4", b"")
+    again = find_images(str(tmp_path)).not_taken
+    assert again.endswith("2 .gif, 1 .mp4, 1 .txt; to segment a video, name it as the --input of infer")
 
 
 def test_search_without_images(tmp_path):
