@@ -303,8 +303,8 @@ Contract read_contract(const std::string& folder) {
   }
   contract.golden = read_golden(root["golden"], contract.output, contract.pose);
   contract.tensorrt = read_tensorrt(root["tensorrt"], contract.input.layout);
-  if (root.has("onnx")) contract.onnx = root["onnx"].file_name();
-  if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].file_name();
+  if (root.has("onnx")) contract.onnx = root["onnx"].file_name({".onnx"});
+  if (root.has("onnx_fp16")) contract.onnx_fp16 = root["onnx_fp16"].file_name({".onnx"});
   if (root.has("int8") && !of_pose) contract.int8 = read_int8(root["int8"]);
   check(contract, root, path);
   check_files(contract);

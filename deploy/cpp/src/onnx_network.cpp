@@ -15,6 +15,7 @@
 #include "error.hpp"
 #include "files.hpp"
 #include "npy.hpp"
+#include "onnx_file.hpp"
 #include "sha256.hpp"
 
 namespace rtseg {
@@ -168,6 +169,7 @@ OnnxNetwork::OnnxNetwork(const Contract& contract, const Configuration& configur
   Ort::SessionOptions options;
   options.SetIntraOpNumThreads(thread_count(configuration.threads));
   if (configuration.device == "gpu") set_up_gpu(options, contract, configuration);
+  check_self_contained(contract.path(model_));
   session_ = create(contract.path(model_), options);
   check_names();
 }

@@ -18,6 +18,7 @@
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
 //   host_check overlay MODEL_DIR IMAGE MASK OUT [--alpha A] [--outlines] [--clear NAME] [--no_legend]
 //   host_check results MODEL_DIR LOGITS.npy HEIGHT WIDTH FILE OUT   OUT/areas.json and OUT/coco.json of the image FILE
+//   host_check onnx FILE                             whether an ONNX file refers to no other
 //   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
 //   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, from Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
@@ -44,6 +45,7 @@
 #include "error.hpp"
 #include "files.hpp"
 #include "npy.hpp"
+#include "onnx_file.hpp"
 #include "options.hpp"
 #include "pose.hpp"
 #include "pose_boxes.hpp"
@@ -385,6 +387,10 @@ int run(const std::vector<std::string>& args) {
     coco.add(args[5], mask);
     coco.add("again", mask);
     coco.close();
+    return 0;
+  }
+  if (command == "onnx" && args.size() == 2) {
+    rtseg::check_self_contained(args[1]);
     return 0;
   }
   if (command == "processor" && args.size() == 2) {

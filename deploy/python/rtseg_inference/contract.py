@@ -17,6 +17,7 @@ from .errors import InputError, NotInstalled
 from .files import atomic_path, sha256
 from .int8_contract import Int8, read_int8
 from .node import Node, shown
+from .onnx_file import check_self_contained
 from .pose_contract import GoldenPerson, Pose, read_golden_person, read_pose
 
 FILE_NAME = "deploy.yaml"
@@ -200,11 +201,12 @@ class Contract:
         golden = (self.golden.image, self.golden.mask, self.golden.output)
         return sorted({*self.sha256, *(name for name in golden if name is not None)})
 
-    def onnx_name(self, precision: str) -> str:
-        """File name of the ONNX form that computes in ``precision``.
+    def onnx_path(self, precision: str) -> str:
+        """Path of the ONNX form that computes in ``precision``.
 
         Raises:
             NotInstalled: the export did not write it.
+            InputError: it refers to other files.
         """
         names: Dict[str, Optional[str]] = {
             "fp16": self.onnx_fp16,
@@ -214,11 +216,8 @@ class Contract:
         if name is None:
             form, flag = _ONNX_FORMS.get(precision, ("ONNX form", "--format onnx"))
             raise NotInstalled(f"{self.folder} has no {form} of the model; export it with {flag}")
-        return name
-
-    def onnx_path(self, precision: str) -> str:
-        """Path of :meth:`onnx_name`."""
-        return self.path(self.onnx_name(precision))
+        check_self_contained(self.path(name))
+        return self.path(name)
 
     @property
     def task(self) -> str:
@@ -403,8 +402,8 @@ def parse(document: Any, folder: str) -> Contract:
             min_subgraph_size=root["tensorrt"]["min_subgraph_size"].whole(),
             fp32_ops=tuple(node.text() for node in root["tensorrt"]["fp32_ops"].items_of_list()),
         ),
-        onnx=root["onnx"].file_name() if root.has("onnx") else None,
-        onnx_fp16=root["onnx_fp16"].file_name() if root.has("onnx_fp16") else None,
+        onnx=root["onnx"].file_name(".onnx") if root.has("onnx") else None,
+        onnx_fp16=root["onnx_fp16"].file_name(".onnx") if root.has("onnx_fp16") else None,
         int8=read_int8(root["int8"]) if root.has("int8") and not of_pose else None,
     )
     _check(contract, root, file)

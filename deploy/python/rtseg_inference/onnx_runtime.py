@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU, from the ONNX form; without Paddle. On a GPU see :mod:`.onnx_gpu_runtime`."""
 
+import os
 from typing import Any, NoReturn
 
 from . import environment
@@ -22,9 +23,10 @@ class OnnxCpuRuntime:
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration, self.shape = contract, configuration, contract.input.shape
         self.threads = configuration.threads or environment.thread_count()
-        self._name = contract.onnx_name(configuration.precision)
+        path = contract.onnx_path(configuration.precision)
+        self._name = os.path.basename(path)
         onnxruntime = import_onnxruntime(configuration)
-        path, options = contract.path(self._name), session_options(onnxruntime, self.threads)
+        options = session_options(onnxruntime, self.threads)
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # however ONNX Runtime fails

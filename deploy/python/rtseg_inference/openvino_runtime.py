@@ -1,5 +1,7 @@
 """OpenVINO's own runtime on the CPU, from the ONNX form; without Paddle."""
 
+import os
+
 from . import environment, signal_stack
 from .configuration import Configuration
 from .contract import Contract
@@ -18,8 +20,8 @@ class OpenVINORuntime:
     def __init__(self, contract: Contract, configuration: Configuration):
         self.contract, self.configuration, self.shape = contract, configuration, contract.input.shape
         self.threads = configuration.threads or environment.thread_count()
-        self._name = contract.onnx_name(configuration.precision)
-        path = contract.path(self._name)
+        path = contract.onnx_path(configuration.precision)
+        self._name = os.path.basename(path)
         try:
             import openvino
         except ImportError as e:

@@ -19,11 +19,13 @@ import yaml
 from bad_contracts import BAD_CONTRACTS, BAD_FOLDERS, spoil
 from comparing import zip_strict
 from cpp_programs import SOURCE, onnxruntime_options, run
+from onnx_references import PIECES
 from rtseg_inference import InputError, Predictor, cli, contract, environment, files, postprocess, processor, tensorrt
 from rtseg_inference.configuration import AUTO_PRECISIONS, BACKENDS, DEFAULT_BACKEND, PROVIDERS
 from rtseg_inference.contract import Pad, Preprocessing, Resize
 from rtseg_inference.geometry import Geometry
 from rtseg_inference.images import read_image
+from rtseg_inference.onnx_file import check_self_contained
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
 
@@ -426,6 +428,28 @@ def test_damaged_onnx_form(onnx_infer, onnx_model, tmp_path):
     edit(folder, "sha256", **{"model.onnx": contract.sha256(str(folder / "model.onnx"))})
     message = "ONNX Runtime cannot load model.onnx as cpu onnxruntime fp32: "
     refused(onnx_infer, folder, message, "--backend", "onnxruntime")
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_onnx_files_that_refer_to_others(name, host_check, tmp_path):
+    data, refers = PIECES[name]
+    (tmp_path / "model.onnx").write_bytes(data)
+    status, _, err = run(host_check, "onnx", tmp_path / "model.onnx")
+    assert status == (2 if refers else 0)
+    if refers:
+        with pytest.raises(InputError) as python:
+            check_self_contained(str(tmp_path / "model.onnx"))
+        assert err == f"error: {python.value}\n"
+
+
+def test_onnx_form_that_refers_to_other_files_is_not_loaded(onnx_infer, onnx_model, tmp_path):
+    folder = shutil.copytree(onnx_model, tmp_path / "model")
+    with open(folder / "model.onnx", "ab") as file:
+        file.write(b"r\x0f\n\x08location\x12\x03../")  # of the file's own notes
+    edit(folder, "sha256", **{"model.onnx": contract.sha256(str(folder / "model.onnx"))})
+    with pytest.raises(InputError, match="to hold all tensors itself") as python:
+        Predictor(str(folder), backend="onnxruntime")
+    refused(onnx_infer, folder, str(python.value), "--backend", "onnxruntime")
 
 
 def test_onnx_form_with_wrong_output_is_not_used(onnx_infer, onnx_model, tmp_path):
