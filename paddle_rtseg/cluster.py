@@ -12,6 +12,7 @@ import socket
 import sys
 from typing import Any, Iterator, Optional
 
+from rtseg_inference import program
 from rtseg_inference.environment import usable_cores
 from rtseg_inference.errors import NotInstalled, first_line, quote
 
@@ -76,6 +77,7 @@ def connected(address: Optional[str], cpus: Optional[int] = None, metrics_port: 
     try:
         with _silent_stderr():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
+        program.catch_again()  # Ray has set a handler of its own for SIGTERM
     except Exception as e:  # a plain one, for example, on a machine that is too busy
         raise _without_cluster(address, e) from e
     try:

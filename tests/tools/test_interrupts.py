@@ -1,8 +1,10 @@
-"""Ctrl-C at several moments of every command that takes a while: 130, soon, without a traceback or half a file.
+"""Ctrl-C and SIGTERM within every command that takes a while: 130 or 143, soon, without a traceback, half a file or a
+process that is left behind.
 
-While a command is still being imported the signal itself ends it, which a shell reports as 130 too.
+While a command is still being imported the signal itself ends it, which a shell reports as the same status.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -46,8 +48,12 @@ def folder(tmp_path_factory, tiny_images):
     return root
 
 
-def interrupted(arguments, folder, seconds):
-    """Start a command, interrupt it and all its processes after some time; its status and what it said."""
+def interrupted(arguments, folder, seconds, number):
+    """Start a command; after some time send Ctrl-C to all its processes, as a terminal does, or SIGTERM to the first.
+
+    Returns:
+        Its status and what it said.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         cwd=folder,
@@ -59,11 +65,18 @@ def interrupted(arguments, folder, seconds):
     try:
         process.wait(seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGINT)
+        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     try:
         _, errors = process.communicate(timeout=120)
+        left_behind = time.monotonic() + 10
+        with contextlib.suppress(ProcessLookupError):
+            while time.monotonic() < left_behind:
+                os.killpg(process.pid, 0)
+                time.sleep(0.1)
+            raise AssertionError("processes are left behind")
     finally:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, errors
 
 
@@ -71,11 +84,11 @@ def interrupted(arguments, folder, seconds):
 def test_interrupt(command, folder):
     start = time.monotonic()
     finished = 0
-    for seconds in (2, 6):
-        status, errors = interrupted(COMMANDS[command], folder, seconds)
+    for seconds, number in ((2, signal.SIGINT), (6, signal.SIGTERM)):
+        status, errors = interrupted(COMMANDS[command], folder, seconds, number)
         finished += status == 0
-        assert status in (0, 130, -signal.SIGINT), (seconds, status, errors[-2000:])
-        if status == 130:
+        assert status in (0, 128 + number, -number), (seconds, status, errors[-2000:])
+        if status == 128 + number:
             assert "Traceback" not in errors and "error:" not in errors, (seconds, errors[-2000:])
         for parent, folders, files in os.walk(folder):
             assert not [name for name in folders + files if name.startswith(".partial-")], (seconds, parent)

@@ -42,7 +42,9 @@ Segmenter = Union[Predictor, Tiles, Clip]
 FAILURES = (InputError, cv2.error, MemoryError)  #: of one image; the others may go on
 DESCRIPTION = """Segment an image, the images of a folder and the folders below it, a video or a camera with an exported
 model, or find the keypoints of persons there. The model is first checked against its golden output."""
-EPILOG = "Exit status: 0 all written, 1 some images failed, 2 nothing could be done, 130 stopped by Ctrl-C."
+EPILOG = (
+    "Exit status: 0 all written, 1 some images failed, 2 nothing could be done, 130 stopped by Ctrl-C, 143 by SIGTERM."
+)
 
 
 def parser(

@@ -21,6 +21,7 @@ from typing import Dict, Iterator, Mapping, Optional
 
 import cv2  # noqa: F401  the same, for its PNG reader
 
+from . import program
 from .arguments import MOST_THREADS, to_whole
 from .errors import InputError, quote
 
@@ -85,6 +86,7 @@ def importing_paddle() -> Iterator[None]:
             yield
     finally:
         os.environ["HOME"] = home() if before is None else before
+        program.catch_again()  # Paddle has set a handler of its own for SIGTERM
         shown = printed.getvalue()
         sys.stderr.write(_THREADS_WARNING.sub("", shown) if _chosen_here else shown)
 

@@ -1,6 +1,7 @@
 """How every command ends: with its exit status, and one sentence on stderr where the user can fix what went wrong.
 
-The statuses are 0, 1 where some of the work failed, 2 for an error of the user's, and 130 for Ctrl-C.
+The statuses are 0, 1 where some of the work failed, 2 for an error of the user's, and what a shell gives to a program
+that a signal ended: 130 for Ctrl-C, 143 for SIGTERM.
 """
 
 import contextlib
@@ -9,26 +10,30 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import warnings
 from types import FrameType
-from typing import Any, Callable, NoReturn, Optional, Type
+from typing import Any, Callable, NoReturn, Optional, Set, Type
 
 from .errors import InputError, Remark, shortened
 
 CANNOT_START, INTERRUPTED = 2, 130
+_OF_SIGNALS = 128  # what shells add to the number of the signal that ended a program
 #: What the operating system says when there is no room left, or the place cannot be written at all.
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 #: What it says of a path that cannot be one, or is another kind of file. A missing file is checked where it is read.
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
-_interrupted = False
+_caught: Set[int] = set()  # the signals that raise KeyboardInterrupt
+_interrupted = 0  # the status for the one that came
 
 
 def run(main: Callable[[], Optional[int]]) -> int:
     """Run ``main`` and return the exit status; None from ``main`` means 0.
 
-    Ctrl-C gives 130 wherever it comes, also where a library swallows the exception or turns it into one of its own. A
-    second one ends the process at once. A bug keeps its traceback.
+    Ctrl-C and SIGTERM raise KeyboardInterrupt in ``main``, and give 130 and 143 wherever they come, also where a
+    library swallows the exception or turns it into one of its own. A second one ends the process at once. A bug keeps
+    its traceback.
     """
     _catch_interrupts()
     warnings.formatwarning = _formatted
@@ -38,7 +43,7 @@ def run(main: Callable[[], Optional[int]]) -> int:
     except InputError as e:
         return _failed(str(e))
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _interrupted or INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -47,7 +52,7 @@ def run(main: Callable[[], Optional[int]]) -> int:
         if sentence is None and not _interrupted:
             raise
         return _failed(sentence or "")
-    return INTERRUPTED if _interrupted else status
+    return _interrupted or status
 
 
 _format = warnings.formatwarning
@@ -61,8 +66,8 @@ def _formatted(message: Any, category: Type[Warning], filename: str, lineno: int
 
 
 def leave(status: int) -> NoReturn:
-    """End the process. After Ctrl-C without the libraries' own clean-up, which may hang or crash after it."""
-    if status != INTERRUPTED:
+    """End the process. After a signal without the libraries' own clean-up, which may hang or crash after it."""
+    if status <= _OF_SIGNALS:
         sys.exit(status)
     for child in multiprocessing.active_children():
         child.terminate()
@@ -72,10 +77,20 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def catch_again() -> None:
+    """Handle signals as before, after a library has set handlers of its own, as Paddle and Ray do of SIGTERM."""
+    if threading.current_thread() is threading.main_thread():  # others cannot
+        for number in _caught:
+            signal.signal(number, _interrupt)
+
+
 def _catch_interrupts() -> None:
-    if signal.getsignal(signal.SIGINT) not in (signal.default_int_handler, signal.SIG_DFL):  # such as ignored: nohup
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):  # else such as ignored: nohup
+            _caught.add(number)
+    if not _caught:
         return
-    signal.signal(signal.SIGINT, _interrupt)
+    catch_again()
     if hasattr(signal, "setitimer"):  # not on Windows
         signal.signal(signal.SIGALRM, signal.default_int_handler)
         sys.unraisablehook = _raise_again
@@ -84,13 +99,23 @@ def _catch_interrupts() -> None:
 def _interrupt(number: int, frame: Optional[FrameType]) -> None:
     global _interrupted
     if _interrupted:
-        os._exit(INTERRUPTED)
-    _interrupted = True
+        os._exit(_interrupted)
+    _interrupted = _OF_SIGNALS + number
     raise KeyboardInterrupt
 
 
+def _leave_sigterm_to_the_system() -> None:
+    """A forked process, such as a worker of a data loader, is ended by SIGTERM without any of its parent's clean-up."""
+    if signal.getsignal(signal.SIGTERM) is _interrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_leave_sigterm_to_the_system)
+
+
 def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Raise Ctrl-C again a moment later where it came within a ``__del__`` or a callback, which Python lets finish."""
+    """Raise KeyboardInterrupt again a moment later where it came in a finalizer or callback that Python lets finish."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
         signal.setitimer(signal.ITIMER_REAL, 0.01)
     else:
@@ -99,7 +124,7 @@ def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
 
 def _failed(sentence: str) -> int:
     if _interrupted:  # it is a consequence
-        return INTERRUPTED
+        return _interrupted
     print(f"error: {shortened(sentence)}", file=sys.stderr)
     return CANNOT_START
 

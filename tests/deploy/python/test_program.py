@@ -1,5 +1,6 @@
 """How commands end: Ctrl-C where Python lets the exception go no further."""
 
+import signal
 import subprocess
 import sys
 
@@ -31,3 +32,34 @@ def test_other_ignored_errors_are_shown():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0 and "ValueError: a bug" in ended.stderr
+
+
+def test_sigterm_after_libraries_set_their_handlers():
+    """Paddle has one that prints a traceback of its own."""
+    program = (
+        "import os, signal\nfrom rtseg_inference import environment, program\ndef main():\n"
+        "    with environment.importing_paddle(): import paddle\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "program.leave(program.run(main))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 143 and "Termination signal" not in ended.stderr, ended.stderr
+
+
+def test_sigterm_ends_forked_processes_at_once():
+    program = (
+        "import os, signal, time\nfrom rtseg_inference import program\ndef main():\n"
+        "    child = os.fork()\n    if child == 0: time.sleep(60)\n"
+        "    time.sleep(0.2); os.kill(child, signal.SIGTERM)\n"
+        "    print(os.waitpid(child, 0)[1], flush=True); signal.raise_signal(signal.SIGTERM)\n"
+        "program.leave(program.run(main))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, f"{int(signal.SIGTERM)}\n", "")
+
+
+def test_ignored_signals_stay_ignored():
+    program = (
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nfrom rtseg_inference import program\n"
+        "program.leave(program.run(lambda: signal.raise_signal(signal.SIGTERM)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], timeout=300).returncode == 0

@@ -165,7 +165,7 @@ from rtseg_inference.errors import InputError
 
 def main():
     try:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), {number})
     except BaseException as e:
         {reaction}
 
@@ -173,10 +173,11 @@ program.leave(program.run(main))
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("reaction", ["pass", "raise", "raise InputError('x') from e", "raise ImportError('x') from e"])
-def test_interrupt_that_a_library_turns_into_something_else(reaction):
-    done = python("-c", SWALLOWED.format(reaction=reaction))
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+def test_interrupt_that_a_library_turns_into_something_else(reaction, number):
+    done = python("-c", SWALLOWED.format(reaction=reaction, number=int(number)))
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
 def test_output_that_nobody_reads():
