@@ -108,7 +108,7 @@ class _Networks:
 
     def quantise(self, images: Sequence[str], bits: int) -> None:
         """Write the INT8 form, and load all."""
-        source, target = self.contract.onnx_path("fp32"), self.contract.onnx_path(INT8)
+        source, target = self.contract.onnx_path("fp32"), self.contract.path(self.contract.int8.model)
         shown = watched(images, len(images), "calibration")
         to_int8(source, target, self.contract.input.name, (self._batch(read_image(path)) for path in shown), bits)
         for backend in INT8_BACKENDS:
