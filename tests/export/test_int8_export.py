@@ -20,6 +20,7 @@ from paddle_rtseg.export import int8
 from paddle_rtseg.export.exporter import export_model
 from paddle_rtseg.export.int8 import add_int8
 from paddle_rtseg.export.onnx import obstacle
+from paddle_rtseg.export.onnx_int8 import to_int8
 
 needs_converter = pytest.mark.skipif(obstacle("int8") is not None, reason=str(obstacle("int8")))
 
@@ -50,6 +51,30 @@ def test_middle_convolution_has_weights_of_so_many_bits(bits, base, model, tmp_p
     (weights,) = (tensor for tensor in tensors if tensor.dtype == np.int8 and tensor.ndim == 4)
     assert weights.shape == (16, 8, 3, 3) and np.abs(weights.astype(int)).max() == 2 ** (bits - 1) - (bits == 8)
     assert sum(node.op_type == "Conv" for node in graph.node) == 3
+
+
+def test_first_last_and_pooled_convolutions_stay_in_float(tmp_path):
+    """OpenVINO gets the input of a convolution wrong that it quantises together with a ReduceMax."""
+    import onnx
+    from onnx_models import model
+
+    conv = {"kernel_shape": [1, 1]}
+    nodes = [
+        ("Conv", ["x", "w1"], ["a"], conv),
+        ("Conv", ["a", "w2"], ["b"], conv),
+        ("ReduceMax", ["b"], ["pooled"], {"axes": [2, 3]}),
+        ("Conv", ["pooled", "w3"], ["c"], conv),
+        ("Add", ["b", "c"], ["sum"], {}),
+        ("Conv", ["sum", "w4"], ["y"], conv),
+    ]
+    rng = np.random.default_rng(0)
+    weights = {f"w{i}": rng.standard_normal((4, 4, 1, 1)).astype(np.float32) for i in (1, 2, 3, 4)}
+    onnx.save(model(nodes, weights), tmp_path / "fp32.onnx")
+    batch = rng.standard_normal((1, 4, 6, 8)).astype(np.float32)
+    to_int8(str(tmp_path / "fp32.onnx"), str(tmp_path / "int8.onnx"), "x", iter([batch]), 8)
+    tensors = {t.name: t.data_type for t in onnx.load(tmp_path / "int8.onnx").graph.initializer}
+    quantised = [name for name, kind in tensors.items() if name.startswith("w") and kind == onnx.TensorProto.INT8]
+    assert [name[:2] for name in quantised if "quantized" in name] == ["w2"]
 
 
 @pytest.mark.parametrize(
