@@ -1,6 +1,7 @@
 """Small image files of every kind that is read, made on the fly."""
 
 import io
+import struct
 from functools import partial
 from typing import Any, Callable, Dict
 
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 HEIGHT, WIDTH = 48, 65
+_ROWS_PER_STRIP = 278  # a tag of TIFF, by which OpenCV names the setting
 #: EXIF orientations.
 UPRIGHT, TURNED = 1, 6
 
@@ -54,6 +56,26 @@ def _pages(form: str, image: np.ndarray) -> bytes:
     return pillow(form, photo, save_all=True, append_images=[photo.rotate(180)])
 
 
+def tiled(image: np.ndarray, side: int = 32) -> bytes:
+    """A TIFF in tiles, in the order of bytes that few programs write."""
+    height, width = image.shape[:2]
+    padded = cv2.copyMakeBorder(image[:, :, ::-1], 0, -height % side, 0, -width % side, cv2.BORDER_CONSTANT)
+    rows, columns = (range(0, length, side) for length in padded.shape[:2])
+    tiles = [padded[y : y + side, x : x + side].tobytes() for y in rows for x in columns]
+    values = {256: [width], 257: [height], 258: [8, 8, 8], 259: [1], 262: [2], 277: [3], 322: [side], 323: [side]}
+    values[325] = [len(tile) for tile in tiles]
+    end = 8 + sum(values[325])
+    values[324] = [8 + k * side * side * 3 for k in range(len(tiles))]
+    directory, longer = struct.pack(">H", len(values)), b""
+    for tag, numbers in sorted(values.items()):
+        packed = struct.pack(f">{len(numbers)}I", *numbers)
+        if len(packed) > 4:
+            at = struct.pack(">I", end + 2 + 12 * len(values) + 4 + len(longer))
+            packed, longer = at, longer + packed
+        directory += struct.pack(">HHI", tag, 4, len(numbers)) + packed
+    return b"MM\0*" + struct.pack(">I", end) + b"".join(tiles) + directory + bytes(4) + longer
+
+
 def _sixteen(image: np.ndarray) -> np.ndarray:
     return image.astype(np.uint16) * 257
 
@@ -74,6 +96,9 @@ FORMS: Dict[str, Callable[[np.ndarray], bytes]] = {
     "lossless.webp": lambda image: opencv(".webp", image, cv2.IMWRITE_WEBP_QUALITY, 101),
     "lzw.tiff": lambda image: pillow("tiff", _photo(image), compression="tiff_lzw"),
     "deflate.tiff": lambda image: pillow("tiff", _photo(image), compression="tiff_adobe_deflate"),
+    "jpeg.tiff": lambda image: pillow("tiff", _photo(image), compression="jpeg"),
+    "strips.tif": lambda image: opencv(".tif", image, _ROWS_PER_STRIP, 7),
+    "tiled.tif": tiled,
     "pages.tiff": partial(_pages, "tiff"),
     "frames.png": partial(_pages, "png"),
     "text.ppm": lambda image: b"P3 # a comment\n2 1\n255\n1 2 3 40 50 60\n",

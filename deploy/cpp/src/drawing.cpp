@@ -143,6 +143,16 @@ cv::Mat edges(const cv::Mat& mask, int width) {
   return most != least;
 }
 
+/// The image with as many rows in the same memory; empty if there is no room.
+cv::Mat with_room(const cv::Mat& image, int rows) {
+  cv::Size whole;
+  cv::Point at;
+  image.locateROI(whole, at);
+  if (at != cv::Point() || whole.width != image.cols || whole.height < rows) return {};
+  cv::Mat picture = image;
+  return picture.adjustROI(0, rows - image.rows, 0, 0);
+}
+
 }  // namespace
 
 int clear_class(const std::vector<std::string>& names, const std::string& clear) {
@@ -161,7 +171,7 @@ int clear_class(const std::vector<std::string>& names, const std::string& clear)
 }
 
 cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const std::vector<std::string>& names,
-                const Palette& palette, const Style& style, bool every_class) {
+                const Palette& palette, const Style& style, bool every_class, bool in_place) {
   const int clear = clear_class(names, style.clear);
   std::vector<std::string> labels;
   Palette colours;
@@ -177,7 +187,9 @@ cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const std::vector<std
     }
   }
   const Legend legend = layout(mask.size(), labels);
-  cv::Mat picture(mask.rows + legend.height(), mask.cols, CV_8UC3);
+  const int rows = mask.rows + legend.height();
+  cv::Mat picture = in_place ? with_room(image, rows) : cv::Mat();
+  if (picture.empty()) picture.create(rows, mask.cols, CV_8UC3);
   blend(image, mask, palette, style, clear, picture.rowRange(0, mask.rows));
   if (legend.rows > 0) draw_legend(picture.rowRange(mask.rows, picture.rows), legend, labels, colours, pixels);
   return picture;
@@ -193,18 +205,20 @@ void blend(const cv::Mat& image, const cv::Mat& mask, const Palette& palette, co
   for (int start = 0; start < mask.rows; start += kBand) {
     const int end = std::min(start + kBand, mask.rows);
     const cv::Mat ids = mask.rowRange(start, end), here = image.rowRange(start, end);
-    cv::Mat to = out.rowRange(start, end), colored = painted.rowRange(0, end - start);
+    cv::Mat colored = painted.rowRange(0, end - start);
     if (mask.depth() == CV_8U) {
       paint<std::uint8_t>(ids, colours, colored);
     } else {
       paint<std::uint16_t>(ids, colours, colored);
     }
-    cv::addWeighted(colored, alpha, here, 1 - alpha, 0, to);
-    if (clear >= 0) here.copyTo(to, ids == clear);
-    if (margin == 0) continue;
-    const int above = std::min(margin, start);
-    const cv::Mat around = edges(mask.rowRange(start - above, std::min(end + margin, mask.rows)).clone(), margin);
-    to.setTo(kWhite, around.rowRange(above, above + ids.rows));
+    cv::addWeighted(colored, alpha, here, 1 - alpha, 0, colored);
+    if (clear >= 0) here.copyTo(colored, ids == clear);
+    if (margin > 0) {
+      const int above = std::min(margin, start);
+      const cv::Mat around = edges(mask.rowRange(start - above, std::min(end + margin, mask.rows)).clone(), margin);
+      colored.setTo(kWhite, around.rowRange(above, above + ids.rows));
+    }
+    colored.copyTo(out.rowRange(start, end));
   }
 }
 

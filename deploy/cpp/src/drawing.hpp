@@ -26,13 +26,13 @@ using Palette = std::vector<std::array<unsigned char, 3>>;
 int clear_class(const std::vector<std::string>& names, const std::string& clear);
 
 /// The (H, W) CV_8UC3 BGR image with the colours of the classes in `mask`, CV_8U or CV_16U, and a legend of these
-/// classes below it, or of all classes, so that the height is the same for all images of a size. Throws InputError as
-/// clear_class does.
+/// classes below it, or of all classes, so that the height is the same for all images of a size. `in_place`: draw over
+/// `image`, and the legend in the memory behind it where read_image left room. Throws InputError as clear_class does.
 cv::Mat overlay(const cv::Mat& image, const cv::Mat& mask, const std::vector<std::string>& names,
-                const Palette& palette, const Style& style, bool every_class = false);
+                const Palette& palette, const Style& style, bool every_class = false, bool in_place = false);
 
-/// Blend the image with the colours of its classes into `out`, of its size, without a legend; `clear` is the id of the
-/// class that is not coloured, or -1.
+/// Blend the image with the colours of its classes into `out`, of its size, without a legend, or the image itself;
+/// `clear` is the id of the class that is not coloured, or -1.
 void blend(const cv::Mat& image, const cv::Mat& mask, const Palette& palette, const Style& style, int clear,
            cv::Mat out);
 

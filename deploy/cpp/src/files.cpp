@@ -83,6 +83,7 @@ void clear_leftovers(const std::string& folder) {
 
 std::vector<unsigned char> encode_image(const std::string& path, const cv::Mat& image) {
   std::vector<unsigned char> data;
+  data.reserve(image.total() * image.elemSize() / 4);  // growing, it would be in memory twice; what is unused takes none
   try {
     if (cv::imencode(fs::path(path).extension().string(), image, data)) return data;
   } catch (const cv::Exception&) {  // the format has no such sizes
@@ -111,6 +112,12 @@ PartialFile::~PartialFile() {
 
 void PartialFile::write(std::string_view data) {
   if (const int error = write_all(handle_, data.data(), data.size()); error != 0) cannot_write(path_, error);
+}
+
+void PartialFile::write_jpeg(const cv::Mat& image) {
+  if (!cv::imwrite(temporary_, image))
+    throw DiskFull("cannot write " + rtseg::quoted(path_) + " (as a JPEG of " + std::to_string(image.cols) + " x " +
+                   std::to_string(image.rows) + "); make room, or choose another place");
 }
 
 void PartialFile::keep() {

@@ -34,6 +34,10 @@ class PartialFile {
   /// Append. Throws InputError if it cannot be written.
   void write(std::string_view data);
 
+  /// Write an image without its file in memory. OpenCV's writers of other formats may lose an error of the disk. Throws
+  /// DiskFull if it cannot be written.
+  void write_jpeg(const cv::Mat& image);
+
   /// Rename it to the path it is for. Without a call of this, the file is removed in the end. Throws InputError if it
   /// cannot be written.
   void keep();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "error.hpp"
+#include "tiff.hpp"
 
 namespace rtseg {
 namespace {
@@ -245,70 +246,10 @@ ImageHeader webp(std::string_view data) {
   return header;
 }
 
-/// The first directory of a TIFF file, which describes its first page: entries of tag, type, count, and either values
-/// or where these are.
-class Directory {
- public:
-  explicit Directory(std::string_view data) {
-    const Bytes bytes(data, data[0] == 'I' ? Bytes::kLittleEndian : Bytes::kBigEndian);
-    const auto start = static_cast<std::uint64_t>(bytes.number(4, 4));
-    const std::int64_t count = bytes.number(start, 2);
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::uint64_t at = start + 2 + 12 * static_cast<std::uint64_t>(i);
-      values_.emplace(bytes.number(at, 2), read_values(bytes, at));  // of two with one tag, the first counts
-    }
-  }
-
-  /// The values of a tag; empty if it is missing, or is not a list of whole numbers.
-  const std::vector<std::int64_t>& values(std::int64_t tag) const {
-    static const std::vector<std::int64_t> none;
-    const auto found = values_.find(tag);
-    return found == values_.end() ? none : found->second;
-  }
-
-  std::int64_t first(std::int64_t tag, std::int64_t absent = 0) const {
-    return values(tag).empty() ? absent : values(tag)[0];
-  }
-
- private:
-  static std::vector<std::int64_t> read_values(const Bytes& bytes, std::uint64_t at) {
-    constexpr std::int64_t kShort = 3, kLong = 4;
-    const std::int64_t type = bytes.number(at + 2, 2), count = bytes.number(at + 4, 4);
-    if ((type != kShort && type != kLong) || count == 0) return {};
-    if (count > kTiffStrips) throw Refused("has more than " + std::to_string(kTiffStrips) + " pieces");
-    const int size = type == kShort ? 2 : 4;
-    const auto start = count * size > 4 ? static_cast<std::uint64_t>(bytes.number(at + 8, 4)) : at + 8;
-    bytes.text(start, static_cast<std::uint64_t>(count * size));
-    std::vector<std::int64_t> values;
-    for (std::int64_t i = 0; i < count; ++i) values.push_back(bytes.number(start + i * size, size));
-    return values;
-  }
-
-  std::map<std::int64_t, std::vector<std::int64_t>> values_;
-};
-
 ImageHeader tiff(std::string_view data) {
-  constexpr int kWidth = 256, kHeight = 257, kBits = 258, kStrips = 273, kRowsPerStrip = 278, kStripSizes = 279,
-                kTileWidth = 322, kTileHeight = 323, kTiles = 324, kTileSizes = 325, kSampleFormat = 339;
-  constexpr int kUnsigned = 1, kUndefined = 4;
-  const Directory directory(data);
-  const ImageHeader header{directory.first(kWidth), directory.first(kHeight)};
-  const std::int64_t format = directory.first(kSampleFormat, kUnsigned);
-  if ((format != kUnsigned && format != kUndefined) || directory.first(kBits, 1) > 16)
-    throw Refused("has pixels of another kind than 8 or 16 bits");
-  const auto area = [](std::int64_t a, std::int64_t b) { return static_cast<double>(a) * static_cast<double>(b); };
-  const std::int64_t rows = directory.first(kRowsPerStrip);
-  const double strip = rows < header.height ? area(rows, header.width) : 0;
-  if (std::max(strip, area(directory.first(kTileWidth), directory.first(kTileHeight))) >
-      static_cast<double>(pixel_limit()))
-    throw Refused("is stored in pieces that are too large");
-  const bool strips = !directory.values(kStrips).empty(), strip_sizes = !directory.values(kStripSizes).empty();
-  const auto& offsets = directory.values(strips ? kStrips : kTiles);
-  const auto& sizes = directory.values(strip_sizes ? kStripSizes : kTileSizes);
-  if (offsets.empty() || offsets.size() != sizes.size()) throw Refused("has a damaged header");
-  std::int64_t end = 0;
-  for (std::size_t i = 0; i < offsets.size(); ++i) end = std::max(end, offsets[i] + sizes[i]);
-  return whole(header, static_cast<double>(end), data);
+  return read_tiff_header(TiffDirectory({data.size(), [data](std::uint64_t at, std::uint64_t length) {
+                                           return std::string(data.substr(at, length));
+                                         }}));
 }
 
 struct Format {
@@ -337,6 +278,28 @@ ImageHeader read_image_header(std::string_view data) {
   for (const Format& format : kFormats)
     if (data.substr(0, format.signature.size()) == format.signature) return format.parse(data);
   throw Refused("has the header of no format that is read here");
+}
+
+ImageHeader read_tiff_header(const TiffDirectory& directory) {
+  constexpr int kUnsigned = 1, kUndefined = 4;
+  for (const int tag : {kStrips, kStripSizes, kTiles, kTileSizes})
+    if (directory.count(tag) > kTiffStrips) throw Refused("has more than " + std::to_string(kTiffStrips) + " pieces");
+  ImageHeader header{directory.first(kWidth), directory.first(kHeight)};
+  const std::int64_t format = directory.first(kSampleFormat, kUnsigned);
+  if ((format != kUnsigned && format != kUndefined) || directory.first(kBits, 1) > 16)
+    throw Refused("has pixels of another kind than 8 or 16 bits");
+  const auto area = [](std::int64_t a, std::int64_t b) { return static_cast<double>(a) * static_cast<double>(b); };
+  const std::int64_t rows = directory.first(kStripRows);
+  const double strip = rows < header.height ? area(rows, header.width) : 0;
+  if (std::max(strip, area(directory.first(kTileWidth), directory.first(kTileHeight))) >
+      static_cast<double>(pixel_limit()))
+    throw Refused("is stored in pieces that are too large");
+  const std::vector<std::int64_t> starts = directory.starts(), sizes = directory.sizes();
+  if (starts.empty() || starts.size() != sizes.size()) throw Refused("has a damaged header");
+  header.end = directory.contents().size;
+  for (std::size_t i = 0; i < starts.size(); ++i)
+    if (starts[i] + sizes[i] > static_cast<std::int64_t>(header.end)) throw Refused(kCutShort);
+  return header;
 }
 
 std::int64_t pixel_limit() {

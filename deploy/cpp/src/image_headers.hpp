@@ -10,6 +10,8 @@
 
 namespace rtseg {
 
+class TiffDirectory;
+
 /// What the header of an image file states.
 struct ImageHeader {
   std::int64_t width = 0, height = 0;  ///< pixels
@@ -25,9 +27,15 @@ class Refused : public std::runtime_error {
 
 constexpr char kCutShort[] = "is cut short";
 
+/// Pixels of an image of which none other is in memory at the same time; a larger TIFF is decoded in bands.
+constexpr std::int64_t kLarge = 25'000'000;
+
 /// Parse the header of an image, whose file has the contents `data`, and find its end. Throws Refused if the format is
 /// not known, the header is damaged, or the file ends before the image does.
 ImageHeader read_image_header(std::string_view data);
+
+/// The header of a TIFF's first page. Throws Refused in the same cases.
+ImageHeader read_tiff_header(const TiffDirectory& directory);
 
 /// The pixels that an image and the network's input may have. Throws InputError if the environment variable
 /// RTSEG_MEGAPIXELS is not a number of megapixels.

@@ -1,14 +1,15 @@
 #include "images.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <random>
 #include <set>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "error.hpp"
 #include "image_headers.hpp"
+#include "tiff.hpp"
 
 namespace rtseg {
 namespace {
@@ -26,7 +28,8 @@ constexpr std::array<const char*, 8> kSuffixes{".png", ".jpg", ".jpeg", ".bmp", 
 constexpr std::array<const char*, 4> kResultSuffixes{".png", ".jpg", ".json", ".mp4"};
 constexpr std::array<const char*, 9> kVideoSuffixes{".mp4", ".avi", ".mov",  ".mkv", ".webm",
                                                     ".m4v", ".mpg", ".mpeg", ".wmv"};
-constexpr std::int64_t kFileGiB = 1;
+/// A file has at most so many bytes, or 4 for each pixel of the limit, between the two.
+constexpr std::int64_t kFileBytes = 1LL << 30, kMostFileBytes = (1LL << 31) - (1LL << 20);
 
 std::string suffixes() {
   std::string text;
@@ -144,28 +147,58 @@ class Search {
 
 // --- Reading
 
-/// The bytes of a file; nothing but a regular file is opened.
-std::string contents(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) throw unreadable(path);
-  if (S_ISDIR(status.st_mode) && access(path.c_str(), R_OK | X_OK) != 0)
-    throw Refused("is a folder that cannot be searched");
-  if (!S_ISREG(status.st_mode)) throw Refused("is not a regular file");
-  if (status.st_size > kFileGiB << 30) throw Refused("has more than " + std::to_string(kFileGiB) + " GiB");
-  std::string data(static_cast<std::size_t>(status.st_size), '\0');
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw unreadable(path);
-  file.read(data.data(), status.st_size);
-  data.resize(static_cast<std::size_t>(file.gcount()));
-  if (data.empty()) throw Refused("is empty");
-  return data;
+/// A regular file that is open for reading; nothing else is opened.
+class File {
+ public:
+  explicit File(const std::string& path) {
+    struct stat status {};
+    if (stat(path.c_str(), &status) != 0) throw unreadable(path);
+    if (S_ISDIR(status.st_mode) && access(path.c_str(), R_OK | X_OK) != 0)
+      throw Refused("is a folder that cannot be searched");
+    if (!S_ISREG(status.st_mode)) throw Refused("is not a regular file");
+    const std::int64_t most = std::max(kFileBytes, std::min(4 * pixel_limit(), kMostFileBytes));
+    if (status.st_size > most) throw Refused("has more than " + std::to_string(most >> 20) + " MiB");
+    handle_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (handle_ < 0) throw unreadable(path);
+    size_ = static_cast<std::uint64_t>(status.st_size);
+    path_ = path;
+  }
+  ~File() { close(handle_); }
+  File(const File&) = delete;
+  File& operator=(const File&) = delete;
+
+  Contents contents() const {
+    return {size_, [this](std::uint64_t at, std::uint64_t length) { return read(at, length); }};
+  }
+
+  /// The bytes from `at` on, up to the end of the file.
+  std::string read(std::uint64_t at, std::uint64_t length) const {
+    std::string data(std::min(length, size_ - std::min(at, size_)), '\0');
+    const ssize_t count = pread(handle_, data.data(), data.size(), static_cast<off_t>(at));
+    if (count < 0) throw unreadable(path_);
+    data.resize(static_cast<std::size_t>(count));
+    return data;
+  }
+
+ private:
+  int handle_ = -1;
+  std::uint64_t size_ = 0;
+  std::string path_;
+};
+
+/// Memory for the pixels of a large image, with room for a legend below, which takes none until it is drawn.
+cv::Mat roomy(const ImageHeader& header) {
+  const auto height = static_cast<int>(header.height);
+  return cv::Mat(height + height / 3, static_cast<int>(header.width), CV_8UC3).rowRange(0, height);
 }
 
-/// The pixels; empty if OpenCV cannot decode them.
-cv::Mat decoded(std::string_view data, int flags) {
+bool is_large(const ImageHeader& header) { return header.width * header.height > kLarge; }
+
+/// The pixels, in `place` if its size and type are right; empty if OpenCV cannot decode them.
+cv::Mat decoded(std::string_view data, int flags, cv::Mat place = {}) {
   const cv::Mat bytes(1, static_cast<int>(data.size()), CV_8U, const_cast<char*>(data.data()));
   try {
-    return cv::imdecode(bytes, flags);
+    return cv::imdecode(bytes, flags, &place);
   } catch (const cv::Exception&) {  // its own limits, or memory
     return {};
   }
@@ -198,16 +231,27 @@ bool is_complete(std::string_view data, const ImageHeader& header) {
          cv::norm(as_stored, changed, cv::NORM_INF) == 0;
 }
 
-/// The contents of an image file up to the image's end, and its header, within the limits.
-std::pair<std::string, ImageHeader> read_encoded(const std::string& path) {
-  std::string data = contents(path);
-  const ImageHeader header = read_image_header(data);
+/// The header of an image, if that is within the limits.
+ImageHeader within_limits(const ImageHeader& header, const std::string& path) {
   if (header.width < 1 || header.height < 1) throw Refused("has no pixels");
   if (!fits(header.width, header.height))
     throw InputError(too_large(header.width, header.height) + "; shrink " + quoted(path) +
                      ", or raise RTSEG_MEGAPIXELS");
-  data.resize(header.end);
-  return {std::move(data), header};
+  return header;
+}
+
+/// The pixels of a large TIFF, without all of its file in memory; empty if it is small, or cannot be divided.
+cv::Mat read_in_bands(const TiffDirectory& directory, const std::string& path) {
+  const ImageHeader header = within_limits(read_tiff_header(directory), path);
+  if (!is_large(header) || !directory.divisible()) return {};
+  const cv::Mat image = roomy(header);
+  directory.each_band([&](int top, int rows, const std::string& file) {
+    const cv::Mat band = decoded(file, cv::IMREAD_COLOR);
+    cv::Mat place = image.rowRange(top, top + rows);
+    if (band.size() != place.size()) throw Refused("cannot be decoded");
+    band.copyTo(place);
+  });
+  return image;
 }
 
 }  // namespace
@@ -289,8 +333,15 @@ std::vector<std::string> unique_names(const std::vector<std::string>& paths) {
 
 cv::Mat read_image(const std::string& path, int flags) {
   try {
-    const auto [data, header] = read_encoded(path);
-    const cv::Mat image = decoded(data, flags);
+    const File file(path);
+    if (flags == cv::IMREAD_COLOR && is_tiff(file.read(0, 4)))
+      if (const cv::Mat image = read_in_bands(TiffDirectory(file.contents()), path); !image.empty()) return image;
+    std::string data = file.read(0, SIZE_MAX);
+    if (data.empty()) throw Refused("is empty");
+    const ImageHeader header = within_limits(read_image_header(data), path);
+    data.resize(header.end);
+    const bool in_color = flags == cv::IMREAD_COLOR;
+    const cv::Mat image = decoded(data, flags, in_color && is_large(header) ? roomy(header) : cv::Mat());
     if (image.empty()) throw Refused("cannot be decoded");
     if (header.one_scan && has_flat_corner(image) && !is_complete(data, header)) throw Refused(kCutShort);
     return image;

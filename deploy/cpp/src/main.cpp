@@ -20,6 +20,7 @@
 #include "environment.hpp"
 #include "error.hpp"
 #include "files.hpp"
+#include "image_headers.hpp"
 #include "interruption.hpp"
 #include "media.hpp"
 #include "options.hpp"
@@ -47,6 +48,8 @@ struct Group {
   std::vector<cv::Mat> images;
   std::string error;
 };
+
+bool is_large(const cv::Mat& image) { return static_cast<std::int64_t>(image.total()) > rtseg::kLarge; }
 
 /// Groups of up to `size` images of one size, of at most `most` images in all, or of all if that is 0.
 class Reader {
@@ -87,7 +90,7 @@ class Writer {
       : options_(options), contract_(contract), fps_(fps) {}
 
   /// Write the results of a group. Throws DiskFull if nothing more can be written.
-  Outcome write(const Group& group, const std::vector<rtseg::Result>& results) {
+  Outcome write(Group& group, const std::vector<rtseg::Result>& results) {
     Outcome outcome;
     for (std::size_t i = 0; i < results.size(); ++i) {
       try {
@@ -114,8 +117,8 @@ class Writer {
   }
 
  private:
-  /// Write the files of an image: all, or none if one of them has no such size.
-  void write(const std::string& name, const cv::Mat& image, const rtseg::Result& result) {
+  /// Write the files of an image, which is released: all, or none if one of them has no such size.
+  void write(const std::string& name, cv::Mat& image, const rtseg::Result& result) {
     const cv::Mat& mask = result.mask;
     const std::filesystem::path folder(options_.save_dir);
     std::map<std::string, std::vector<unsigned char>> encoded;  // by path
@@ -124,16 +127,26 @@ class Writer {
       encoded.emplace(path, rtseg::encode_image(path, pixels));
     };
     cv::Mat overlay;
-    if (options_.overlays)
-      overlay = rtseg::overlay(image, mask, contract_.classes, contract_.palette, options_.style, fps_ != 0);
+    std::optional<rtseg::PartialFile> large;  // an overlay whose file is not encoded in memory
+    if (options_.overlays) {
+      overlay = rtseg::overlay(image, mask, contract_.classes, contract_.palette, options_.style, fps_ != 0,
+                               is_large(image));
+      if (fps_ == 0 && is_large(image)) {
+        large.emplace((folder / "overlays" / (name + ".jpg")).string());
+        large->write_jpeg(overlay);
+        overlay.release();
+      }
+    }
+    image.release();
     if (options_.masks) encode("masks", ".png", mask);
-    if (options_.overlays && fps_ == 0) encode("overlays", ".jpg", overlay);
+    if (!overlay.empty() && fps_ == 0) encode("overlays", ".jpg", overlay);
     if (options_.json) {
       const std::string text = rtseg::class_areas(mask, contract_.classes, result.confidence);
       const std::string path = (folder / "json" / (name + ".json")).string();
       encoded.emplace(path, std::vector<unsigned char>(text.begin(), text.end()));
     }
     for (const auto& [path, data] : encoded) rtseg::write_file(path, data);
+    if (large) large->keep();
     if (!options_.overlays || fps_ == 0) return;
     const std::string video = std::filesystem::path(name).parent_path().string() + ".mp4";
     if (!video_) video_.emplace((folder / "overlays" / video).string(), fps_, overlay.size());
@@ -159,18 +172,21 @@ std::vector<rtseg::Result> predict(rtseg::Predictor& predictor, Group& group, bo
 }
 
 /// Segment all images and write the results; those that fail are reported and skipped. While the network runs on one
-/// batch, the next is decoded and the previous one is written. Ctrl-C ends it after what is being written.
+/// batch, the next is decoded and the previous one is written, but not of large images. Ctrl-C ends it after what is
+/// being written.
 int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& source, int batch_size) {
   const rtseg::Deferral deferral;
   Reader reader(source, batch_size, options.max_frames);
   Writer writer(options, predictor.contract(), source.fps());
   Tally tally;
   const auto start = std::chrono::steady_clock::now();
-  const auto read_ahead = [&] { return std::async(std::launch::async, [&] { return reader.next(); }); };
-  std::future<Group> ahead = read_ahead();
+  const auto read_ahead = [&](std::launch when) { return std::async(when, [&] { return reader.next(); }); };
+  std::future<Group> ahead = read_ahead(std::launch::async);
   std::future<Outcome> writing;
   for (Group group = ahead.get(); !group.names.empty() && deferral.status() == 0; group = ahead.get()) {
-    ahead = read_ahead();
+    const bool alone = !group.images.empty() && is_large(group.images[0]);
+    ahead = read_ahead(alone ? std::launch::deferred : std::launch::async);
+    if (alone && writing.valid()) tally.add(writing.get());
     std::vector<rtseg::Result> results = predict(predictor, group, options.json);
     if (!group.error.empty()) {
       for (const std::string& name : group.names) tally.skip({{name, group.error}});
@@ -178,9 +194,10 @@ int segment(rtseg::Predictor& predictor, const Options& options, rtseg::Source& 
     }
     for (const rtseg::Result& result : results) tally.add(result.timings, results.size());
     if (writing.valid()) tally.add(writing.get());
-    writing = std::async(std::launch::async, [&, group = std::move(group), results = std::move(results)] {
+    writing = std::async(std::launch::async, [&, group = std::move(group), results = std::move(results)]() mutable {
       return writer.write(group, results);
     });
+    if (alone) tally.add(writing.get());
   }
   if (writing.valid()) tally.add(writing.get());
   writer.finish();

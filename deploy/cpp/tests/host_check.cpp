@@ -16,7 +16,7 @@
 //   host_check cache                                 where compiled networks are kept
 //   host_check preprocess MODEL_DIR OUT.npy IMAGE    the network's input for one image
 //   host_check argmax LOGITS.npy HEIGHT WIDTH OUT    class ids of (C, h, w) logits, as an image file
-//   host_check overlay MODEL_DIR IMAGE MASK OUT [--alpha A] [--outlines] [--clear NAME] [--no_legend]
+//   host_check overlay MODEL_DIR IMAGE MASK OUT [--alpha A] [--outlines] [--clear NAME] [--no_legend]   also in place
 //   host_check results MODEL_DIR LOGITS.npy HEIGHT WIDTH FILE OUT   OUT/areas.json and OUT/coco.json of the image FILE
 //   host_check onnx FILE                             whether an ONNX file refers to no other
 //   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
@@ -369,9 +369,14 @@ int run(const std::vector<std::string>& args) {
     const rtseg::Contract contract = rtseg::read_contract(args[1]);
     std::vector<std::string> flags{"--model", args[1]};
     flags.insert(flags.end(), args.begin() + 5, args.end());
-    const cv::Mat picture = rtseg::overlay(cv::imread(args[2]), cv::imread(args[3], cv::IMREAD_UNCHANGED),
-                                           contract.classes, contract.palette, rtseg::parse_options(flags).style);
-    return cv::imwrite(args[4], picture) ? 0 : 1;
+    const cv::Mat image = cv::imread(args[2]), mask = cv::imread(args[3], cv::IMREAD_UNCHANGED);
+    const rtseg::Style style = rtseg::parse_options(flags).style;
+    const cv::Mat picture = rtseg::overlay(image, mask, contract.classes, contract.palette, style);
+    cv::Mat place = cv::Mat(3 * picture.rows, image.cols, CV_8UC3).rowRange(0, image.rows);
+    image.copyTo(place);
+    const cv::Mat in_place = rtseg::overlay(place, mask, contract.classes, contract.palette, style, false, true);
+    const bool same = in_place.size() == picture.size() && cv::norm(in_place, picture, cv::NORM_INF) == 0;
+    return same && in_place.data == place.data && cv::imwrite(args[4], picture) ? 0 : 1;
   }
   if (command == "results" && args.size() == 7) {
     const rtseg::Contract contract = rtseg::read_contract(args[1]);

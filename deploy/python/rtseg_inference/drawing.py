@@ -99,6 +99,7 @@ def overlay(
     palette: Sequence[Sequence[int]],
     style: Style,
     every_class: bool = False,
+    in_place: bool = False,
 ) -> Array:
     """The image with the colours of its classes, and a legend below it.
 
@@ -108,6 +109,8 @@ def overlay(
         names, palette: name and RGB colour of each class.
         every_class: list all classes in the legend, which then has the same height for all images of this size, and
             not only those in the mask.
+        in_place: draw over ``image``, and the legend in the memory behind it, where :func:`.images.read_image` left
+            room.
 
     Returns:
         (H + height of the legend, W, 3) uint8 BGR.
@@ -122,15 +125,31 @@ def overlay(
     shown = [k for k in range(len(pixels)) if k != clear and (every_class or pixels[k] > 0)]
     labels = fitting([label(names[k], k) for k in shown], text_unit(height, width), width)
     legend = legend_layout(height, width, labels)
-    picture = np.empty((height + legend.height, width, 3), np.uint8)
+    rows = height + legend.height
+    picture = _with_room(image, rows) if in_place else None
+    if picture is None:
+        picture = np.empty((rows, width, 3), np.uint8)
     blend(image, mask, colours, style, clear, picture[:height])
     if legend.rows:
         draw_legend(picture[height:], legend, labels, colours[shown], [float(pixels[k]) for k in shown])
     return picture
 
 
+def _with_room(image: Array, rows: int) -> Optional[Array]:
+    """``image`` (H, W, 3) with as many ``rows`` in the same memory; None if there is no room."""
+    if rows == len(image):
+        return image
+    whole = image.base
+    if not isinstance(whole, np.ndarray) or whole.shape[1:] != image.shape[1:] or len(whole) < rows:
+        return None
+    return whole[:rows] if whole.ctypes.data == image.ctypes.data else None
+
+
 def blend(image: Array, mask: Array, colours: Array, style: Style, clear: Optional[int], out: Array) -> None:
-    """Blend an (H, W, 3) BGR image with the BGR ``colours`` of its classes into ``out``, without a legend."""
+    """Blend an (H, W, 3) BGR image with the BGR ``colours`` of its classes into ``out``, without a legend.
+
+    ``out`` may be the image itself.
+    """
     alpha = round(style.alpha * 256) / 256
     table = None if mask.dtype != np.uint8 else np.zeros((1, 256, 3), np.uint8)
     if table is not None:
@@ -138,15 +157,16 @@ def blend(image: Array, mask: Array, colours: Array, style: Style, clear: Option
     margin = line_width(*mask.shape) if style.outlines else 0
     for start in range(0, len(mask), _BAND):
         rows = slice(start, min(start + _BAND, len(mask)))
-        ids, there, to = mask[rows], image[rows], out[rows]
+        ids, there = mask[rows], image[rows]
         painted = colours[ids] if table is None else cv2.LUT(cv2.merge([ids, ids, ids]), table)
-        cv2.addWeighted(painted, alpha, there, 1 - alpha, 0, to)
+        cv2.addWeighted(painted, alpha, there, 1 - alpha, 0, painted)
         if clear is not None:
-            cv2.copyTo(there, (ids == clear).view(np.uint8), to)
+            cv2.copyTo(there, (ids == clear).view(np.uint8), painted)
         if margin:
             above = min(margin, start)
             around = edges(mask[start - above : rows.stop + margin], margin)[above : above + len(ids)]
-            to[around] = _WHITE
+            painted[around] = _WHITE
+        out[rows] = painted
 
 
 def edges(mask: Array, width: int) -> Array:

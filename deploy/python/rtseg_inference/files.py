@@ -19,6 +19,7 @@ from . import environment
 from .errors import InputError, quote
 
 PARTIAL = ".partial-"  #: temporary files and folders begin with it
+LARGE = 75_000_000  #: bytes of an image
 YOUNG = 60.0  #: seconds for which a temporary file is never taken for a leftover
 
 Array = NDArray[Any]
@@ -34,6 +35,9 @@ def write_image(path: str, image: Array) -> None:
     Raises:
         InputError: the folder cannot be written, or OpenCV knows no such format.
     """
+    if path.endswith(".jpg") and image.nbytes > LARGE:
+        _write_large_jpeg(path, image)
+        return
     try:
         written, data = cv2.imencode(os.path.splitext(path)[1], image)
     except cv2.error:  # no such format
@@ -44,9 +48,16 @@ def write_image(path: str, image: Array) -> None:
         )
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as f:
-            f.write(data.tobytes())
+            f.write(data)
     except OSError as e:
         raise InputError(f"cannot write {path!r} ({e.strerror})") from e
+
+
+def _write_large_jpeg(path: str, image: Array) -> None:
+    """Without the file in memory. OpenCV's writers of other formats may lose an error of the disk."""
+    with atomic_path(path) as temporary:
+        if not cv2.imwrite(temporary, image):
+            raise _cannot_write(path, f"as a JPEG of {image.shape[1]} x {image.shape[0]}")
 
 
 def write_text(path: str, text: str) -> None:

@@ -3,6 +3,7 @@
 The header of a file is parsed here, before OpenCV allocates anything for its pixels.
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -10,14 +11,28 @@ import stat
 import struct
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Callable, Collection, Container, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    BinaryIO,
+    Callable,
+    Collection,
+    Container,
+    Dict,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 from typing import Counter as CounterOf
 
 import cv2
 import numpy as np
 
+from . import tiff
 from .errors import InputError
 from .files import Array
+from .tiff import Contents
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
@@ -26,7 +41,9 @@ RESULT_SUFFIXES = (".png", ".jpg", ".json", ".mp4")
 #: Megapixels (10**6) of an image, and of the network's input; the environment variable RTSEG_MEGAPIXELS overrides it.
 MEGAPIXELS, MOST_MEGAPIXELS = 100, 1000
 MOST_SIDE = 65500  #: pixels; libjpeg writes no more
-FILE_BYTES = 1 << 30
+FILE_BYTES, MOST_FILE_BYTES = 1 << 30, (1 << 31) - (1 << 20)  #: or 4 for each pixel of the limit, between the two
+#: Pixels of an image of which none other is in memory at the same time; a larger TIFF is decoded in bands.
+LARGE = 25_000_000
 #: Decoding a JPEG of many scans costs its pixels once for each scan: together at most this many times the limit.
 JPEG_SCANS = 20
 _PNG_CHUNKS, _JPEG_SEGMENTS, _TIFF_STRIPS = 1_000_000, 100_000, 1_000_000
@@ -58,7 +75,8 @@ def read_image(path: str, flags: int = cv2.IMREAD_COLOR) -> Array:
     Raises:
         InputError: the file is missing, is not an image, is cut short, or exceeds a limit.
     """
-    return _whole_image(*read_encoded(path), flags, repr(path))
+    with _opened(path) as data:
+        return _image(data, flags, repr(path))
 
 
 def decode_image(data: bytes, named: str = "data", flags: int = cv2.IMREAD_COLOR) -> Array:
@@ -71,7 +89,7 @@ def decode_image(data: bytes, named: str = "data", flags: int = cv2.IMREAD_COLOR
         TooLarge: it has too many pixels; none has been decoded.
         InputError: it is not an image, is cut short, or exceeds another limit.
     """
-    return _whole_image(*check_encoded(data, named), flags, named)
+    return _image(data, flags, named)
 
 
 def read_encoded(path: str) -> Tuple[bytes, Header]:
@@ -80,25 +98,13 @@ def read_encoded(path: str) -> Tuple[bytes, Header]:
     Raises:
         InputError: as :func:`read_image`, as far as can be told without decoding.
     """
-    try:
-        data = _contents(path)
-    except OSError as e:
-        raise InputError(f"cannot read the image {path!r} ({e.strerror}); check the path") from e
-    except Refused as e:
-        raise _error(repr(path), str(e)) from None
-    return check_encoded(data, repr(path))
+    with _opened(path) as data:
+        return check_encoded(data[:], repr(path))
 
 
 def check_encoded(data: bytes, named: str) -> Tuple[bytes, Header]:
     """The same, of the contents of an image file; ``named`` is what it is called in a message."""
-    try:
-        header = _parsed(data)
-        if header.height < 1 or header.width < 1:
-            raise Refused("has no pixels")
-    except Refused as e:
-        raise _error(named, str(e)) from None
-    if not fits(header.height, header.width):
-        raise TooLarge(f"{too_large(header.height, header.width)}; shrink {named}, or raise RTSEG_MEGAPIXELS")
+    header = _checked(data, named)
     return data[: header.end], header
 
 
@@ -272,30 +278,55 @@ def _error(named: str, reason: str) -> InputError:
     return InputError(f"expected an image, got {named}, which {reason}; replace or remove it")
 
 
-def _contents(path: str) -> bytes:
-    """The file's bytes; nothing but a regular file is opened."""
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Contents]:
+    """The contents of an image file; those of a TIFF are read when they are asked for."""
+    try:
+        with _open_regular(path) as file:
+            contents = tiff.FileContents(file)
+            yield contents if contents[:4] in tiff.SIGNATURES else contents[:]
+    except OSError as e:
+        raise InputError(f"cannot read the image {path!r} ({e.strerror}); check the path") from e
+    except Refused as e:
+        raise _error(repr(path), str(e)) from None
+
+
+def _open_regular(path: str) -> BinaryIO:
+    """Open a file for reading; nothing but a regular file is opened."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode) and not os.access(path, os.R_OK | os.X_OK):
         raise Refused("is a folder that cannot be searched")
     if not stat.S_ISREG(status.st_mode):
         raise Refused("is not a regular file")
-    if status.st_size > FILE_BYTES:
-        raise Refused(f"has more than {FILE_BYTES >> 30} GiB")
-    with open(path, "rb") as f:
-        data = f.read(status.st_size)  # room for as much is allocated
-    return data
+    most = max(FILE_BYTES, min(4 * pixel_limit(), MOST_FILE_BYTES))
+    if status.st_size > most:
+        raise Refused(f"has more than {most >> 20} MiB")
+    return open(path, "rb")
 
 
-def _parsed(data: bytes) -> Header:
+def _checked(data: Contents, named: str) -> Header:
+    """The header of an image that is within the limits."""
+    try:
+        header = _parsed(data)
+        if header.height < 1 or header.width < 1:
+            raise Refused("has no pixels")
+    except Refused as e:
+        raise _error(named, str(e)) from None
+    if not fits(header.height, header.width):
+        raise TooLarge(f"{too_large(header.height, header.width)}; shrink {named}, or raise RTSEG_MEGAPIXELS")
+    return header
+
+
+def _parsed(data: Contents) -> Header:
     """The header of an image.
 
     Raises:
         Refused: it has none that is known here, or lacks a part.
     """
-    if not data:
+    if not len(data):
         raise Refused("is empty")
     for signature, parse in _FORMATS.items():
-        if data.startswith(signature):
+        if data[: len(signature)] == signature:
             try:
                 return parse(data)
             except (struct.error, IndexError, ValueError):  # a part lies beyond the end
@@ -303,10 +334,31 @@ def _parsed(data: bytes) -> Header:
     raise Refused("has the header of no format that is read here")
 
 
-def _whole_image(data: bytes, header: Header, flags: int, named: str) -> Array:
-    image = _decoded(data, flags)
-    if image is None or (header.one_scan and _flat_corner(image) and not _complete_scan(data, header)):
+def _image(data: Contents, flags: int, named: str) -> Array:
+    header = _checked(data, named)
+    if flags == cv2.IMREAD_COLOR and data[:4] in tiff.SIGNATURES and header.height * header.width > LARGE:
+        directory = tiff.Directory(data)
+        if directory.divisible():
+            return _in_bands(directory, header, named)
+    encoded = data[: header.end]
+    image = _decoded(encoded, flags)
+    if image is None or (header.one_scan and _flat_corner(image) and not _complete_scan(encoded, header)):
         raise _error(named, CUT_SHORT if image is not None else "cannot be decoded")
+    return image
+
+
+def _in_bands(directory: tiff.Directory, header: Header, named: str) -> Array:
+    """The (H, W, 3) uint8 BGR pixels of a TIFF, without all of its file in memory."""
+    # With room for a legend below, which takes no memory until it is drawn.
+    image = np.empty((header.height + header.height // 3, header.width, 3), np.uint8)[: header.height]
+    try:
+        for rows, data in directory.bands():
+            band = _decoded(data, cv2.IMREAD_COLOR)
+            if band is None or band.shape != image[rows].shape:
+                raise _error(named, "cannot be decoded")
+            image[rows] = band
+    except struct.error:  # the file has shrunk
+        raise _error(named, CUT_SHORT) from None
     return image
 
 
@@ -448,25 +500,20 @@ def _webp(data: bytes) -> Header:
     return Header(height, width, end)
 
 
-def _tiff(data: bytes) -> Header:
+def _tiff(data: Contents) -> Header:
     """Of the first page."""
-    order = "<" if data.startswith(b"II") else ">"
-    (at,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, at)
-    tags: Dict[int, List[int]] = {}
-    for k in range(count):
-        tag, values = _tiff_entry(data, order, at + 2 + 12 * k)
-        tags.setdefault(tag, values)
-
-    def first(tag: int, default: int = 0) -> int:
-        return (tags.get(tag) or [default])[0]
-
-    width, height = first(256), first(257)
-    if first(339, 1) not in (1, 4) or first(258, 1) > 16:
+    directory = tiff.Directory(data)
+    for pieces in (tiff.STRIPS, tiff.STRIP_SIZES, tiff.TILES, tiff.TILE_SIZES):
+        if directory.count(pieces) > _TIFF_STRIPS:
+            raise Refused(f"has more than {_TIFF_STRIPS} pieces")
+    width, height = directory.first(tiff.WIDTH), directory.first(tiff.HEIGHT)
+    if directory.first(tiff.SAMPLE_FORMAT, 1) not in (1, 4) or directory.first(tiff.BITS, 1) > 16:
         raise Refused("has pixels of another kind than 8 or 16 bits")
-    if max(first(322) * first(323), first(278) * width if first(278) < height else 0) > pixel_limit():
+    rows = directory.first(tiff.STRIP_ROWS)
+    tile = directory.first(tiff.TILE_WIDTH) * directory.first(tiff.TILE_HEIGHT)
+    if max(tile, rows * width if rows < height else 0) > pixel_limit():
         raise Refused("is stored in pieces that are too large")
-    offsets, sizes = (tags.get(strips) or tags.get(tiles) or [] for strips, tiles in ((273, 324), (279, 325)))
+    offsets, sizes = directory.pieces()
     if not offsets or len(offsets) != len(sizes):
         raise Refused("has a damaged header")
     if max(map(sum, zip(offsets, sizes))) > len(data):
@@ -474,21 +521,7 @@ def _tiff(data: bytes) -> Header:
     return Header(height, width, len(data))
 
 
-def _tiff_entry(data: bytes, order: str, at: int) -> Tuple[int, List[int]]:
-    """A tag's number and its values, if they are whole numbers."""
-    tag, kind, count = struct.unpack_from(order + "HHI", data, at)
-    form = {3: "H", 4: "I"}.get(kind)
-    if form is None or not count:
-        return tag, []
-    if count > _TIFF_STRIPS:
-        raise Refused(f"has more than {_TIFF_STRIPS} pieces")
-    start = at + 8
-    if count * struct.calcsize(form) > 4:
-        (start,) = struct.unpack_from(order + "I", data, start)
-    return tag, list(struct.unpack_from(f"{order}{count}{form}", data, start))
-
-
-_FORMATS: Dict[bytes, Callable[[bytes], Header]] = {
+_FORMATS: Dict[bytes, Callable[..., Header]] = {
     b"\x89PNG\r\n\x1a\n": _png,
     b"\xff\xd8": _jpeg,
     b"BM": _bmp,

@@ -17,7 +17,7 @@ from .coco_file import CocoFile
 from .drawing import DEFAULT, Style, overlay
 from .errors import InputError, quote
 from .files import Array, atomic_path, make_folder, write_image, write_text
-from .images import VIDEO_SUFFIXES, Found, find_images, fits, read_image, result_folders, too_large
+from .images import LARGE, VIDEO_SUFFIXES, Found, find_images, fits, read_image, result_folders, too_large
 from .pose_predictor import PoseResult
 from .predictor import Result
 
@@ -26,7 +26,7 @@ MOST_CAMERAS = 99
 IMAGE_KINDS = ("masks", "overlays")  #: of results; each has a folder
 KINDS = (*IMAGE_KINDS, "json", "coco")
 READ_AHEAD, WRITE_BEHIND = 4, 8  #: images
-WAITING_PIXELS = 25_000_000  #: of the images that wait to be segmented, and of those that wait to be written
+WAITING_PIXELS = LARGE  #: of the images that wait to be segmented, and of those that wait to be written
 LEAST_FPS, DEFAULT_FPS, MOST_FPS = 0.01, 25.0, 1000.0
 
 
@@ -160,7 +160,7 @@ def open_source(source: str, save_dir: str) -> Source:
 class Writer:
     """Writes results in the background: ``masks/NAME.png`` with class ids, ``overlays/NAME.jpg``, or for a video
     ``NAME.mp4``, ``json/NAME.json`` with the areas of the classes, and ``coco.json`` with all masks. A context manager;
-    leaving it waits until everything is written.
+    leaving it waits until everything is written. The overlay of a large image is drawn over the image itself.
 
     Raises:
         InputError: the folder cannot be written, now or later.
@@ -228,8 +228,15 @@ class Writer:
         if isinstance(result, PoseResult):
             return result.overlay()
         names, palette = result.contract.classes, result.contract.palette
-        # The frames of a video have one size, so that their legend has all classes.
-        return overlay(result.image, result.mask, names, palette, self.style, every_class=self.fps is not None)
+        return overlay(
+            result.image,
+            result.mask,
+            names,
+            palette,
+            self.style,
+            every_class=self.fps is not None,  # the frames of a video have one size, and so have their legends
+            in_place=_pixels(result) > WAITING_PIXELS,
+        )
 
     def _write_overlay(self, name: str, picture: Array) -> None:
         if self.fps is None:

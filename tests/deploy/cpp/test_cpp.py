@@ -410,6 +410,22 @@ def test_fastest_tries_both_engines(rtseg_infer, onnx_model):
     assert re.search(r"cpu native fp32: [\d.]+ ms", out)
 
 
+def test_large_image(onnx_infer, onnx_model, tmp_path):
+    """Of a large image the overlay is drawn over it, and a TIFF is decoded in bands."""
+    image = cv2.resize(cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[1])), (5100, 5000))
+    cv2.imwrite(str(tmp_path / "large.tif"), image)
+    common = ["--model", onnx_model, "--input", str(tmp_path / "large.tif"), "--backend", "onnxruntime"]
+    common += ["--tile", "1024x2048"]
+    status, _, err = run(onnx_infer, *common, "--save_dir", tmp_path / "cpp")
+    assert status == 0, err
+    assert cli.run([*common, "--save_dir", str(tmp_path / "python")]) == 0
+    masks = [cv2.imread(str(tmp_path / by / "masks" / "large.png"), -1) for by in ("cpp", "python")]
+    overlays = [cv2.imread(str(tmp_path / by / "overlays" / "large.jpg")) for by in ("cpp", "python")]
+    assert np.array_equal(*masks)
+    assert overlays[0].shape == overlays[1].shape and len(overlays[0]) > 5000
+    assert cv2.absdiff(*overlays).mean() < 1
+
+
 def test_missing_onnx_form(onnx_infer, onnx_model, tmp_path):
     folder = shutil.copytree(onnx_model, tmp_path / "model")
     document = yaml.safe_load((folder / "deploy.yaml").read_text())

@@ -16,7 +16,7 @@ import yaml
 from comparing import zip_strict
 from cpp_programs import build_with_sanitizers, run
 from image_cases import HOSTILE, NAMES
-from image_files import image_files, opencv, picture
+from image_files import image_files, opencv, picture, tiled
 from image_mutants import outcome, read_in_cpp, read_in_python
 from image_mutants import run as run_mutants
 from rtseg_inference import InputError, contract
@@ -51,6 +51,14 @@ def test_pixels_equal_python(compared):
     for name, (python, cpp) in compared({**FILES, **longer}).items():
         assert outcome(python, cpp) == "read by both", (name, python, cpp)
         assert name.endswith((".jpg", ".jpeg")) or np.array_equal(python, cpp), name
+
+
+def test_large_tiffs_that_are_decoded_in_bands_equal_python(compared):
+    image = cv2.resize(picture(), (5100, 5000))
+    files = {"strips.tif": opencv(".tif", image), "tiles.tif": tiled(image, 512)}
+    for name, (python, cpp) in compared(files).items():
+        np.testing.assert_array_equal(python, image, name)
+        np.testing.assert_array_equal(cpp, image, name)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])

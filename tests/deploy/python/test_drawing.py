@@ -71,6 +71,23 @@ def test_outlines_between_bands_equal_those_of_the_whole():
     np.testing.assert_array_equal((found == 255).all(axis=2), drawing.edges(mask, 4))
 
 
+@pytest.mark.parametrize("legend", [True, False])
+@pytest.mark.parametrize("room", [0, 10, 80])
+def test_in_place(room, legend, image, mask):
+    style = Style(legend=legend, outlines=True)
+    expected = overlay(image, mask, NAMES, PALETTE, style)
+    place = np.concatenate([image, image[:room]])[: len(image)]
+    found = overlay(place, mask, NAMES, PALETTE, style, in_place=True)
+    np.testing.assert_array_equal(found, expected)
+    assert np.shares_memory(found, place) == (room == 80 or not legend)
+
+
+def test_in_place_leaves_pictures_of_which_the_image_is_a_part_alone(image, mask):
+    tall = np.concatenate([image, image, image])
+    found = overlay(tall[5:245], mask, NAMES, PALETTE, Style(), in_place=True)
+    assert len(found) > 240 and not np.shares_memory(found, tall)
+
+
 def test_legend_names_the_classes_that_are_there(image, mask):
     found = overlay(image, mask, NAMES, PALETTE, Style())
     strip = found[240:]

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from image_cases import HOSTILE, NAMES
 from image_files import HEIGHT, WIDTH, image_files, opencv, picture
-from rtseg_inference import InputError, images
+from measuring import peak_bytes
+from rtseg_inference import InputError, images, tiff
 from rtseg_inference.images import TooLarge, decode_image, find_images, read_image, unique_names
 
 FILES = image_files(picture())
+DIVIDED = {"plain.tif": 42, "16 bits.tif": 21, "strips.tif": 7, "tiled.tif": 32}  #: rows of a strip or tile
 JPEGS = sorted(name for name, data in FILES.items() if data.startswith(b"\xff\xd8"))
 
 
@@ -141,9 +143,42 @@ def test_only_regular_files_are_opened(tmp_path, monkeypatch):
     (tmp_path / "broken.png").symlink_to("nowhere")
     with pytest.raises(InputError, match=r"cannot read the image .* \(No such file or directory\); check the path"):
         read_image(str(tmp_path / "broken.png"))
-    monkeypatch.setattr(images, "FILE_BYTES", 10)
-    with pytest.raises(InputError, match="has more than"):
-        read_image(written(tmp_path, "large.png", FILES["plain.png"]))
+    large = written(tmp_path, "large.png", FILES["plain.png"])
+    os.truncate(large, images.FILE_BYTES + 1)
+    with pytest.raises(InputError, match="has more than 1024 MiB"):
+        read_image(large)
+    monkeypatch.setenv("RTSEG_MEGAPIXELS", "300")  # for which a file may have more
+    assert np.array_equal(read_image(written(tmp_path, "large.png", FILES["plain.png"])), cv2.imread(large))
+
+
+@pytest.mark.parametrize("name", sorted(name for name in FILES if name.endswith((".tif", ".tiff"))))
+def test_large_tiff_is_decoded_in_bands(name, tmp_path, monkeypatch):
+    path = written(tmp_path, name, FILES[name])
+    monkeypatch.setattr(images, "LARGE", 0)
+    monkeypatch.setattr(tiff, "BAND", 1)
+    assert np.array_equal(read_image(path), cv2.imread(path))
+    directory = tiff.Directory(FILES[name])
+    assert directory.divisible() == (name in DIVIDED)
+    if name in DIVIDED:
+        assert [rows.start for rows, _ in directory.bands()] == list(range(0, HEIGHT, DIVIDED[name]))
+
+
+def test_memory_of_a_large_tiff_is_that_of_its_pixels(tmp_path, monkeypatch):
+    path = written(tmp_path, "large.tif", opencv(".tif", picture(1000, 1500), cv2.IMWRITE_TIFF_COMPRESSION, 1))
+    expected = cv2.imread(path)
+    monkeypatch.setattr(images, "LARGE", 0)
+    monkeypatch.setattr(tiff, "BAND", 1 << 16)
+    image, peak = peak_bytes(lambda: read_image(path))
+    assert np.array_equal(image, expected) and peak < 1.7 * expected.nbytes
+
+
+def test_tiff_that_shrinks_is_cut_short(tmp_path, monkeypatch):
+    path = written(tmp_path, "strips.tif", FILES["strips.tif"])
+    bands = tiff.Directory.bands
+    monkeypatch.setattr(images, "LARGE", 0)
+    monkeypatch.setattr(tiff.Directory, "bands", lambda self: os.truncate(path, 500) or bands(self))
+    with pytest.raises(InputError, match="which is cut short"):
+        read_image(path)
 
 
 def test_search_of_a_folder(tmp_path):

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 
+import cv2
 import numpy as np
 import pytest
 from processes import python
@@ -41,6 +42,19 @@ def test_full_disk(full_disk, writer):
     with pytest.raises(InputError, match=r"cannot write '.*result' \(No space left on device\); make room"):
         writer(full_disk / "result")
     assert os.listdir(full_disk) == ["result"] and (full_disk / "result").read_text() == "before"
+
+
+@pytest.mark.parametrize("large", [0, 10**9])
+def test_images(large, full_disk, tmp_path, monkeypatch):
+    """Large JPEGs are not encoded in memory."""
+    monkeypatch.setattr(files, "LARGE", large)
+    image = np.random.default_rng(0).integers(0, 256, (300, 500, 3), np.uint8)
+    files.write_image(str(tmp_path / "a.jpg"), image)
+    assert (tmp_path / "a.jpg").read_bytes() == cv2.imencode(".jpg", image)[1].tobytes()
+    reason = "No space left on device" if large else "as a JPEG of 500 x 300"
+    with pytest.raises(InputError, match=rf"cannot write '.*b.jpg' \({reason}\); make room"):
+        files.write_image(str(full_disk / "b.jpg"), image)
+    assert os.listdir(full_disk) == [] and set(os.listdir(tmp_path)) == {"a.jpg", "disk"}
 
 
 def test_full_disk_while_a_folder_is_filled(full_disk):
