@@ -29,6 +29,45 @@ int opencv_method(Interpolation interpolation) {
   return cv::INTER_LINEAR;
 }
 
+/// Rows of one channel as floats.
+cv::Mat floats(const cv::Mat& image, int channel) {
+  cv::Mat pixels;
+  cv::extractChannel(image, pixels, channel);
+  pixels.convertTo(pixels, CV_32F);
+  return pixels;
+}
+
+/// cv::resize of one channel with INTER_LINEAR and with its arithmetic, row by row: the floats of a large image take much
+/// memory.
+cv::Mat resize_rows(const cv::Mat& image, int channel, cv::Size size) {
+  cv::Mat resized(size, CV_32F), wide;
+  const double scale = 1.0 / (static_cast<double>(size.height) / image.rows);
+  for (int y = 0; y < size.height; ++y) {
+    auto share = static_cast<float>((y + 0.5) * scale - 0.5);
+    const int floor = cvFloor(share);
+    share -= static_cast<float>(floor);
+    cv::Mat pair;
+    for (const int row : {floor, floor + 1})
+      pair.push_back(floats(image.row(std::clamp(row, 0, image.rows - 1)), channel));
+    cv::resize(pair, wide, cv::Size(size.width, 2), 0, 0, cv::INTER_LINEAR);
+    const float* const above = wide.ptr<float>(0);
+    const float* const below = wide.ptr<float>(1);
+    float* const row = resized.ptr<float>(y);
+    for (int x = 0; x < size.width; ++x) row[x] = above[x] * (1 - share) + below[x] * share;
+  }
+  return resized;
+}
+
+/// One channel of an image at `size`, as floats.
+cv::Mat resize_channel(const cv::Mat& image, int channel, cv::Size size, int method) {
+  cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
+  if (method == cv::INTER_LINEAR && static_cast<std::int64_t>(image.total()) > kLarge)
+    return resize_rows(image, channel, size);
+  cv::Mat resized;
+  cv::resize(floats(image, channel), resized, size, 0, 0, method);
+  return resized;
+}
+
 }  // namespace
 
 Preprocessor::Preprocessor(Contract contract) : contract_(std::move(contract)), tables_{} {
@@ -92,12 +131,8 @@ void Preprocessor::fill(const cv::Mat& image, cv::Size network, float* out) cons
   const bool as_stored = !preprocess.resize || content == image.size();
   for (int c = 0; c < 3; ++c) {
     cv::Mat resized;
-    if (!as_stored) {  // one channel at a time: floats of a large image take much memory
-      cv::extractChannel(image, resized, order_[c]);
-      resized.convertTo(resized, CV_32F);
-      cv::ipp::setUseIPP(false);  // its resize differs in the last bits from OpenCV's own, and from machine to machine
-      cv::resize(resized, resized, content, 0, 0, opencv_method(preprocess.resize->interpolation));
-    }
+    if (!as_stored)
+      resized = resize_channel(image, order_[c], content, opencv_method(preprocess.resize->interpolation));
     float* plane = out + static_cast<std::size_t>(c) * network.area();
     if (preprocess.pad)
       std::fill(plane, plane + network.area(), normalise(static_cast<float>(preprocess.pad->value), c));

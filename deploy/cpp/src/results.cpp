@@ -43,13 +43,14 @@ cv::Rect box_of(const std::vector<int>& counts, int height) {
 std::string class_areas(const cv::Mat& mask, const std::vector<std::string>& names, const cv::Mat& confidence) {
   std::vector<std::int64_t> pixels(names.size());
   std::vector<double> sums(names.size());
-  const cv::Mat ids = as_ints(mask);
-  for (int y = 0; y < ids.rows; ++y)
+  for (int y = 0; y < mask.rows; ++y) {
+    const cv::Mat ids = as_ints(mask.row(y));
     for (int x = 0; x < ids.cols; ++x) {
-      const int id = ids.at<int>(y, x);
+      const int id = ids.at<int>(x);
       ++pixels[id];
       if (!confidence.empty()) sums[id] += confidence.at<float>(y, x);
     }
+  }
   std::string classes;
   for (std::size_t k = 0; k < names.size(); ++k) {
     if (pixels[k] == 0) continue;

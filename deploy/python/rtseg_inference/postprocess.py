@@ -6,17 +6,16 @@ reused buffer and compared with the best so far. The ids equal those of the full
 the same arithmetic, and the first of equal classes wins.
 """
 
-from typing import Iterable, Optional, Tuple, Type, Union
+from typing import Iterable, Optional, Type, Union
 
 import cv2
 import numpy as np
 
 from .files import Array
 from .geometry import Geometry, Size
-from .resizing import resize
+from .resizing import bands, resize
 
 LARGE = 16_000_000  #: pixels of an image whose logits are restored in bands
-BAND = 64  #: rows
 
 
 def id_type(num_classes: int) -> Union[Type[np.uint8], Type[np.uint16]]:
@@ -63,30 +62,11 @@ def _argmax_in_bands(logits: Array, sizes: Geometry) -> Array:
     """:func:`argmax` with the same arithmetic for a few rows at a time, where planes would take too much memory."""
     content = [restore(plane, Geometry(sizes.content, sizes.content, sizes.network)) for plane in logits]
     height, width = sizes.image
-    lower, upper, share = _neighbours(sizes.content[0], height)
     ids: Array = np.empty(sizes.image, id_type(len(logits)))
-    for start in range(0, height, BAND):
-        band = slice(start, min(start + BAND, height))
-        rows = lower[band], upper[band], share[band, None]
-        ids[band] = largest((_rows(plane, width, *rows) for plane in content), (len(rows[0]), width), len(logits))
+    for band in bands(sizes.content[0], height):
+        planes = (band.resized(plane[band.source], width) for plane in content)
+        ids[band.rows] = largest(planes, (len(band.lower), width), len(logits))
     return ids
-
-
-def _rows(plane: Array, width: int, lower: Array, upper: Array, share: Array) -> Array:
-    """Rows of ``plane`` (h, w) at ``width``, each between two rows of it; see :func:`_neighbours`."""
-    first, last = lower[0], upper[-1] + 1
-    wide = resize(plane[first:last], (last - first, width), cv2.INTER_LINEAR)
-    return np.asarray(wide[lower - first] * (1 - share) + wide[upper - first] * share)
-
-
-def _neighbours(source: int, target: int) -> Tuple[Array, Array, Array]:
-    """For each of ``target`` rows the two of ``source`` rows that it lies between, and the weight of the second.
-
-    With the arithmetic of ``cv2.resize``.
-    """
-    at = ((np.arange(target) + 0.5) * (1.0 / (target / source)) - 0.5).astype(np.float32)
-    floor = np.floor(at).astype(np.int64)
-    return floor.clip(0, source - 1), (floor + 1).clip(0, source - 1), at - floor.astype(np.float32)
 
 
 def restore(plane: Array, sizes: Geometry, out: Optional[Array] = None) -> Array:

@@ -9,8 +9,8 @@ from .contract import Contract, Interpolation, ShapeRange
 from .errors import InputError
 from .files import Array
 from .geometry import geometry
-from .images import pixel_limit
-from .resizing import resize
+from .images import LARGE, pixel_limit
+from .resizing import bands, resize
 
 INTERPOLATION: Dict[Interpolation, int] = {
     "nearest": cv2.INTER_NEAREST,
@@ -93,11 +93,19 @@ class Preprocessor:
             if preprocess.pad:
                 plane[...] = self._normalise(np.array([preprocess.pad.value], np.float32), mean, std)
                 plane = plane[:height, :width]
-            pixels = cv2.extractChannel(image, channel)
-            if preprocess.resize and not as_stored:  # one channel at a time: floats of a large image take much memory
-                method = INTERPOLATION[preprocess.resize.interpolation]
-                pixels = resize(pixels.astype(np.float32), (height, width), method)
-            plane[...] = cv2.LUT(pixels, table) if as_stored else self._normalise(pixels, mean, std)
+            if as_stored or not preprocess.resize:
+                plane[...] = cv2.LUT(cv2.extractChannel(image, channel), table)
+                continue
+            # One channel at a time, and of a large image a few rows, because floats take much memory.
+            method = INTERPOLATION[preprocess.resize.interpolation]
+            if method != cv2.INTER_LINEAR or image.shape[0] * image.shape[1] <= LARGE:
+                pixels = cv2.extractChannel(image, channel).astype(np.float32)
+                pixels = resize(pixels, (height, width), method)
+                plane[...] = self._normalise(pixels, mean, std)
+                continue
+            for band in bands(image.shape[0], height):
+                pixels = cv2.extractChannel(image[band.source], channel).astype(np.float32)
+                plane[band.rows] = self._normalise(band.resized(pixels, width), mean, std)
 
     def _normalise(self, pixels: Array, mean: float, std: float) -> Array:
         # As in PaddleSeg: division by 255 in float32, then each step in float64, rounded to float32.

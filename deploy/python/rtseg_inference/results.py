@@ -9,6 +9,8 @@ import numpy as np
 from .errors import InputError
 from .files import Array
 
+_BAND = 512  # rows that are counted at once
+
 
 @dataclass(frozen=True)
 class Polygon:
@@ -98,8 +100,12 @@ def class_areas(mask: Array, names: Sequence[str], confidence: Optional[Array]) 
         ``height``, ``width`` and ``classes``: id, name, pixels, share of the image, and the mean probability that the
         network gave the class at its pixels, null without ``confidence``.
     """
-    counts = np.bincount(mask.ravel(), minlength=len(names))
-    sums = None if confidence is None else np.bincount(mask.ravel(), confidence.ravel(), len(names))
+    counts, sums = np.zeros(len(names), np.int64), None if confidence is None else np.zeros(len(names))
+    for start in range(0, len(mask), _BAND):  # bincount makes 8 bytes of each pixel
+        ids = mask[start : start + _BAND].ravel()
+        counts += np.bincount(ids, minlength=len(names))
+        if sums is not None and confidence is not None:
+            sums += np.bincount(ids, confidence[start : start + _BAND].ravel(), len(names))
     classes = [
         {
             "id": int(class_id),

@@ -270,6 +270,17 @@ def test_preprocessing_equals_python(host_check, exported, tmp_path, resize, pad
         assert np.array_equal(found, expected)
 
 
+def test_preprocessing_of_large_images_equals_python(host_check, exported, tmp_path):
+    folder = shutil.copytree(exported["logits"], tmp_path / "model")
+    edit(folder, "preprocess", resize={"rule": "exact", "height": 96, "width": 160}, pad=None, **MEAN_STD)
+    image = cv2.resize(cv2.imread(str(sorted(FRAMES.glob("*.jpg"))[1])), (5100, 5000))
+    cv2.imwrite(str(tmp_path / "large.bmp"), image)
+    status, _, err = run(host_check, "preprocess", folder, tmp_path / "batch.npy", tmp_path / "large.bmp")
+    assert status == 0, err
+    expected = Preprocessor(contract.read_contract(str(folder)))([image])
+    assert np.array_equal(np.load(tmp_path / "batch.npy"), expected)
+
+
 @pytest.mark.parametrize("classes", [1, 7, 300])
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (59, 131)])
 def test_postprocessing_equals_python(host_check, tmp_path, classes, size):

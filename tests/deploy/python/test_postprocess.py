@@ -6,7 +6,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from measuring import peak_bytes
-from rtseg_inference import postprocess
+from rtseg_inference import postprocess, resizing
 from rtseg_inference.geometry import Geometry
 from tiny_network import assert_same_mask
 
@@ -98,7 +98,7 @@ def test_bands_equal_whole_planes(content, image, monkeypatch):
     sizes = Geometry(image, content, (64, 96))
     expected = postprocess.argmax(logits, sizes)
     monkeypatch.setattr(postprocess, "LARGE", 0)
-    monkeypatch.setattr(postprocess, "BAND", 37)
+    monkeypatch.setattr(resizing, "BAND", 37)
     assert np.array_equal(postprocess.argmax(logits, sizes), expected)
 
 

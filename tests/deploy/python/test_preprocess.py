@@ -8,7 +8,7 @@ import paddleseg.transforms as T
 import pytest
 from measuring import peak_bytes
 from paddleseg.cvlibs import manager
-from rtseg_inference import InputError, contract
+from rtseg_inference import InputError, contract, preprocess, resizing
 from rtseg_inference.preprocess import INTERPOLATION, Preprocessor
 from rtseg_inference.resizing import resize
 
@@ -55,6 +55,19 @@ def test_memory_of_large_images(exported):
     prepare = preprocessor(exported["argmax"], CHAINS["exact"])
     batch, peak = peak_bytes(lambda: prepare([image]))
     assert batch.shape == (1, 3, 250, 333) and peak < 6 * 3000 * 3000
+
+
+@pytest.mark.parametrize("size", [(40, 60), (96, 160), (500, 161), (32, 32)])
+@pytest.mark.parametrize("rows", [7, 64])
+def test_large_images_are_resized_to_the_same_pixels(rows, size, exported, frame, monkeypatch):
+    exact = {"type": "Resize", "target_size": [size[1], size[0]]}
+    prepare = preprocessor(exported["argmax"], [exact, NORMALIZE])
+    expected = prepare([frame])
+    monkeypatch.setattr(preprocess, "LARGE", 0)
+    monkeypatch.setattr(resizing, "BAND", rows)
+    assert np.array_equal(prepare([frame]), expected)
+    image = np.full((3000, 3000, 3), 90, np.uint8)
+    assert peak_bytes(lambda: prepare([image]))[1] < 3000 * 3000
 
 
 @pytest.mark.parametrize("name", INTERPOLATION)

@@ -7,6 +7,7 @@ import types
 import cv2
 import numpy as np
 import pytest
+from measuring import peak_bytes
 from rtseg_inference import InputError, postprocess
 from rtseg_inference.coco_file import CocoFile
 from rtseg_inference.geometry import Geometry
@@ -113,6 +114,14 @@ def test_class_areas(mask):
     assert leaf["pixels"] == (mask == 1).sum() and leaf["share"] == pytest.approx((mask == 1).mean())
     assert leaf["score"] == pytest.approx(confidence[mask == 1].mean(), rel=1e-5)
     assert class_areas(mask, NAMES, None)["classes"][0]["score"] is None
+
+
+def test_areas_of_a_large_mask_take_little_memory():
+    mask = np.random.default_rng(0).integers(0, 4, (3001, 1000), np.uint8)
+    confidence = np.full(mask.shape, 0.25, np.float32)
+    found, peak = peak_bytes(lambda: class_areas(mask, NAMES, confidence))
+    assert [c["pixels"] for c in found["classes"]] == np.bincount(mask.ravel()).tolist()
+    assert {c["score"] for c in found["classes"]} == {0.25} and peak < 4 * mask.size
 
 
 @pytest.mark.parametrize("op", ["logits", "softmax"])
