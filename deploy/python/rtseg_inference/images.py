@@ -337,9 +337,9 @@ def _parsed(data: Contents) -> Header:
 def _image(data: Contents, flags: int, named: str) -> Array:
     header = _checked(data, named)
     if flags == cv2.IMREAD_COLOR and data[:4] in tiff.SIGNATURES and header.height * header.width > LARGE:
-        directory = tiff.Directory(data)
-        if directory.divisible():
-            return _in_bands(directory, header, named)
+        large = _in_bands(data, header, named)
+        if large is not None:
+            return large
     encoded = data[: header.end]
     image = _decoded(encoded, flags)
     if image is None or (header.one_scan and _flat_corner(image) and not _complete_scan(encoded, header)):
@@ -347,17 +347,20 @@ def _image(data: Contents, flags: int, named: str) -> Array:
     return image
 
 
-def _in_bands(directory: tiff.Directory, header: Header, named: str) -> Array:
-    """The (H, W, 3) uint8 BGR pixels of a TIFF, without all of its file in memory."""
-    # With room for a legend below, which takes no memory until it is drawn.
-    image = np.empty((header.height + header.height // 3, header.width, 3), np.uint8)[: header.height]
+def _in_bands(data: Contents, header: Header, named: str) -> Optional[Array]:
+    """The (H, W, 3) uint8 BGR pixels of a TIFF, without all of its file in memory; None if it cannot be divided."""
     try:
-        for rows, data in directory.bands():
-            band = _decoded(data, cv2.IMREAD_COLOR)
+        directory = tiff.Directory(data)
+        if not directory.divisible():
+            return None
+        # With room for a legend below, which takes no memory until it is drawn.
+        image = np.empty((header.height + header.height // 3, header.width, 3), np.uint8)[: header.height]
+        for rows, part in directory.bands():
+            band = _decoded(part, cv2.IMREAD_COLOR)
             if band is None or band.shape != image[rows].shape:
                 raise _error(named, "cannot be decoded")
             image[rows] = band
-    except struct.error:  # the file has shrunk
+    except struct.error:  # a value lies beyond the end, or the file has shrunk
         raise _error(named, CUT_SHORT) from None
     return image
 

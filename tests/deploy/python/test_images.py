@@ -1,6 +1,7 @@
 """Which files are images, and how they are found, read and named."""
 
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -170,6 +171,15 @@ def test_memory_of_a_large_tiff_is_that_of_its_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(tiff, "BAND", 1 << 16)
     image, peak = peak_bytes(lambda: read_image(path))
     assert np.array_equal(image, expected) and peak < 1.7 * expected.nbytes
+
+
+def test_large_tiff_with_values_beyond_its_end_is_cut_short(monkeypatch):
+    planar = struct.pack("<HHII", 284, 3, 1, 1)
+    assert FILES["strips.tif"].count(planar) == 1
+    data = FILES["strips.tif"].replace(planar, struct.pack("<HHII", 284, 3, 10, 1 << 30))
+    monkeypatch.setattr(images, "LARGE", 0)
+    with pytest.raises(InputError, match="which is cut short"):
+        decode_image(data)
 
 
 def test_tiff_that_shrinks_is_cut_short(tmp_path, monkeypatch):
