@@ -59,7 +59,9 @@ class Line:
     def _speed(self) -> str:
         elapsed = time.perf_counter() - self.start
         eta = f", ETA {time_left(self.done, self.total, elapsed)}" if self.done < self.total else ""
-        return f"{self.done / elapsed:.1f} {self.unit}/s{eta}"
+        slow = self.done > 0 and elapsed > 10 * self.done
+        speed = f"{elapsed / self.done:.0f} s each" if slow else f"{self.done / elapsed:.1f} {self.unit}/s"
+        return speed + eta
 
 
 def time_left(done: int, total: int, seconds: float) -> str:

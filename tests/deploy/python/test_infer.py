@@ -19,7 +19,7 @@ from rtseg_inference import InputError, Predictor, cli, contract, fastest, gpu, 
 from rtseg_inference.drawing import Style, overlay
 from rtseg_inference.predictor import to_mask
 from rtseg_inference.preprocess import Preprocessor
-from rtseg_inference.progress import watched
+from rtseg_inference.progress import Line, watched
 from tiny_network import FRAMES, PREPROCESSING, assert_same_mask, dygraph_logits
 
 from paddle_rtseg.export.exporter import export_model
@@ -331,6 +331,19 @@ def test_progress_in_a_log_file(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == [
         f"check: {done}/100, 0.3 images/s{eta}"
         for done, eta in [*((20 * n, f", ETA 0:0{5 - n}:00") for n in range(1, 5)), (100, "")]
+    ]
+
+
+def test_progress_of_what_is_slow(monkeypatch, capsys):
+    """No rate of 0.0 a second."""
+    seconds = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: seconds[0])
+    line = Line(10, "timing", unit="candidates")
+    for _ in range(2):
+        seconds[0] += 60
+        line.step()
+    assert capsys.readouterr().err.splitlines() == [
+        f"timing: {counts}" for counts in ("1/10, 60 s each, ETA 0:09:00", "2/10, 60 s each, ETA 0:08:00")
     ]
 
 
