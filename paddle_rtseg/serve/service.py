@@ -247,7 +247,7 @@ def started(args: argparse.Namespace, application: Any) -> Iterator[Any]:
 
 def shut_down() -> None:
     """End Ray Serve and leave Ray, without Ray's remarks on the controller that it kills while others ask it."""
-    with contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         ray_serve.shutdown()
         ray.shutdown()
 

@@ -33,8 +33,8 @@ FULL_QUEUE_FLAGS = ["--batch_size", "2", "--queue", "2", "--batch_wait", "20"]
 class Service:
     """A running service; requests to it carry the token."""
 
-    def __init__(self, process, port):
-        self.process, self.url = process, f"http://127.0.0.1:{port}"
+    def __init__(self, process, port, output):
+        self.process, self.url, self.output = process, f"http://127.0.0.1:{port}", output
 
     def get(self, path):
         return self.ask(urllib.request.Request(self.url + path))
@@ -91,7 +91,7 @@ def service(exported, tmp_path_factory):
         while "serving " not in output.read_text():
             assert process.poll() is None and time.monotonic() < deadline, output.read_text()
             time.sleep(0.2)
-        yield Service(process, port)
+        yield Service(process, port, output)
     finally:
         process.terminate()
         try:
@@ -241,4 +241,5 @@ def test_the_end_waits_for_what_has_begun(service, photos):
     asking.join(60)
     assert last == [200]
     assert service.process.wait(120) == 0
+    assert service.output.read_text().endswith("\nfinishing what has begun\n")
     assert not [title for _, title in titles() if MODEL in title]
