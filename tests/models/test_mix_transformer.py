@@ -206,7 +206,7 @@ def test_blocks_of_a_stage_share_a_matching(every, matched, monkeypatch):
         model(images(1, 3, 128, 128))
     assert len(made) == len(matched)
     assert [used[i] is made[sum(m <= i for m in matched) - 1] for i in range(5)] == [True] * 5
-    assert all(not np.array_equal(places(one), places(next)) for one, next in zip(made, made[1:]))
+    assert all(not np.array_equal(places(one), places(next)) for one, next in zip_strict(made[:-1], made[1:]))
 
 
 def test_matching_every_block_is_the_default():

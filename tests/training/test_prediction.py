@@ -111,7 +111,8 @@ def test_bad_images_cost_no_others(folder, capsys):
     assert "images/half.jpg', which is cut short; replace or remove it" in skipped[0]
     assert "at least 32 x 32 pixels, got 1 x 2" in skipped[1]
     assert "3 written to out, 3 failed, " in shown.out
-    assert "\nnot taken: 1 without an extension, 1 .gif, 1 .mp4\n" in shown.out
+    advice = "; to segment a video, name it as the --input of infer"
+    assert f"\nnot taken: 1 without an extension, 1 .gif, 1 .mp4{advice}\n" in shown.out
 
 
 def test_image_that_becomes_too_large_is_skipped(folder, capsys):
