@@ -24,7 +24,6 @@ from rtseg_inference.timing import REST, measure
 from ..data.check import read_pair
 from ..data.scores import confusion_matrix, intersection_over_union
 from ..errors import InputError
-from .onnx_int8 import to_int8
 
 REFERENCE = (INT8_BACKENDS[0], "fp32")  # ONNX Runtime is always there
 FRAMES = 4  # that every runtime is checked with
@@ -108,6 +107,8 @@ class _Networks:
 
     def quantise(self, images: Sequence[str], bits: int) -> None:
         """Write the INT8 form, and load all."""
+        from .onnx_int8 import to_int8  # which needs onnx
+
         source, target = self.contract.onnx_path("fp32"), self.contract.path(self.contract.int8.model)
         shown = watched(images, len(images), "calibration")
         to_int8(source, target, self.contract.input.name, (self._batch(read_image(path)) for path in shown), bits)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import subprocess
 import sys
 from collections import Counter
 
@@ -27,6 +28,13 @@ def run(folder, name, batch):
     import onnxruntime
 
     return onnxruntime.InferenceSession(os.path.join(folder, name)).run(None, {"x": batch})[0]
+
+
+@pytest.mark.slow
+def test_export_is_imported_without_the_packages_of_onnx():
+    missing = "sys.modules.update(dict.fromkeys(('onnx', 'onnxruntime', 'paddle2onnx', 'ml_dtypes')))"
+    script = f"import sys; {missing}; import paddle_rtseg.export.from_config"
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
 @needs_converter
