@@ -1,6 +1,6 @@
 """What a config's network is brought to INT8 with: images to calibrate, and the validation set to measure on."""
 
-from typing import Any, Optional, Sequence
+from typing import Any, List, Optional, Sequence, TypeVar
 
 import numpy as np
 from paddleseg.cvlibs import Config
@@ -16,21 +16,26 @@ from .pose import is_pose
 LEAST_IMAGES = 8
 SAMPLES = 32
 
+Item = TypeVar("Item")
+
 
 def quantization_of(
-    config: Config, calibration: Optional[str] = None, samples: int = SAMPLES, **limits: Any
+    config: Config,
+    calibration: Optional[str] = None,
+    samples: int = SAMPLES,
+    frames: Optional[int] = None,
+    **limits: Any,
 ) -> Quantization:
     """How a config's network is quantised.
 
     Args:
-        calibration: a folder of images, or a dataset file, whose training images are taken; None for the images of the
-            config's ``train_dataset``.
-        samples: how many of them, evenly spaced.
+        calibration, samples: see :func:`calibration_images`.
+        frames: how many images of the ``val_dataset`` to measure on, evenly spaced; None for all.
         limits: further fields of :class:`.int8.Quantization`.
 
     Raises:
-        InputError: the network is not for segmentation, the datasets cannot be read, or the images are too few or of
-            other classes.
+        InputError: the network is not for segmentation, the validation data cannot be read, or see
+            :func:`calibration_images`.
     """
     if is_pose(config.val_dataset_cfg):
         raise InputError(
@@ -38,16 +43,41 @@ def quantization_of(
         )
     with reporting("the config's validation data cannot be read"):
         dataset = Builder(config).val_dataset
-    images = _images(config, calibration, dataset.num_classes)
+    images = calibration_images(config, dataset.num_classes, calibration, samples)
+    if frames is not None:
+        dataset.file_list = _spread(dataset.file_list, frames)
+    return Quantization(images, dataset, **limits)
+
+
+def calibration_images(
+    config: Config, num_classes: int, calibration: Optional[str] = None, samples: int = SAMPLES
+) -> List[str]:
+    """Paths of the images that a network is calibrated with, each of which can be read.
+
+    Args:
+        num_classes: of the network.
+        calibration: a folder of images, or a dataset file, whose training images are taken; None for the images of the
+            config's ``train_dataset``.
+        samples: how many of them, evenly spaced.
+
+    Raises:
+        InputError: an image or the dataset cannot be read, or the images are too few or of other classes.
+    """
+    images = _images(config, calibration, num_classes)
     if len(images) < LEAST_IMAGES:
         raise InputError(
             f"expected at least {LEAST_IMAGES} images to calibrate with, got {len(images)} in "
             f"{calibration or 'the train_dataset'!r}; add some, or name others with --calibration"
         )
-    chosen = [images[i] for i in np.linspace(0, len(images) - 1, min(samples, len(images))).round().astype(int)]
+    chosen = _spread(images, samples)
     for path in chosen:
         read_image(path)  # before the export, which takes its time
-    return Quantization(chosen, dataset, **limits)
+    return chosen
+
+
+def _spread(items: Sequence[Item], count: int) -> List[Item]:
+    """So many of the items, or all if there are fewer, evenly spaced."""
+    return [items[i] for i in np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)]
 
 
 def _images(config: Config, calibration: Optional[str], num_classes: int) -> Sequence[str]:

@@ -27,6 +27,7 @@ from ..errors import InputError
 
 REFERENCE = (INT8_BACKENDS[0], "fp32")  # ONNX Runtime is always there
 FRAMES = 4  # that every runtime is checked with
+MIN_GAIN = 1.1
 TURNS = 9  # of the timing
 LARGEST_MARGIN = 0.05  # between the agreement that was measured and the one that is asked for
 
@@ -38,7 +39,7 @@ class Quantization:
     images: Sequence[str]  #: files to calibrate with
     dataset: Any  #: PaddleSeg's, of the validation set
     max_drop: float = 1.0  #: points of mIoU that it may lose
-    min_gain: float = 1.1  #: how many times as fast as fp32 it has to be
+    min_gain: Optional[float] = MIN_GAIN  #: how many times as fast as fp32 it has to be; None: it is not timed
     weight_bits: Optional[int] = None  #: None for what this processor needs
 
 
@@ -68,8 +69,10 @@ def add_int8(contract: Contract, wanted: Quantization) -> Contract:
     networks = _Networks(dataclasses.replace(contract, int8=unmeasured))
     networks.quantise(wanted.images, bits)
     print(f"INT8, weights of {bits} bits, calibrated with {len(wanted.images)} images:")
-    refused = networks.leave_out_slow(read_pair(wanted.dataset, 0)[0], wanted.min_gain)
-    _require_some(networks, refused)
+    refused: List[str] = []
+    if wanted.min_gain is not None:
+        refused = networks.leave_out_slow(read_pair(wanted.dataset, 0)[0], wanted.min_gain)
+        _require_some(networks, refused)
     scores = networks.scores(wanted.dataset)
     refused += networks.leave_out_inaccurate(scores, wanted.max_drop)
     _require_some(networks, refused)

@@ -9,7 +9,7 @@ from typing import Callable
 
 from rtseg_inference.arguments import MOST_THREADS, Parser, share, whole_number
 from rtseg_inference.configuration import BACKENDS
-from rtseg_inference.contract import INT8, PRECISIONS
+from rtseg_inference.contract import PRECISIONS
 
 from paddle_rtseg.tools import arguments
 
@@ -86,14 +86,23 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--precision",
         nargs="+",
-        choices=[name for name in PRECISIONS if name != INT8],
+        choices=list(PRECISIONS),
         metavar="PRECISION",
-        help="precisions to try, any of fp32, tf32, fp16 and bf16 (default: all that the machine computes in)",
+        help="precisions to try, any of fp32, tf32, fp16, bf16 and int8 (default: all that the machine computes in)",
+    )
+    p.add_argument(
+        "--calibration",
+        metavar="PATH",
+        help="for INT8, a folder of images or a dataset file to calibrate with (default: the config's train_dataset)",
+    )
+    p.add_argument(
+        "--samples", type=whole_number(1), metavar="N", help="for INT8, images to calibrate with (default 32)"
     )
     return p
 
 
 def main(args: argparse.Namespace) -> int:
+    from paddle_rtseg.tune.calibration import Calibration
     from paddle_rtseg.tune.candidates import SCALES
     from paddle_rtseg.tune.search import Budget, Drop, Floor
     from paddle_rtseg.tune.tuning import Space, tune
@@ -106,7 +115,13 @@ def main(args: argparse.Namespace) -> int:
         device=args.device,
         threads=args.threads,
         frames=args.frames,
-        space=Space(args.token_merging, args.scales or SCALES, args.backend, args.precision),
+        space=Space(
+            args.token_merging,
+            args.scales or SCALES,
+            args.backend,
+            args.precision,
+            Calibration(args.calibration, args.samples),
+        ),
     )
 
 

@@ -55,6 +55,11 @@ class Setting(NamedTuple):
     backend: str
     precision: str
 
+    @property
+    def arithmetic(self) -> str:
+        """The same for settings that compute the same masks: INT8 is rounded in another way by each backend."""
+        return f"{self.precision} in {self.backend}" if self.precision == INT8 else self.precision
+
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Candidate:
@@ -94,8 +99,7 @@ def settings(
         Setting(backend, precision)
         for backend, offered in known.items()
         for precision in offered
-        if precision != INT8  # of exports that have been quantised
-        and (backends is None or backend in backends)
+        if (backends is None or backend in backends)
         and (precisions is None or precision in precisions)
         and (device != "cpu" or processor.obstacle(precision) is None)
     ]

@@ -10,10 +10,11 @@ import itertools
 import json
 import os
 import statistics
-from typing import Any, Callable, Dict, Sequence
+from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 from rtseg_inference import environment
+from rtseg_inference.contract import INT8
 from rtseg_inference.errors import first_line
 from rtseg_inference.predictor import Predictor
 from rtseg_inference.progress import Line
@@ -23,6 +24,7 @@ from ..benchmark import machine
 from ..benchmark.timing import FORMATS, ONNX_BACKENDS
 from ..errors import InputError
 from .accuracy import Counts
+from .calibration import CANDIDATE
 from .candidates import Candidate, Setting
 from .frames import Frames
 from .source import Exports, Source
@@ -59,6 +61,7 @@ class Bench:
         self._onnx = any(setting.backend in ONNX_BACKENDS for setting in settings)
         self._half = ("onnxruntime", "fp16") in settings and source.device == "gpu"
         self._fingerprint = _fingerprint(source, frames, threads)
+        self._calibration = {"calibration": _short_hash(_states(source.calibrated_with))}
         self._images = [frames.read(i)[0] for i in frames.choosing[:IMAGES]]
         self._loaded: Dict[Candidate, Predictor] = {}
         self._failed: Dict[Candidate, str] = {}
@@ -109,6 +112,8 @@ class Bench:
     def _time_original(self) -> Dict[Setting, Any]:
         """Milliseconds in each setting, or why it does not run there."""
         key = {"what": "original", "settings": ["/".join(setting) for setting in self._settings], **self._fingerprint}
+        if any(setting.precision == INT8 for setting in self._settings):
+            key.update(self._calibration)
         row = self._journal.get(key)
         if row is None:
             runs: Dict[str, Callable[[], Any]] = {}
@@ -187,6 +192,8 @@ class Bench:
 
     def _form(self, setting: Setting) -> Dict[str, Any]:
         """The form of export for a setting; as many as possible share one."""
+        if setting.precision == INT8:
+            return {"precision": INT8, "int8": {**self._source.calibration.options, **CANDIDATE}}
         if FORMATS.get(setting.backend) == "pdmodel":
             return {"format": "pdmodel"}
         return {"precision": "fp16"} if self._half else {"onnx": "if possible" if self._onnx else "no"}
@@ -198,6 +205,7 @@ class Bench:
             "scale": candidate.scale,
             "backend": candidate.backend,
             "precision": candidate.precision,
+            **(self._calibration if candidate.precision == INT8 else {}),
             **self._fingerprint,
         }
 
@@ -205,7 +213,7 @@ class Bench:
 def _fingerprint(source: Source, frames: Frames, threads: int) -> Dict[str, Any]:
     """What figures depend on besides the candidate: weights, config, frames and machine."""
     parts = {name: source.config.dic.get(name) for name in ("model", "val_dataset")}
-    files = [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for pair in frames.files() for path in pair]
+    files = _states([path for pair in frames.files() for path in pair])
     return {
         "weights": source.sha256[:16],
         "config": _short_hash(parts),
@@ -214,6 +222,11 @@ def _fingerprint(source: Source, frames: Frames, threads: int) -> Dict[str, Any]
         "threads": threads or environment.thread_count(),
         **machine.settings(source.device),
     }
+
+
+def _states(paths: Sequence[str]) -> List[Tuple[str, int, int]]:
+    """Names, sizes and times of files."""
+    return [(path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in paths]
 
 
 def _short_hash(value: Any) -> str:

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, Dict, List
 
+from rtseg_inference.contract import INT8
 from rtseg_inference.predictor import Predictor
 
 from ..benchmark import machine
@@ -13,6 +14,7 @@ from ..benchmark.timing import FORMATS, ONNX_BACKENDS
 from ..errors import InputError
 from ..files import atomic_path
 from .accuracy import Counts, difference, estimate
+from .calibration import WINNER
 from .frames import Frames
 from .measuring import Bench
 from .report import front, in_percent, plot, table
@@ -119,6 +121,8 @@ class Result:
     def _form(self) -> Dict[str, Any]:
         """The form of the export: the one that the backend runs."""
         backend, precision = self.outcome.nearest.candidate.setting
+        if precision == INT8:
+            return {"precision": INT8, "int8": {**self.source.calibration.options, **WINNER}}
         if backend in ONNX_BACKENDS:
             return {"precision": "fp16"} if (self.source.device, precision) == ("gpu", "fp16") else {"format": "onnx"}
         return {"format": FORMATS[backend]} if backend in FORMATS else {}

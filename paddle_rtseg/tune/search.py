@@ -7,7 +7,9 @@ Backends
     In one precision all backends compute the same masks up to rounding, so only the fastest of them can win. Those that
     take more than :data:`BACKEND_MARGIN` times as long as the fastest of their precision for the original are not tried
     with other networks: to win there, merging or another size would have to change the ratio of two backends by more
-    than that factor. This is the only assumption about networks.
+    than that factor. INT8 is rounded in another way by each backend, so there each of them can win; where it gains less
+    for the original than an export asks for (:data:`.export.int8.MIN_GAIN`), it is not tried with other networks
+    either. These are the only assumptions about networks.
 Sizes
     A larger input takes longer. What is slower than the goal allows (a budget; or the original, where that has the mean
     IoU that was asked for) by more than :data:`TIMING_MARGIN`, which allows for noise, rules out larger inputs with the
@@ -28,8 +30,10 @@ from dataclasses import dataclass, field
 from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
+from rtseg_inference.contract import INT8
 
 from ..errors import InputError
+from ..export.int8 import MIN_GAIN
 from .accuracy import Counts, difference, labelled_classes, mean_iou
 from .candidates import Candidate, Setting
 
@@ -150,15 +154,15 @@ def _time(rows: Dict[Candidate, Row], original: Candidate, goal: Goal, measures:
     first = [row for candidate, row in rows.items() if candidate.network == original.network]
     for row in first:
         _time_one(row, measures)
-    settings = _quick_settings(first)
+    left_out = _slow_settings(first)
     limit = TIMING_MARGIN * _limit(goal, rows[original])
     smallest_too_slow: Dict[Tuple[str, Setting], float] = {}  # scale by merging and setting
     rest = sorted(rows.keys() - {row.candidate for row in first}, key=lambda c: (c.merging, c.scale))
     for done, candidate in enumerate(rest):
         measures.progress("timing", done, len(rest))
         row, chain = rows[candidate], (candidate.merging, candidate.setting)
-        if candidate.setting not in settings:
-            row.note = f"{candidate.backend} is too slow for the original, or does not run it"
+        if candidate.setting in left_out:
+            row.note = left_out[candidate.setting]
         elif chain in smallest_too_slow:
             row.note = f"too slow at a scale of {smallest_too_slow[chain]:g} already"
         else:
@@ -175,16 +179,22 @@ def _time_one(row: Row, measures: Measures) -> None:
         row.note = f"does not run: {e}"
 
 
-def _quick_settings(rows: Sequence[Row]) -> List[Setting]:
-    """Settings of the rows that are not much slower than the fastest of their precision."""
+def _slow_settings(rows: Sequence[Row]) -> Dict[Setting, str]:
+    """Settings that are not tried with other networks, and why, judging by these rows of the original."""
     least: Dict[str, float] = {}
     for row in rows:
-        least[row.candidate.precision] = min(row.milliseconds, least.get(row.candidate.precision, float("inf")))
-    return [
-        row.candidate.setting
-        for row in rows
-        if row.timed and row.milliseconds <= BACKEND_MARGIN * least[row.candidate.precision]
-    ]
+        arithmetic = row.candidate.setting.arithmetic
+        least[arithmetic] = min(row.milliseconds, least.get(arithmetic, float("inf")))
+    found = {}
+    for row in rows:
+        backend, precision = setting = row.candidate.setting
+        if not row.timed:
+            found[setting] = f"{backend} does not run the original in {precision}"
+        elif row.milliseconds > BACKEND_MARGIN * least[setting.arithmetic]:
+            found[setting] = f"{backend} is too slow for the original"
+        elif precision == INT8 and MIN_GAIN * row.milliseconds > least.get("fp32", float("inf")):
+            found[setting] = f"the original is not {MIN_GAIN:g} times as fast as in fp32"
+    return found
 
 
 def _limit(goal: Goal, original: Row) -> float:
@@ -198,7 +208,7 @@ def _fastest_of_equal_masks(rows: Sequence[Row]) -> List[Row]:
     """The timed rows, from the fastest on, one of those that differ in their backend alone."""
     kept: Dict[Tuple[str, float, str], Row] = {}
     for row in sorted((row for row in rows if row.timed), key=lambda row: (row.milliseconds, row.candidate)):
-        first = kept.setdefault((*row.candidate.network, row.candidate.precision), row)
+        first = kept.setdefault((*row.candidate.network, row.candidate.setting.arithmetic), row)
         if first is not row:
             row.note = f"{first.candidate.backend} is faster"
     return list(kept.values())

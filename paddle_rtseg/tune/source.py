@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..export.from_config import export_config
 from ..export.pose import is_pose
 from ..export.preprocessing import from_transforms
+from .calibration import Calibration
 from .candidates import MERGINGS, NONE, Network
 
 MERGING = "model.backbone.token_merging"
@@ -65,6 +66,9 @@ class Source:
         self.mergings: Dict[str, Any] = MERGINGS if _merges(model) else {NONE: None}
         self.own = next((name for name, value in self.mergings.items() if value == own), "as configured")
         self.mergings = {self.own: own, **self.mergings}
+        self.calibration = Calibration()
+        #: images that networks are brought to INT8 with
+        self.calibrated_with: List[str] = []
         self._fixed = getattr(model, "fixed_size_reason", None) is not None
         #: height and width of the network's input; None where they differ from image to image
         self.size: Optional[Size] = None
@@ -87,6 +91,12 @@ class Source:
                 f"expected images that the val_dataset brings to one size, which this network needs, got {len(found)} "
                 "sizes; add a Resize to its transforms"
             )
+
+    def use_calibration(self, calibration: Calibration, num_classes: int, scored: Sequence[str]) -> None:
+        """Choose the images to calibrate with; see :meth:`.Calibration.images`."""
+        with silent():
+            self.calibrated_with = calibration.images(self.config, num_classes, scored)
+        self.calibration = calibration
 
     @property
     def one_scale(self) -> str:
@@ -123,7 +133,7 @@ class Source:
         """Export a network to ``folder``.
 
         Args:
-            form: ``format``, ``onnx`` and ``precision`` of :func:`.export_model`.
+            form: ``format``, ``onnx`` and ``precision`` of :func:`.export_model`, ``int8`` of :func:`.export_config`.
 
         Raises:
             InputError: it cannot be exported.
@@ -143,11 +153,13 @@ class Source:
         """The words of the command that does what :meth:`export` does, for a ``form`` without ``onnx``."""
         weights = ["--model_path", self.weights] if self.weights else []
         options = self.options(network)
+        flags = {**form, **form.get("int8", {})}
+        flags.pop("int8", None)
         return [
             *("python", "-m", "paddleseg.export", "--config", self.path, *weights, "--save_dir", folder),
             *(["--device", "cpu"] if self.device == "cpu" else []),
             *("--output_op", self.output_op, "--input_shape", *map(str, self.input_shape(network))),
-            *(word for name, value in form.items() for word in (f"--{name}", value)),
+            *(word for name, value in flags.items() for word in (f"--{name}", str(value))),
             *(["--opts", *options] if options else []),
         ]
 
@@ -161,12 +173,12 @@ class Exports:
 
     def __init__(self, source: Source, folder: str):
         self._source, self._folder = source, folder
-        self._made: Dict[Tuple[Network, Tuple[Tuple[str, Any], ...]], str] = {}
+        self._made: Dict[Tuple[Network, str], str] = {}
         self._count = 0
 
     def get(self, network: Network, **form: Any) -> str:
         """The folder of the network in this form; see :meth:`Source.export`."""
-        key = network, tuple(sorted(form.items()))
+        key = network, repr(sorted(form.items()))
         if key not in self._made:
             self._count += 1
             self._made[key] = self._source.export(network, os.path.join(self._folder, str(self._count)), **form)

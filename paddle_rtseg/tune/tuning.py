@@ -3,16 +3,18 @@
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Iterator, List, Optional, Sequence
 
+from rtseg_inference.contract import INT8
 from rtseg_inference.errors import quote
 from rtseg_inference.progress import Line
 from rtseg_inference.timing import Journal
 
 from ..errors import InputError
 from ..files import exclusive, make_folder, path_text, temporary_folder
-from .candidates import SCALES, Candidate, combinations, settings
+from .calibration import Calibration
+from .candidates import SCALES, Candidate, Setting, combinations, settings
 from .frames import Frames
 from .measuring import Bench
 from .result import Result
@@ -31,6 +33,7 @@ class Space:
     scales: Sequence[float] = SCALES
     backends: Optional[Sequence[str]] = None
     precisions: Optional[Sequence[str]] = None
+    calibration: Calibration = field(default_factory=Calibration)  #: for INT8
 
 
 def tune(
@@ -68,6 +71,7 @@ def tune(
     available = settings(device, space.backends, space.precisions)
     source = Source(config, weights, opts, device)
     used = Frames(source.config, frames)
+    available = _with_int8(available, source, used, space, say)
     mergings = _mergings(source, space)
     make_folder(save_dir)
     with exclusive(save_dir), temporary_folder() as folder, _resumable():
@@ -80,10 +84,37 @@ def tune(
         outcome = _search(combinations(mergings, scales, available), goal, bench, measures)
         result = Result(outcome, goal, bench, source, used, save_dir, threads)
         if outcome.winner is not None:
+            if outcome.winner.candidate.precision == INT8:
+                say("exporting what won, which measures INT8 on the whole val_dataset")
             result.export()
         result.write()
         say(result.text())
     return FOUND if outcome.winner is not None else NOTHING_MEETS
+
+
+def _with_int8(
+    available: List[Setting], source: Source, used: Frames, space: Space, say: Callable[[str], None]
+) -> List[Setting]:
+    """The settings, without INT8 where that was not asked for and cannot be tried, which a line says.
+
+    Raises:
+        InputError: it was asked for and cannot be tried.
+    """
+    if all(setting.precision != INT8 for setting in available):
+        if space.calibration:
+            raise InputError(
+                "expected --calibration and --samples where a backend is tried in int8, got none; leave them out, or "
+                "try ONNX Runtime or OpenVINO on the CPU"
+            )
+        return available
+    try:
+        source.use_calibration(space.calibration, used.num_classes, [image for image, _ in used.files()])
+    except InputError as e:
+        if space.calibration or INT8 in (space.precisions or ()):
+            raise
+        say(f"INT8 is not tried: {e}")
+        return [setting for setting in available if setting.precision != INT8]
+    return available
 
 
 def _mergings(source: Source, space: Space) -> List[str]:

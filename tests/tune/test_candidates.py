@@ -21,7 +21,7 @@ def test_mergings_differ():
 def test_settings_that_the_processor_has(monkeypatch):
     monkeypatch.setattr(processor, "obstacle", lambda precision: "none of that" if precision == "bf16" else None)
     found = settings("cpu", ["onednn", "openvino_runtime"])
-    assert found == [Setting("onednn", "fp32"), Setting("openvino_runtime", "fp32")]
+    assert found == [("onednn", "fp32"), ("openvino_runtime", "fp32"), ("openvino_runtime", "int8")]
     with pytest.raises(InputError, match="in a precision that it and the machine compute in, got onednn in bf16"):
         settings("cpu", ["onednn"], ["bf16"])
 
@@ -30,6 +30,13 @@ def test_settings_of_a_gpu():
     assert Setting("onnxruntime", "tf32") in settings("gpu")
     with pytest.raises(InputError, match=r"backend of the gpu \(native, tensorrt, onnxruntime\)"):
         settings("gpu", ["openvino"])
+
+
+def test_backends_compute_the_same_except_in_int8():
+    def arithmetic(precision):
+        return {Setting(backend, precision).arithmetic for backend in ("onnxruntime", "openvino_runtime")}
+
+    assert len(arithmetic("fp32")) == 1 and len(arithmetic("int8")) == 2
 
 
 def test_combinations():

@@ -8,13 +8,13 @@ from comparing import zip_strict
 
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.tune.accuracy import labelled_classes, mean_iou
-from paddle_rtseg.tune.candidates import Candidate, combinations
+from paddle_rtseg.tune.candidates import Candidate, Setting, combinations
 from paddle_rtseg.tune.search import SURE, Budget, Drop, Floor, Measures, hopeless, rungs, search
 
 FRAMES, CLASSES, LABELLED = 64, 5, 1000
 MERGINGS = ("none", "hq", "fast", "2x2", "2x1", "4x4")
 SCALES = (0.5, 0.75, 1.0, 1.25)
-SETTINGS = (("slow", "fp32"), ("a", "fp32"), ("b", "fp32"), ("a", "bf16"))
+SETTINGS = tuple(Setting(*text.split()) for text in ("slow fp32", "a fp32", "b fp32", "a bf16", "a int8", "b int8"))
 ORIGINAL = Candidate("none", 1.0, "a", "fp32")
 ALL = combinations(MERGINGS, SCALES, SETTINGS)
 
@@ -25,14 +25,13 @@ class Problem:
     def __init__(self, seed):
         random = np.random.default_rng(seed)
         merging = dict(zip_strict(MERGINGS, [1.0, *random.uniform(0.4, 0.95, len(MERGINGS) - 1)]))
-        setting = {("slow", "fp32"): 2.5, ("a", "fp32"): 1.0, ("b", "fp32"): 1.1, ("a", "bf16"): random.uniform(0.5, 1)}
+        setting = dict(zip_strict(SETTINGS, [2.5, 1.0, 1.1, random.uniform(0.5, 1), *random.uniform(0.3, 0.85, 2)]))
         self.times = {
-            c: 100 * merging[c.merging] * c.scale**2 * setting[c.backend, c.precision] * random.uniform(0.98, 1.02)
-            for c in ALL
+            c: 100 * merging[c.merging] * c.scale**2 * setting[c.setting] * random.uniform(0.98, 1.02) for c in ALL
         }
         hard = random.uniform(-0.2, 0.2, (FRAMES, CLASSES))  # frames are hard for all candidates alike
         self.found = {}
-        for key in {(c.network, c.precision) for c in ALL}:
+        for key in dict.fromkeys((c.network, c.setting.arithmetic) for c in ALL):
             quality = 0.4 + 0.3 * min(1, key[0].scale) + random.normal(0, 0.02) + hard
             self.found[key] = np.clip(quality + random.normal(0, 0.03, hard.shape), 0, 1)
         self.timed, self.scored = [], []
@@ -43,7 +42,9 @@ class Problem:
 
     def counts(self, candidate, first, last):
         self.scored += [(candidate, frame) for frame in range(first, last)]
-        found = np.rint(LABELLED * self.found[candidate.network, candidate.precision][first:last]).astype(np.int64)
+        found = np.rint(LABELLED * self.found[candidate.network, candidate.setting.arithmetic][first:last]).astype(
+            np.int64
+        )
         return np.stack([found, found, np.full_like(found, LABELLED)], axis=1)
 
     def mean_iou(self, candidate):
@@ -90,6 +91,17 @@ def test_what_was_left_out_is_explained():
     notes = " ".join(row.note for row in outcome.rows)
     for words in ("slow is too slow", "too slow at a scale of", "is faster", "over the budget", "dropped after"):
         assert words in notes
+
+
+def test_int8_that_gains_little_is_not_tried_with_other_networks():
+    problem = Problem(3)
+    problem.times[Candidate("none", 1.0, "a", "int8")] = 0.95 * problem.times[ORIGINAL]
+    outcome = problem.search(Floor(0.55))
+    notes = {row.note for row in outcome.rows if row.candidate.setting == ("a", "int8") and not row.timed}
+    assert notes == {"the original is not 1.1 times as fast as in fp32"}
+    timed = [c for c in problem.timed if c.precision == "int8"]
+    assert [c for c in timed if c.backend == "a"] == [Candidate("none", 1.0, "a", "int8")]
+    assert len([c for c in timed if c.backend == "b"]) > 3
 
 
 @pytest.mark.parametrize("goal, nearest", [(Budget(0.1), "fastest"), (Floor(0.99), "most accurate")])

@@ -1,7 +1,9 @@
 """A search from its config to the export that won, with a tiny SegFormer++ and twelve small images."""
 
 import json
+import os
 import shlex
+import sys
 
 import cv2
 import numpy as np
@@ -9,12 +11,18 @@ import paddle
 import pytest
 from rtseg_inference.contract import read_contract
 from tiny_configs import run_command, tiny_config, write_config
+from tiny_int8 import few_turns
 from tiny_models import TINY_MIT
 
 import paddle_rtseg
 from paddle_rtseg.errors import InputError
+from paddle_rtseg.export.onnx import obstacle
 from paddle_rtseg.tools.tune import parser
-from paddle_rtseg.tune import measuring
+from paddle_rtseg.tune import measuring, search, tuning
+from paddle_rtseg.tune.calibration import Calibration
+from paddle_rtseg.tune.candidates import Setting, settings
+from paddle_rtseg.tune.frames import Frames
+from paddle_rtseg.tune.source import Source
 from paddle_rtseg.weights import save_state
 
 MODEL = {
@@ -38,6 +46,9 @@ SMALL = [
     "--scales",
     "1",
 ]
+
+
+needs_quantiser = pytest.mark.skipif(obstacle("int8") is not None, reason=str(obstacle("int8")))
 
 
 @pytest.fixture
@@ -98,15 +109,99 @@ def test_search(folder, capsys):
     assert "nothing has at most 0.001 ms; the nearest is " in out and rows(folder) == measured
 
     command = next(line for line in table.splitlines() if "paddleseg.export" in line)
-    words = shlex.split(command)[3:]
-    words[words.index("--save_dir") + 1] = "again"
-    run_command("export", *words)
-    ours, again = (read_contract(path) for path in ("out/model", "again"))
+    ours, again = export_again(command)
     assert ours.input == again.input and ours.preprocess == again.preprocess
     assert np.array_equal(np.load(ours.path(ours.golden.output)), np.load(again.path(again.golden.output)))
 
 
-def interrupted(*arguments):
+def export_again(command):
+    """The contract of the winner, and that of the same command's export to another folder."""
+    words = shlex.split(command)[3:]
+    words[words.index("--save_dir") + 1] = "again"
+    run_command("export", *words)
+    return [read_contract(path) for path in ("out/model", "again")]
+
+
+@pytest.mark.slow
+@needs_quantiser
+def test_int8_wins(folder, monkeypatch, capsys):
+    """Where it is the fastest, which the tiny network is not: timed as if it were. Its command exports the same."""
+    few_turns(monkeypatch)
+    monkeypatch.setattr("paddle_rtseg.export.int8.INT8_BACKENDS", ("onnxruntime",))
+    monkeypatch.setattr(search, "MIN_GAIN", 0)
+    cost = measuring.Bench.cost
+    monkeypatch.setattr(
+        measuring.Bench, "cost", lambda bench, c: cost(bench, c) * (1e-3 if c.precision == "int8" else 1)
+    )
+    os.mkdir("calibration")
+    for i in range(8):
+        cv2.imwrite(f"calibration/{i}.png", cv2.imread(f"image{i}.png")[::-1])
+    arguments = [*ARGUMENTS, "--backend", "onnxruntime", "--precision", "fp32", "int8", "--token_merging", "none"]
+    arguments += ["--scales", "1", "--calibration", "calibration", "--samples", "8"]
+    assert run_command("tune", *arguments, "--min_miou", "0.001") == 0
+    out = capsys.readouterr().out
+    assert "scale 1, onnxruntime, int8" in out and "measures INT8 on the whole val_dataset" in out
+    (infer,) = (line for line in out.splitlines() if "rtseg_inference" in line)
+    assert "--backend onnxruntime --precision int8" in infer
+    (command,) = (line for line in out.splitlines() if "paddleseg.export" in line)
+    assert "--precision int8 --calibration calibration --samples 8 --max_drop 100 --min_gain 0" in command
+    ours, again = export_again(command)
+    assert ours.int8.images == 12 and ours.sha256["model_int8.onnx"] == again.sha256["model_int8.onnx"]
+
+    measured = rows(folder)
+    cv2.imwrite("calibration/0.png", cv2.imread("image0.png")[:, ::-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(measuring.Bench, "_load", interrupted)
+        with pytest.raises(KeyboardInterrupt):  # what was measured with other images does not count
+            run_command("tune", *arguments, "--min_miou", "0.001")
+    assert rows(folder) == measured
+
+
+def with_int8(said, *arguments):
+    """The settings that these arguments of the command leave."""
+    args = parser().parse_args([*ARGUMENTS, "--budget_ms", "1", *arguments])
+    space = tuning.Space(None, (1,), args.backend, args.precision, Calibration(args.calibration, args.samples))
+    source = Source(args.config, args.model_path)
+    available = settings("cpu", space.backends, space.precisions)
+    return tuning._with_int8(available, source, Frames(source.config), space, said.append)
+
+
+def missing_package(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    return "INT8 needs ml_dtypes, which is not installed"
+
+
+def frames_of_the_search(folder, monkeypatch):
+    return "expected images to calibrate with that are not in the val_dataset, got "
+
+
+def no_training_data(folder, monkeypatch):
+    content = tiny_config(folder, num_classes=3, model=MODEL)
+    content["train_dataset"]["train_path"] = "none.txt"
+    write_config("config.yml", content)
+    return "a Dataset of mode train expects train_path"
+
+
+@pytest.mark.parametrize("spoil", [missing_package, frames_of_the_search, no_training_data])
+@needs_quantiser
+def test_int8_that_cannot_be_tried(spoil, folder, monkeypatch):
+    """It is left out, which a line says, unless it was asked for."""
+    sentence, said = spoil(folder, monkeypatch), []
+    backend = ["--backend", "onnxruntime"]
+    assert with_int8(said, *backend) == [Setting("onnxruntime", "fp32")]
+    assert len(said) == 1 and said[0].startswith(f"INT8 is not tried: {sentence}") and "\n" not in said[0]
+    for asked in (["--precision", "int8"], ["--samples", "8"]):
+        with pytest.raises(InputError, match=sentence):
+            with_int8(said, *backend, *asked)
+    assert len(said) == 1
+
+
+def test_calibration_without_int8(folder):
+    with pytest.raises(InputError, match="expected --calibration and --samples where a backend is tried in int8"):
+        with_int8([], "--backend", "onednn", "--samples", "8")
+
+
+def interrupted(*arguments, **options):
     raise KeyboardInterrupt
 
 
