@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -113,16 +114,18 @@ class Source:
         return height, width
 
     def options(self, network: Network) -> List[str]:
-        """Overrides of the config that make it that of the network, KEY=VALUE."""
-        options = []
+        """Overrides of the config that make it that of the network, KEY=VALUE, each key once."""
+        options: Dict[str, Any] = {}
         if network.merging != self.own:
-            options.append(f"{MERGING}={self.mergings[network.merging]!r}")
+            options[MERGING] = self.mergings[network.merging]
         if network.scale != 1:
             height, width = self.input_size(network)
             resize = {"type": "Resize", "target_size": [width, height]}
             kept = [transform for transform in self.transforms if transform["type"] not in RESIZING]
-            options.append(f"{TRANSFORMS}={[resize, *kept]!r}")
-        return [*self.opts, *options]
+            options[TRANSFORMS] = [resize, *kept]
+        given = [option for option in self.opts if option.partition("=")[0] not in options]
+        # As JSON, which a shell quotes in single quotes.
+        return [*given, *(f"{key}={json.dumps(value)}" for key, value in options.items())]
 
     def input_shape(self, network: Network) -> List[int]:
         """(N, 3, H, W) of the export: fixed where all images have one size, which matching needs."""
