@@ -87,7 +87,7 @@ def _network(name: str) -> Network:
         "MiT_B" if model == "SegFormerPP" else "LRFormer_"
     ):
         find_component(backbone)
-        merging = "    token_merging: null  # or hq, fast, 2x2: faster, from 720 x 540 pixels on\n"
+        merging = "    token_merging: null  # or hq, fast, 2x2 and more (docs/merging.md): faster from 720 x 540 on\n"
         lines = f"  type: {model}\n  backbone:\n    type: {backbone}\n"
         lines += merging if model == "SegFormerPP" else ""
         lines += "    pretrained: null  # ImageNet weights, converted; a transformer needs them to become good\n"
