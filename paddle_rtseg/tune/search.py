@@ -5,15 +5,18 @@ frames that it is chosen by. What is left out, and why that does not lose the wi
 
 Backends
     In one precision all backends compute the same masks up to rounding, so only the fastest of them can win. Those that
-    take more than :data:`BACKEND_MARGIN` times as long as the fastest of their precision for the original are not tried
-    with other networks: to win there, merging or another size would have to change the ratio of two backends by more
-    than that factor. INT8 is rounded in another way by each backend, so there each of them can win; where it gains less
-    for the original than an export asks for (:data:`.export.int8.MIN_GAIN`), it is not tried with other networks
-    either. These are the only assumptions about networks.
+    take more than :data:`RATIO_MARGIN` times as long as the fastest of their precision for the original are not tried
+    with other networks. INT8 is rounded in another way by each backend, so there each of them can win; where it gains
+    less for the original than an export asks for (:data:`.export.int8.MIN_GAIN`), it is not tried with other networks
+    either.
+Forecasts
+    Each network, that is a merging and a size, is timed in the original's setting. In another setting it is expected to
+    take as many times as long, or as short, as the original does. A candidate is timed only if this forecast leaves it
+    a chance to win, were it wrong by :data:`RATIO_MARGIN`: that merging or another size changes the ratio of two settings
+    by no more than that is the only assumption about networks.
 Sizes
-    A larger input takes longer. What is slower than the goal allows (a budget; or the original, where that has the mean
-    IoU that was asked for) by more than :data:`TIMING_MARGIN`, which allows for noise, rules out larger inputs with the
-    same merging, backend and precision.
+    A larger input takes longer. A network that is too slow for the goal (a budget; or the original, where that has the
+    mean IoU that was asked for) in every setting, by its forecasts, rules out larger inputs with the same merging.
 Order
     For a least mean IoU, candidates are scored from the fastest on, and the first that reaches it wins: no other order
     needs fewer, because all that are faster have to be ruled out in any. For a budget, all within it are scored, the
@@ -26,8 +29,9 @@ Frames
     30,000 times, and Student's t of 16 frames once in 1,700.
 """
 
+import heapq
 from dataclasses import dataclass, field
-from typing import Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from rtseg_inference.contract import INT8
@@ -35,10 +39,9 @@ from rtseg_inference.contract import INT8
 from ..errors import InputError
 from ..export.int8 import MIN_GAIN
 from .accuracy import Counts, difference, labelled_classes, mean_iou
-from .candidates import Candidate, Setting
+from .candidates import Candidate, Network, Setting
 
-BACKEND_MARGIN = 1.25
-TIMING_MARGIN = 1.1
+RATIO_MARGIN = 1.25
 SURE = 4.0  #: standard errors
 LEAST_FRAMES = 16  #: before a candidate is dropped
 
@@ -100,6 +103,11 @@ class Row:
         return self.milliseconds < float("inf")
 
     @property
+    def masks(self) -> Tuple[str, float, str]:
+        """The same for rows whose masks are equal up to rounding."""
+        return (*self.candidate.network, self.candidate.setting.arithmetic)
+
+    @property
     def mean_iou(self) -> float:
         """On the frames that it was scored on."""
         assert self.counts is not None
@@ -138,38 +146,56 @@ def search(candidates: Sequence[Candidate], original: Candidate, goal: Goal, mea
     """
     rows = {candidate: Row(candidate) for candidate in [original, *candidates]}
     rows[original].counts = measures.counts(original, 0, measures.frames)
-    _time(rows, original, goal, measures)
-    fastest = _fastest_of_equal_masks(list(rows.values()))
+    forecasts = _forecast(rows, original, goal, measures)
     find = _most_accurate if isinstance(goal, Budget) else _first_above
-    winner = find(fastest, goal, measures, rows[original].counts)
-    return Outcome(winner, winner or _nearest(fastest, goal), list(rows.values()))
+    winner = find(rows, forecasts, goal, measures, rows[original].counts)
+    return Outcome(winner, winner or _nearest(rows.values(), goal), list(rows.values()))
 
 
 # --- Time
 
 
-def _time(rows: Dict[Candidate, Row], original: Candidate, goal: Goal, measures: Measures) -> None:
-    """Time the candidates: first the original in all settings, then, from small inputs to large, what may win."""
-    _time_one(rows[original], measures)
+def _forecast(
+    rows: Dict[Candidate, Row], original: Candidate, goal: Goal, measures: Measures
+) -> Dict[Candidate, float]:
+    """Time the original in all settings and each network in the original's.
+
+    Returns:
+        Milliseconds expected of the other candidates, but those that cannot win; 0 where nothing is known.
+    """
     first = [row for candidate, row in rows.items() if candidate.network == original.network]
     for row in first:
         _time_one(row, measures)
     left_out = _slow_settings(first)
-    limit = TIMING_MARGIN * _limit(goal, rows[original])
-    smallest_too_slow: Dict[Tuple[str, Setting], float] = {}  # scale by merging and setting
-    rest = sorted(rows.keys() - {row.candidate for row in first}, key=lambda c: (c.merging, c.scale))
-    for done, candidate in enumerate(rest):
-        measures.progress("timing", done, len(rest))
-        row, chain = rows[candidate], (candidate.merging, candidate.setting)
-        if candidate.setting in left_out:
-            row.note = left_out[candidate.setting]
-        elif chain in smallest_too_slow:
-            row.note = f"too slow at a scale of {smallest_too_slow[chain]:g} already"
-        else:
+    factors = {
+        row.candidate.setting: row.milliseconds / rows[original].milliseconds
+        for row in first
+        if row.candidate.setting not in left_out
+    }
+    limit = RATIO_MARGIN * _limit(goal, rows[original])
+    settings = {candidate.setting for candidate in rows}
+    networks: Dict[Network, List[Candidate]] = {}
+    for candidate in rows.keys() - {row.candidate for row in first}:
+        networks.setdefault(candidate.network, []).append(candidate)
+    forecasts: Dict[Candidate, float] = {}
+    too_slow: Dict[str, float] = {}  # scale by merging
+    for done, network in enumerate(sorted(networks)):
+        measures.progress("timing", done, len(networks))
+        notes = dict(left_out)
+        if network.merging in too_slow:
+            notes = dict.fromkeys(settings, f"too slow at a scale of {too_slow[network.merging]:g} already")
+        row = rows[Candidate(*network, *original.setting)]
+        if original.setting not in notes:
             _time_one(row, measures)
-            if row.timed and row.milliseconds > limit:
-                smallest_too_slow[chain] = candidate.scale
-    measures.progress("timing", len(rest), len(rest))
+        for candidate in networks[network]:
+            if candidate.setting in notes:
+                rows[candidate].note = notes[candidate.setting]
+            elif candidate is not row.candidate:
+                forecasts[candidate] = row.milliseconds * factors[candidate.setting] if row.timed else 0.0
+        if row.timed and row.milliseconds * min(factors.values()) > limit:
+            too_slow[network.merging] = network.scale
+    measures.progress("timing", len(networks), len(networks))
+    return forecasts
 
 
 def _time_one(row: Row, measures: Measures) -> None:
@@ -190,7 +216,7 @@ def _slow_settings(rows: Sequence[Row]) -> Dict[Setting, str]:
         backend, precision = setting = row.candidate.setting
         if not row.timed:
             found[setting] = f"{backend} does not run the original in {precision}"
-        elif row.milliseconds > BACKEND_MARGIN * least[setting.arithmetic]:
+        elif row.milliseconds > RATIO_MARGIN * least[setting.arithmetic]:
             found[setting] = f"{backend} is too slow for the original"
         elif precision == INT8 and MIN_GAIN * row.milliseconds > least.get("fp32", float("inf")):
             found[setting] = f"the original is not {MIN_GAIN:g} times as fast as in fp32"
@@ -208,7 +234,7 @@ def _fastest_of_equal_masks(rows: Sequence[Row]) -> List[Row]:
     """The timed rows, from the fastest on, one of those that differ in their backend alone."""
     kept: Dict[Tuple[str, float, str], Row] = {}
     for row in sorted((row for row in rows if row.timed), key=lambda row: (row.milliseconds, row.candidate)):
-        first = kept.setdefault((*row.candidate.network, row.candidate.setting.arithmetic), row)
+        first = kept.setdefault(row.masks, row)
         if first is not row:
             row.note = f"{first.candidate.backend} is faster"
     return list(kept.values())
@@ -217,11 +243,24 @@ def _fastest_of_equal_masks(rows: Sequence[Row]) -> List[Row]:
 # --- Accuracy
 
 
-def _most_accurate(rows: Sequence[Row], goal: Budget, measures: Measures, original: Counts) -> Optional[Row]:
+def _most_accurate(
+    rows: Dict[Candidate, Row], forecasts: Dict[Candidate, float], goal: Budget, measures: Measures, original: Counts
+) -> Optional[Row]:
     """The row with the best mean IoU within the budget, the faster one of two that are equal."""
-    for row in rows:
-        row.note = "" if row.milliseconds <= goal.milliseconds else "over the budget"
-    within = [row for row in reversed(rows) if not row.note]
+    limit = RATIO_MARGIN * max(goal.milliseconds, min(forecasts.values(), default=0.0))  # what is fastest, in any case
+    for done, (candidate, forecast) in enumerate(forecasts.items()):
+        measures.progress("timing settings", done, len(forecasts))
+        if forecast <= limit:
+            _time_one(rows[candidate], measures)
+        else:
+            rows[candidate].note = f"over the budget: about {forecast:.0f} ms are to be expected"
+    measures.progress("timing settings", len(forecasts), len(forecasts))
+    within = []
+    for row in _fastest_of_equal_masks(list(rows.values())):
+        if row.milliseconds <= goal.milliseconds:
+            within.insert(0, row)
+        else:
+            row.note = "over the budget"
     leader: Optional[Row] = None
     for done, row in enumerate(within):
         measures.progress("scoring", done, len(within))
@@ -234,18 +273,40 @@ def _most_accurate(rows: Sequence[Row], goal: Budget, measures: Measures, origin
     return leader
 
 
-def _first_above(rows: Sequence[Row], goal: Goal, measures: Measures, original: Counts) -> Optional[Row]:
-    """The first of the rows, which are in the order of time, that has the mean IoU."""
+def _first_above(
+    rows: Dict[Candidate, Row], forecasts: Dict[Candidate, float], goal: Goal, measures: Measures, original: Counts
+) -> Optional[Row]:
+    """The first of the rows, in the order of time, that has the mean IoU; rows are timed when their turn is near."""
     winner: Optional[Row] = None
     floor = goal.floor(mean_iou(original))
     lead = mean_iou(original) - floor
-    for done, row in enumerate(rows):
-        measures.progress("scoring", done, len(rows))
-        if winner is not None:
-            row.note = "slower than the winner"
+    timed = [(row.milliseconds, candidate) for candidate, row in rows.items() if row.timed]
+    heapq.heapify(timed)
+    waiting = sorted(forecasts, key=lambda c: (forecasts[c], c), reverse=True)
+    scored: Dict[Tuple[str, float, str], Row] = {}
+    total = len(timed) + len(waiting)
+    while winner is None and (timed or waiting):
+        measures.progress("searching", total - len(timed) - len(waiting), total)
+        if waiting and (not timed or forecasts[waiting[-1]] <= RATIO_MARGIN * timed[0][0]):
+            row = rows[waiting.pop()]
+            if row.masks in scored:
+                row.note = f"the same masks as {scored[row.masks].candidate.backend}"
+                continue
+            _time_one(row, measures)
+            if row.timed:
+                heapq.heappush(timed, (row.milliseconds, row.candidate))
+            continue
+        row = rows[heapq.heappop(timed)[1]]
+        first = scored.setdefault(row.masks, row)
+        if first is not row:
+            row.note = f"{first.candidate.backend} is faster"
         elif _score(row, measures, original, lead) and row.mean_iou >= floor:
             winner = row
-    measures.progress("scoring", len(rows), len(rows))
+    for _, candidate in timed:
+        rows[candidate].note = "slower than the winner"
+    for candidate in waiting:
+        rows[candidate].note = f"slower than the winner: about {forecasts[candidate]:.0f} ms are to be expected"
+    measures.progress("searching", total, total)
     return winner
 
 
@@ -290,8 +351,8 @@ def hopeless(counts: Counts, reference: Counts, lead: float, classes: int) -> bo
     return (seen * (found.value + SURE * found.error) + (classes - seen)) / classes + lead < 0
 
 
-def _nearest(rows: Sequence[Row], goal: Goal) -> Row:
+def _nearest(rows: Iterable[Row], goal: Goal) -> Row:
     """What comes closest to a goal that nothing meets: the fastest, or the most accurate as far as they were scored."""
     if isinstance(goal, Budget):
-        return rows[0]
+        return min(rows, key=lambda row: (row.milliseconds, row.candidate))
     return max((row for row in rows if row.counts is not None), key=lambda row: row.mean_iou)

@@ -74,22 +74,24 @@ def test_finds_what_trying_everything_finds(seed):
         assert outcome.nearest is outcome.winner
 
 
-@pytest.mark.parametrize("goal, share", [(Budget(30), 0.5), (Floor(0.63), 0.5)])
+@pytest.mark.parametrize("goal, share", [(Budget(30), 0.5), (Floor(0.63), 0.5), (Drop(0.5), 0.5)])
 def test_measures_less_than_everything(goal, share):
     problem = Problem(3)
     problem.search(goal)
-    assert len(set(problem.timed)) < 0.9 * len(ALL)
+    assert len(problem.timed) == len(set(problem.timed)) < 0.6 * len(ALL)
     assert len(problem.scored) < share * len(ALL) * FRAMES
     assert len(problem.scored) == len(set(problem.scored)), "no frame is scored twice"
 
 
 def test_what_was_left_out_is_explained():
-    outcome = Problem(3).search(Budget(30))
-    for row in outcome.rows:
+    rows = [row for goal in (Budget(12), Budget(30), Drop(0.5)) for row in Problem(3).search(goal).rows]
+    for row in rows:
         complete = row.counts is not None and len(row.counts) == FRAMES
         assert complete or row.note, row
-    notes = " ".join(row.note for row in outcome.rows)
+    notes = " ".join(row.note for row in rows)
     for words in ("slow is too slow", "too slow at a scale of", "is faster", "over the budget", "dropped after"):
+        assert words in notes
+    for words in ("the same masks as", "slower than the winner", "ms are to be expected"):
         assert words in notes
 
 
