@@ -73,8 +73,9 @@ class LayerNorm2D(nn.LayerNorm):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        x = F.layer_norm(x.transpose([0, 2, 3, 1]), x.shape[1], self.weight, self.bias, self._epsilon)
-        return x.transpose([0, 3, 1, 2])
+        # Three axes, because OpenVINO permutes a map of four that is channels last once more.
+        tokens = F.layer_norm(map_to_tokens(x), x.shape[1], self.weight, self.bias, self._epsilon)
+        return tokens_to_map(tokens, spatial_size(x))
 
 
 class DropPath(nn.Layer):
