@@ -12,6 +12,7 @@ Deviations from it:
 - Adaptive average pooling is two products with constant matrices. The result is the same, but pooling whose bins do
   not divide the map is wrong in several runtimes, and slow. The matrices depend on the image's size, so an exported
   graph has a fixed height and width (the batch stays free).
+- The shortcut around a depthwise convolution is part of its kernels outside training, which spares a sum of maps.
 - The scores of attention are computed in pieces. The tokens of an elongated image grow with its proportions, and all
   their scores at once would fill any memory: 16 GB for 32 x 512 pixels.
 """
@@ -84,13 +85,13 @@ class Grids(nn.Layer):
         dim: channels C.
         query_side: short side of the query grid.
         key_value_sides: short sides of the grids in the key/value pyramid.
-        convolve: add to each key/value grid its own 3x3 depthwise convolution.
+        convolve: add to each key/value grid its 3x3 depthwise convolution.
     """
 
     def __init__(self, dim: int, query_side: int, key_value_sides: Sequence[int], convolve: bool):
         super().__init__()
         self.sides = (query_side, *key_value_sides)
-        self.convs = nn.LayerList([depthwise_conv(dim) for _ in key_value_sides] if convolve else [])
+        self.convs = nn.LayerList([ShortcutConv(dim) for _ in key_value_sides] if convolve else [])
         self.constants = Constants()
 
     def sizes(self, height: int, width: int) -> List[Tuple[int, int]]:
@@ -102,7 +103,7 @@ class Grids(nn.Layer):
         query, *pyramid = average_to_grids(x, self.sizes(*x.shape[1:3]), self.constants)  # (B, h, w, C) each
         if len(self.convs):
             pyramid = [grid.transpose([0, 3, 1, 2]) for grid in pyramid]  # (B, C, h, w) each
-            pyramid = [(grid + conv(grid)).transpose([0, 2, 3, 1]) for grid, conv in zip(pyramid, self.convs)]
+            pyramid = [conv(grid).transpose([0, 2, 3, 1]) for grid, conv in zip(pyramid, self.convs)]
         return query.flatten(1, 2), paddle.concat([grid.flatten(1, 2) for grid in pyramid], axis=1)
 
     def enlarge(self, x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
@@ -116,9 +117,23 @@ class Grids(nn.Layer):
         return inputs[0].size * (len(self.sides) + RESIZE_MACS)
 
 
-def depthwise_conv(dim: int) -> nn.Conv2D:
-    """3x3, one filter per channel."""
-    return nn.Conv2D(dim, dim, 3, padding=1, groups=dim)
+class ShortcutConv(nn.Conv2D):
+    """3x3 depthwise convolution with a shortcut, ``x + conv(x)``.
+
+    Outside training a 1 in the centre of each kernel takes the shortcut's place.
+    """
+
+    def __init__(self, dim: int):
+        super().__init__(dim, dim, 3, padding=1, groups=dim)
+        shortcut = np.zeros((1, 1, 3, 3), "float32")
+        shortcut[..., 1, 1] = 1
+        self.register_buffer("shortcut", paddle.to_tensor(shortcut), persistable=False)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if self.training:
+            return x + super().forward(x)
+        return F.conv2d(x, self.weight + self.shortcut, self.bias, padding=1, groups=x.shape[1])
 
 
 def grid_size(short_side: int, height: int, width: int) -> Tuple[int, int]:
@@ -181,13 +196,13 @@ class FeedForward(nn.Layer):
     def __init__(self, dim: int, hidden: int):
         super().__init__()
         self.fc1 = nn.Conv2D(dim, hidden, 1)
-        self.conv = depthwise_conv(hidden)
+        self.conv = ShortcutConv(hidden)
         self.fc2 = nn.Conv2D(hidden, dim, 1)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         x = F.gelu(self.fc1(x))  # (B, hidden, H, W)
-        return self.fc2(x + self.conv(x))
+        return self.fc2(self.conv(x))
 
 
 class Block(nn.Layer):
@@ -215,7 +230,7 @@ class Block(nn.Layer):
     ):
         super().__init__()
         self.pre_norm = nn.BatchNorm2D(dim) if pre_norm else nn.Identity()
-        self.cpe = depthwise_conv(dim)
+        self.cpe = ShortcutConv(dim)
         self.norm1 = norm(dim)
         self.attn = LowResolutionSelfAttention(dim, num_heads)
         self.norm2 = norm(dim)
@@ -230,7 +245,7 @@ class Block(nn.Layer):
     def forward(self, x: paddle.Tensor, grids: Grids) -> paddle.Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
         x = self.pre_norm(x)
-        x = x + self.cpe(x)
+        x = self.cpe(x)
         x = x + self.drop_path(self.attn(self.norm1(x), grids, self.layer_scale_1))
         y = self.mlp(self.norm2(x))
         if self.layer_scale_2 is not None:

@@ -17,7 +17,7 @@ from paddle_rtseg import create_model
 from paddle_rtseg.config import load_config
 from paddle_rtseg.errors import InputError
 from paddle_rtseg.models import lrformer
-from paddle_rtseg.models.lrformer import Grids, LRFormer, LRFormerSeg, grid_size
+from paddle_rtseg.models.lrformer import Grids, LRFormer, LRFormerSeg, ShortcutConv, grid_size
 from paddle_rtseg.models.macs import count_macs
 from paddle_rtseg.weights import convert, load_weights
 
@@ -207,12 +207,21 @@ def test_grids_equal_paddles_operators():
     query, key_value = grids(x.transpose([0, 2, 3, 1]))
     sizes = [grid_size(side, 12, 20) for side in (16, 11, 8, 6, 4)]
     expected = [F.adaptive_avg_pool2d(x, size) for size in sizes]
-    pyramid = [p + conv(p) for p, conv in zip_strict(expected[1:], grids.convs)]
+    pyramid = [conv(p) for p, conv in zip_strict(expected[1:], grids.convs)]
     tokens = [t.flatten(2).transpose([0, 2, 1]) for t in (expected[0], *pyramid)]
     np.testing.assert_allclose(query.numpy(), tokens[0].numpy(), atol=1e-5)
     np.testing.assert_allclose(key_value.numpy(), paddle.concat(tokens[1:], axis=1).numpy(), atol=1e-5)
     back = F.interpolate(expected[0], [12, 20], mode="bilinear", align_corners=False)
     np.testing.assert_allclose(grids.enlarge(query, 12, 20).numpy(), back.numpy(), atol=1e-5)
+
+
+def test_shortcut_in_the_kernels():
+    conv, x = ShortcutConv(8), images(2, 8, 12, 20)
+    expected = x + F.conv2d(x, conv.weight, conv.bias, padding=1, groups=8)
+    for training in (True, False):
+        conv.training = training
+        np.testing.assert_allclose(conv(x).numpy(), expected.numpy(), atol=1e-6)
+    assert list(conv.state_dict()) == ["weight", "bias"]
 
 
 def test_attention_in_pieces_gives_the_same_logits(model, monkeypatch):
