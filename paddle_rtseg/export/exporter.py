@@ -38,6 +38,7 @@ from ..errors import InputError
 from ..files import exclusive, make_folder, partial_folder, path_text, sha256
 from ..models.base import SegmentationModel
 from ..models.merging_schedule import merges_by_matching
+from ..models.resizing import resize_operators, resizes_by_matrices
 from ..models.selection import scattering
 from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
 from ..weights.limits import quote
@@ -171,7 +172,8 @@ def export_model(
             write_contract(_with_checksums(contract), paddleseg)
             _check(contract)
             if onnx != "no":
-                program = _program_for_onnx(model, output_op, preprocessing, raw_input, shape)
+                form = _program_format(format)
+                program = _program_for_onnx(model, output_op, preprocessing, raw_input, shape, form)
                 contract = _with_onnx(contract, onnx == "required", precision == "fp16", program)
                 write_contract(_with_checksums(contract), paddleseg)
             if quantization is not None:
@@ -230,15 +232,15 @@ def _exported_network(
 
 
 def _program_for_onnx(
-    model: nn.Layer, output_op: str, preprocessing: Preprocessing, raw_input: bool, shape: Sequence[int]
+    model: nn.Layer, output_op: str, preprocessing: Preprocessing, raw_input: bool, shape: Sequence[int], format: str
 ) -> Optional[Callable[[str], None]]:
-    """What writes the program to convert to ONNX, where that is not Paddle's own: in token merging by matching."""
-    if not merges_by_matching(model):
+    """What writes the program to convert to ONNX, where Paddle's own, of ``format``, does not suit other runtimes."""
+    if not merges_by_matching(model) and (format == "pdmodel" or not resizes_by_matrices(model)):
         return None
     network = _exported_network(model, output_op, preprocessing, raw_input)  # that has not been traced yet
 
     def write(path: str) -> None:
-        with scattering():
+        with scattering(), resize_operators():
             _write_program(network, raw_input, shape, path)
 
     return write
@@ -462,7 +464,7 @@ def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[in
         _trace(network, spec, prefix)
         return
     try:
-        with old_program():
+        with old_program(), resize_operators():  # OpenVINO, the fastest on a CPU, takes this form
             _trace(network, spec, prefix)
     except InputError:
         raise

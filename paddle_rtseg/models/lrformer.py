@@ -29,9 +29,17 @@ from paddleseg.cvlibs import manager
 from ..errors import InputError
 from ..weights import load_pretrained, load_weights
 from .base import SegmentationModel, check_backbone
-from .layers import Constants, ConvBNReLU, DropPath, LayerNorm2D, attend, init_classifier, init_vision_transformer
+from .layers import (
+    ConvBNReLU,
+    DropPath,
+    LayerNorm2D,
+    attend,
+    init_classifier,
+    init_vision_transformer,
+    tokens_to_map,
+)
 from .macs import RESIZE_MACS
-from .resizing import average_to_grids, resize, resize_to_fixed
+from .resizing import ResizeMatrices, average_to_grids, resize, resize_to_fixed
 
 # Channels and blocks of the four stages, stochastic depth of the last block, width of the LRHead that was published.
 # fmt: off
@@ -92,7 +100,7 @@ class Grids(nn.Layer):
         super().__init__()
         self.sides = (query_side, *key_value_sides)
         self.convs = nn.LayerList([ShortcutConv(dim) for _ in key_value_sides] if convolve else [])
-        self.constants = Constants()
+        self.constants = ResizeMatrices()
 
     def sizes(self, height: int, width: int) -> List[Tuple[int, int]]:
         """Height and width of each grid of a height x width map, that of the queries first."""
@@ -108,9 +116,8 @@ class Grids(nn.Layer):
 
     def enlarge(self, x: paddle.Tensor, height: int, width: int) -> paddle.Tensor:
         """Query tokens (B, N, C) of a height x width map -> (B, C, height, width), bilinear."""
-        channels = x.shape[2]
-        x = x.transpose([0, 2, 1]).reshape([-1, *grid_size(self.sides[0], height, width)])  # (B * C, h, w)
-        return resize_to_fixed(x, height, width, self.constants).reshape([-1, channels, height, width])
+        x = tokens_to_map(x, grid_size(self.sides[0], height, width))  # (B, C, h, w)
+        return resize_to_fixed(x, height, width, self.constants)
 
     def macs(self, inputs: Sequence[paddle.Tensor], output) -> int:
         """Work of adaptive pooling, and of the resize back, for :func:`.macs.count_macs`."""

@@ -4,17 +4,44 @@ A bilinear resize and adaptive average pooling treat height and width apart, and
 do either. On a CPU they take half the time of Paddle's operators. In an exported graph they also avoid the adaptive
 pooling of runtimes that get it wrong where the bins do not divide the map.
 
+OpenVINO and ONNX Runtime resize faster by operators, in the layout of their convolutions: :func:`resize_operators` is
+the form of the graphs for them.
+
 Bilinear resizes have half-pixel centres (``align_corners=False``).
 """
 
+import contextlib
 import functools
-from typing import List, Sequence, Tuple
+from typing import Iterator, List, Sequence, Tuple
 
 import numpy as np
 import paddle
 import paddle.nn.functional as F
+from paddle import nn
 
 from .layers import Constants
+
+_operators = False
+
+
+@contextlib.contextmanager
+def resize_operators() -> Iterator[None]:
+    """Resize bilinearly by operators, without matrices, in what is traced inside."""
+    global _operators
+    _operators, before = True, _operators
+    try:
+        yield
+    finally:
+        _operators = before
+
+
+class ResizeMatrices(Constants):
+    """The matrices of a layer's resizes."""
+
+
+def resizes_by_matrices(network: nn.Layer) -> bool:
+    """Whether ``network`` has bilinear resizes that depend on :func:`resize_operators`."""
+    return any(isinstance(layer, ResizeMatrices) for layer in network.sublayers())
 
 
 @paddle.jit.not_to_static
@@ -43,20 +70,24 @@ def resize(x: paddle.Tensor, like: paddle.Tensor) -> paddle.Tensor:
 
 @paddle.jit.not_to_static
 def resize_to_fixed(x: paddle.Tensor, height: int, width: int, constants: Constants) -> paddle.Tensor:
-    """Bilinear resize by two products, in a graph of fixed size as well.
+    """Bilinear resize, by two products also in a graph of fixed size.
 
     Args:
-        x: (M, h, w), any number of single-channel maps.
+        x: (B, C, h, w), of fixed height and width.
         height, width: the size wanted.
         constants: keeps the matrices.
 
     Returns:
-        (M, height, width).
+        (B, C, height, width); ``x`` itself where it has that size.
     """
-    h, w = x.shape[1:]
+    channels, h, w = x.shape[1:]
+    if (h, w) == (height, width):
+        return x
+    if _by_operators():
+        return F.interpolate(x, [height, width], mode="bilinear", align_corners=False)
     rows = constants.get(f"resize_{h}_to_{height}", lambda: bilinear_matrix(height, h))
     columns = constants.get(f"resize_{w}_to_{width}", lambda: bilinear_matrix(width, w))
-    return _product(x, rows, columns)
+    return _product(x.reshape([-1, h, w]), rows, columns).reshape([-1, channels, height, width])
 
 
 @paddle.jit.not_to_static
@@ -72,7 +103,7 @@ def sum_of_resized(maps: Sequence[paddle.Tensor], like: paddle.Tensor, constants
         (B, C, H, W).
     """
     height, width = like.shape[2:]
-    if -1 in (height, width):  # free in an exported graph
+    if -1 in (height, width) or _by_operators():  # -1: free in an exported graph
         return sum(resize(x, like) for x in maps)
     wide = []
     for x in maps:
@@ -138,6 +169,10 @@ def adaptive_average_matrix(target: int, source: int) -> np.ndarray:
 @functools.lru_cache(maxsize=64)
 def _cached_matrix(target: int, source: int) -> paddle.Tensor:
     return paddle.to_tensor(bilinear_matrix(target, source))
+
+
+def _by_operators() -> bool:
+    return _operators and not paddle.in_dynamic_mode()
 
 
 def _product(x: paddle.Tensor, rows: paddle.Tensor, columns: paddle.Tensor) -> paddle.Tensor:

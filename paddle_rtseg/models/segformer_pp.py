@@ -19,9 +19,9 @@ from paddleseg.cvlibs import manager
 
 from ..weights import load_pretrained
 from .base import SegmentationModel, check_backbone
-from .layers import Constants, ConvBNReLU, init_classifier, init_vision_transformer
+from .layers import ConvBNReLU, init_classifier, init_vision_transformer
 from .macs import RESIZE_MACS
-from .resizing import sum_of_resized
+from .resizing import ResizeMatrices, sum_of_resized
 
 
 class AllMLPDecoder(nn.Layer):
@@ -34,7 +34,7 @@ class AllMLPDecoder(nn.Layer):
         self.bn = nn.BatchNorm2D(channels)
         self.dropout = nn.Dropout2D(dropout)
         self.classifier = nn.Conv2D(channels, num_classes, 1)
-        self.constants = Constants()
+        self.constants = ResizeMatrices()
         self.apply(init_vision_transformer)
         init_classifier(self.classifier)
 

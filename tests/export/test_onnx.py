@@ -11,7 +11,7 @@ import paddle
 import paddle.nn.functional as F
 import pytest
 from rtseg_inference import Predictor
-from tiny_models import TINY_MIT
+from tiny_models import TINY_LRFORMER, TINY_MIT
 from tiny_network import PREPROCESSING, Tiny, tiny
 
 from paddle_rtseg import create_model
@@ -193,6 +193,32 @@ def test_blocks_that_share_a_matching_have_one_in_the_graph(tmp_path):
     operators = Counter(node.op_type for node in onnx.load(os.path.join(folder, "model.onnx")).graph.node)
     assert (operators["ScatterElements"], operators["TopK"], operators["GatherND"]) == (4, 4, 8)
     assert not {"Shape", "Range", "OneHot", "Where", "Log"} & set(operators)
+
+
+@pytest.mark.slow
+@needs_converter
+@pytest.mark.parametrize(
+    ("name", "backbone", "format", "resizes"),
+    [
+        ("SegFormerPP", {"type": "MiT_B0", **TINY_MIT}, "json", 3),
+        ("LRFormerSeg", {"type": "LRFormer_T", **TINY_LRFORMER, "depths": [1, 1, 1, 1]}, "pdmodel", 7),
+    ],
+)
+def test_form_that_other_runtimes_are_fast_with(name, backbone, format, resizes, tmp_path):
+    """Resizes are operators, shortcuts lie in the kernels of depthwise convolutions, tokens are what is normalised."""
+    import onnx
+
+    from paddle_rtseg.export.onnx_graph import Graph
+
+    model = create_model(name, num_classes=5, head_channels=16, backbone=backbone)
+    export_model(model, str(tmp_path), PREPROCESSING, [-1, 3, 64, 96], "logits", format=format, onnx="required")
+    graph = Graph(onnx.load(str(tmp_path / "model.onnx")))
+    assert graph.count()["Resize"] == resizes
+    convolutions = {node.output[0]: node.input[0] for node in graph.nodes if node.op_type == "Conv"}
+    sums = [node.input for node in graph.nodes if node.op_type == "Add"]
+    assert not [tensors for tensors in sums if any(convolutions.get(tensor) in tensors for tensor in tensors)]
+    normalised = [node.input[0] for node in graph.nodes if node.op_type == "LayerNormalization"]
+    assert normalised and {len(graph.shapes[tensor]) for tensor in normalised} == {3}
 
 
 @needs_converter

@@ -48,12 +48,13 @@ def test_resize_without_gradient(side):
 def test_resize_to_the_same_size_copies_nothing():
     x = random(1, 2, 4, 5)
     assert resize(x, like=paddle.zeros([1, 7, 4, 5])) is x
+    assert resize_to_fixed(x, 4, 5, Constants()) is x
 
 
 @pytest.mark.parametrize("source, target", SIZES)
 def test_resize_to_fixed(source, target):
-    x = random(6, *source)
-    assert_equal(resize_to_fixed(x, *target, Constants()), plain_resize(x.unsqueeze(0), *target).squeeze(0))
+    x = random(2, 3, *source)
+    assert_equal(resize_to_fixed(x, *target, Constants()), plain_resize(x, *target))
 
 
 def test_sum_of_resized():
@@ -77,5 +78,5 @@ def test_constants_of_one_layer_serve_several_sizes():
         for size in ((4, 6), (6, 4)):
             (grid,) = average_to_grids(x.transpose([0, 2, 3, 1]), [size], constants)
             assert_equal(grid.transpose([0, 3, 1, 2]), F.adaptive_avg_pool2d(x, size))
-            assert_equal(resize_to_fixed(x[0], *size, constants), plain_resize(x, *size)[0])
+            assert_equal(resize_to_fixed(x, *size, constants), plain_resize(x, *size))
             assert_equal(sum_of_resized([x, x], paddle.zeros([1, 1, *size]), constants), 2 * plain_resize(x, *size))
