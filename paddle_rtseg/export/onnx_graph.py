@@ -480,23 +480,46 @@ def fuse_biases(graph: Graph) -> None:
 
 
 def fuse_batch_norms(graph: Graph) -> None:
-    """Multiply batch normalisation into the weights of the convolution before it."""
+    """Multiply batch normalisation into the weights of the convolution before it, or of several that are added up."""
     consumers, outputs, producers = graph.consumers(), graph.output_names(), graph.producers()
+
+    def summed(name: str) -> List[NodeProto]:
+        """The convolutions whose sum ``name`` is, some of them resized; none if it is more than that."""
+        node = producers.get(name)
+        if node is None or not _only_reader(name, consumers, outputs):
+            return []
+        if node.op_type == "Conv":
+            return [node] if all(map(graph.is_constant, node.input[1:])) else []
+        if node.op_type == "Resize":
+            return summed(node.input[0]) if attributes(node).get("mode") == b"linear" else []
+        if node.op_type != "Add" or node.input[0] == node.input[1]:
+            return []
+        first, second = map(summed, node.input)
+        return first + second if first and second else []
+
     for node in list(graph.nodes):
-        conv = producers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
-        if conv is None or conv.op_type != "Conv" or not _only_reader(node.input[0], consumers, outputs):
+        if node.op_type != "BatchNormalization" or not all(map(graph.is_constant, node.input[1:])):
             continue
-        if not all(map(graph.is_constant, [*conv.input[1:], *node.input[1:]])):
+        convolutions = summed(node.input[0])
+        if not convolutions:
             continue
         factor, shift = batch_norm_line(graph, node)
-        weight = graph.constants[conv.input[1]]
-        bias = graph.constants[conv.input[2]] if len(conv.input) > 2 and conv.input[2] else 0.0
-        scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
-        conv.input[1] = graph.constant(scaled.astype(weight.dtype), conv.input[1])
-        _set_bias(graph, conv, (bias * factor + shift).astype(weight.dtype))
+        for conv in convolutions:
+            _multiply(graph, conv, factor, shift)
+            shift = np.zeros_like(shift)  # in one of them; a resize leaves it as it is
+        last = producers[node.input[0]]
         graph.remove([node])
-        conv.output[0] = node.output[0]
-        producers[node.output[0]] = conv
+        last.output[0] = node.output[0]
+        producers[node.output[0]] = last
+
+
+def _multiply(graph: Graph, conv: NodeProto, factor: np.ndarray, shift: np.ndarray) -> None:
+    """Let a convolution give ``factor * y + shift`` instead of y; one value a channel."""
+    weight = graph.constants[conv.input[1]]
+    bias = graph.constants[conv.input[2]] if len(conv.input) > 2 and conv.input[2] else 0.0
+    scaled = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
+    conv.input[1] = graph.constant(scaled.astype(weight.dtype), conv.input[1])
+    _set_bias(graph, conv, (bias * factor + shift).astype(weight.dtype))
 
 
 def fuse_scales(graph: Graph) -> None:

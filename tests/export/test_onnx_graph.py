@@ -114,6 +114,36 @@ def test_batch_norm_and_bias_join_the_convolution():
     assert operators(simplified(model(nodes, constants))) == ["Conv", "Relu"]
 
 
+def sum_of_convolutions(added=("r", "c")):
+    """(N, 4, 6, 8) -> a normalised sum of a convolution and of one at half the size, enlarged."""
+    nodes = [
+        ("Conv", ["x", "w"], ["c"], {"kernel_shape": [1, 1]}),
+        ("Conv", ["x", "v"], ["h"], {"kernel_shape": [1, 1], "strides": [2, 2]}),
+        ("Resize", ["h", "", "scales"], ["r"], {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}),
+        ("Add", list(added), ["a"], {}),
+        ("BatchNormalization", ["a", "scale", "shift", "mean", "var"], ["n"], {}),
+        ("Relu", ["n"], ["y"], {}),
+    ]
+    constants = {name: RNG.standard_normal(5).astype(np.float32) for name in ("scale", "shift", "mean")}
+    constants.update({name: RNG.standard_normal((5, 4, 1, 1)).astype(np.float32) for name in ("w", "v")})
+    constants.update(var=RNG.uniform(0.5, 2, 5).astype(np.float32), scales=np.float32([1, 1, 2, 2]))
+    return nodes, constants
+
+
+def test_batch_norm_joins_the_convolutions_of_a_sum():
+    nodes, constants = sum_of_convolutions()
+    assert operators(simplified(model(nodes, constants))) == ["Add", "Conv", "Conv", "Relu", "Resize"]
+
+
+@pytest.mark.parametrize("added", [("r", "x5"), ("r", "r")])
+def test_batch_norm_of_another_sum_stays(added):
+    nodes, constants = sum_of_convolutions(added)
+    nodes.insert(0, ("Concat", ["x", "first"], ["x5"], {"axis": 1}))
+    nodes.insert(0, ("Slice", ["x", "zero", "one", "one"], ["first"], {}))
+    constants.update(zero=np.int64([0]), one=np.int64([1]))
+    assert "BatchNormalization" in operators(simplified(model(nodes, constants)))
+
+
 def test_sum_that_another_node_reads_is_not_fused():
     nodes = [
         ("Conv", ["x", "w"], ["c"], {"kernel_shape": [1, 1]}),
