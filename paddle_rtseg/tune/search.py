@@ -12,8 +12,8 @@ Backends
 Forecasts
     Each network, that is a merging and a size, is timed in the original's setting. In another setting it is expected to
     take as many times as long, or as short, as the original does. A candidate is timed only if this forecast leaves it
-    a chance to win, were it wrong by :data:`RATIO_MARGIN`: that merging or another size changes the ratio of two settings
-    by no more than that is the only assumption about networks.
+    a chance to win, were it wrong by :data:`RATIO_MARGIN`: that merging or another size changes the ratio of two
+    settings by no more than that is the only assumption about networks.
 Sizes
     A larger input takes longer. A network that is too slow for the goal (a budget; or the original, where that has the
     mean IoU that was asked for) in every setting, by its forecasts, rules out larger inputs with the same merging.
