@@ -464,7 +464,7 @@ def _write_program(network: ExportedNetwork, raw_input: bool, shape: Sequence[in
         _trace(network, spec, prefix)
         return
     try:
-        with old_program(), resize_operators():  # OpenVINO, the fastest on a CPU, takes this form
+        with old_program():
             _trace(network, spec, prefix)
     except InputError:
         raise

@@ -14,10 +14,15 @@ from typing import Any, Callable, Dict, Iterator, Optional, Sequence
 import paddle
 from paddle import _C_ops
 
+from ..models.resizing import resize_operators
+
 
 @contextlib.contextmanager
 def old_program() -> Iterator[None]:
-    """Trace and write programs in the form of Paddle 2, whatever the default of the running Paddle."""
+    """Trace and write programs in the form of Paddle 2, whatever the default of the running Paddle.
+
+    Paddle 3 writes it for OpenVINO, with :func:`.resizing.resize_operators`.
+    """
     if paddle.__version__.startswith("2."):
         yield
         return
@@ -25,7 +30,7 @@ def old_program() -> Iterator[None]:
     methods = {name: operator for name, operator in OPERATORS.items() if hasattr(variable, name)}
     functions = {name: _for_static(operator, getattr(_C_ops, name)) for name, operator in OPERATORS.items()}
     with paddle.pir_utils.DygraphOldIrGuard(), _replaced(_C_ops, functions), _replaced(variable, methods):
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), resize_operators():
             warnings.filterwarnings("ignore", message=r"The Attr\(force_cpu\)")  # Paddle's own code causes it
             yield
 
