@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 from comparing import zip_strict
-from tiny_models import LARGE_CASES, create
+from tiny_models import CASES, create
 from tiny_network import PREPROCESSING
 
 from paddle_rtseg.export.exporter import export_model
@@ -22,8 +22,9 @@ from paddle_rtseg.export.onnx_graph import Graph  # noqa: E402
 
 @pytest.mark.slow
 @pytest.mark.skipif(obstacle() is not None, reason=str(obstacle()))
-@pytest.mark.parametrize("case", LARGE_CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_node_of_every_model(case, tmp_path):
+    """Merging by matching stands for hq and fast, whose nodes are among its own."""
     network = create(case)
     network.eval()
     export_model(network, str(tmp_path), PREPROCESSING, (-1, 3, 128, 128), "argmax", precision="fp16")

@@ -75,6 +75,7 @@ print(from_release.cached_export(released.find("rtformer_slim_camvid")))
 
 
 @pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_two_processes_that_start_together(export, exported, tmp_path):
     start = str(tmp_path / "start")
     command = [sys.executable, "-c", TWO, exported["logits"], start]

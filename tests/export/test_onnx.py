@@ -31,6 +31,7 @@ def run(folder, name, batch):
 
 
 @pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_export_is_imported_without_the_packages_of_onnx():
     missing = "sys.modules.update(dict.fromkeys(('onnx', 'onnxruntime', 'paddle2onnx', 'ml_dtypes')))"
     script = f"import sys; {missing}; import paddle_rtseg.export.from_config"
