@@ -51,6 +51,7 @@ def test_commands_configure_before_importing_paddle():
 
 
 @pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 @pytest.mark.parametrize("threads, lines", [(None, 0), ("2", 2)])
 def test_warning_about_threads_is_for_those_who_set_them(threads, lines):
     variables = {**dict.fromkeys(environment.NAMES), "OMP_NUM_THREADS": threads}

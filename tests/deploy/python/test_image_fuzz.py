@@ -10,6 +10,7 @@ if not hasattr(os, "wait4"):
 
 
 @pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_mixed_images(tmp_path):
     found = run(60, 1, export_tiny(str(tmp_path / "model")), bad_share=0.4)
     assert found["failures"] == []

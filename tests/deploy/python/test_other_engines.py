@@ -119,6 +119,8 @@ def test_failed_run_is_one_sentence(backend, folder):
 
 
 @backends
+@pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_failures_leave_the_stack_for_signals(backend, folder):
     """In a process of its own, with pytest's handler and Paddle: a signal after a failure must not end it."""
     done = python(

@@ -172,6 +172,8 @@ def test_batch_that_the_model_does_not_take(folders, monkeypatch):
     assert lines[1].endswith("batch 2: did not run: the model takes one image")
 
 
+@pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_command_without_paddle(folders, tmp_path):
     (tmp_path / "paddle.py").write_text("raise ImportError('blocked')")
     rows = tmp_path / "rows.jsonl"
