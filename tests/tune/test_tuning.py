@@ -81,6 +81,7 @@ def rows(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_search(folder, capsys):
     """Stopped, continued, repeated for another goal without a measurement, and exported again by its command."""
     with pytest.MonkeyPatch.context() as patch:
