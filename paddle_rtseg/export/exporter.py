@@ -27,6 +27,7 @@ from rtseg_inference.contract import (
     write_contract,
 )
 from rtseg_inference.files import write_image
+from rtseg_inference.geometry import sizes
 from rtseg_inference.images import pixel_limit, read_image
 from rtseg_inference.pose_contract import Pose
 from rtseg_inference.predictor import to_mask
@@ -92,7 +93,8 @@ def export_model(
         model: (B, 3, H, W) -> list whose first element is (B, num_classes, H, W) logits.
         save_dir: created if necessary.
         preprocessing: what happens to an image before the network.
-        input_shape: (N, 3, H, W); None or -1 leaves a dimension free; without a shape, batch, height and width are.
+        input_shape: (N, 3, H, W); None or -1 leaves a dimension free; without a shape, batch, height and width are,
+            except that a network of one size has the size to which ``preprocessing`` brings every image.
         output_op: one of ``OUTPUT_OPS``; see :class:`.graph.ExportedNetwork`.
         raw_input: the graph takes (N, H, W, 3) uint8 BGR images and normalises them itself.
         format: "json" (Paddle 3), "pdmodel" (Paddle 2 and 3; OpenVINO and TensorRT subgraphs need it), "onnx"
@@ -142,7 +144,7 @@ def export_model(
             f"expected a Quantization for precision 'int8' of a network for segmentation, and for no other, got "
             f"{quote(repr(quantization))} with {precision!r}; correct one of them"
         )
-    shape = _checked_shape(model, input_shape)
+    shape = _checked_shape(model, _only_shape(model, preprocessing) if input_shape is None else input_shape)
     if raw_input:
         _check_raw_input(preprocessing, shape)
 
@@ -268,6 +270,16 @@ def _remove_onnx(contract: Contract) -> None:
             os.unlink(contract.path(file))
 
 
+def _only_shape(model: nn.Layer, preprocessing: Preprocessing) -> Optional[List[int]]:
+    """The input shape of a network of one size, if every image is brought to the same; otherwise None."""
+    if not _fixed_size_reason(model):
+        return None
+    resize, pad = preprocessing.resize, preprocessing.pad
+    if pad is None and (resize is None or resize.rule != "exact"):
+        return None
+    return [FREE, 3, *sizes(preprocessing, (1, 1)).network]
+
+
 def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]]]) -> List[int]:
     """(N, 3, H, W) with -1 for free dimensions."""
     given = (FREE, 3, FREE, FREE) if input_shape is None else input_shape
@@ -288,7 +300,7 @@ def _checked_shape(model: nn.Layer, input_shape: Optional[Sequence[Optional[int]
     if reason and FREE in shape[2:]:
         raise InputError(
             f"{type(model).__name__} cannot be exported with a free height and width: {reason}; give "
-            "--input_shape -1 3 H W"
+            "--input_shape -1 3 H W, or a Resize in the val_dataset"
         )
     minimum = _min_size(model)
     if any(n != FREE and n < minimum for n in shape[2:]):

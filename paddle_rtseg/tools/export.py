@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
         nargs=4,
         type=whole_number(-1),
         metavar=("N", "C", "H", "W"),
-        help="input shape of the network; -1 leaves a dimension dynamic (default: batch, height and width)",
+        help="input shape of the network; -1 leaves a dimension dynamic (default: batch, height and width; for a "
+        "network of one size that of the config's Resize or Padding)",
     )
     p.add_argument(
         "--output_op",

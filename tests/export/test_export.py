@@ -209,12 +209,22 @@ def test_function_without_pdmodel_form_is_named(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_fixed_size_network_gives_its_reason(tmp_path):
-    class OneSize(Tiny):
-        fixed_size_reason = "its tables are made for one size"
+class OneSize(Tiny):
+    fixed_size_reason = "its tables are made for one size"
 
+
+def test_fixed_size_network_gives_its_reason(tmp_path):
     with pytest.raises(InputError, match="its tables are made for one size; give --input_shape"):
         export_model(OneSize(), str(tmp_path), PREPROCESSING)
+
+
+@pytest.mark.parametrize(
+    "rules", [{"resize": Resize("exact", height=64, width=96)}, {"pad": Pad(height=64, width=96, value=127.5)}]
+)
+def test_fixed_size_network_takes_the_size_of_its_preprocessing(rules, tmp_path):
+    preprocessing = dataclasses.replace(PREPROCESSING, **rules)
+    folder = export_model(OneSize(), str(tmp_path), preprocessing, onnx="no")
+    assert Predictor(folder).contract.input.shape.max == (-1, 3, 64, 96)
 
 
 def test_backbone_gives_its_reason(tmp_path):
