@@ -25,6 +25,8 @@ def segformer_plusplus(backbone="b0", token_merging=None, num_classes=19, weight
         weights: see above.
         arguments: further ones of ``SegFormerPP``.
 
+    ``backbone="b0", num_classes=11, weights="segformerpp_b0_camvid"`` has the bundled weights for street scenes.
+
     Returns:
         The ``paddle.nn.Layer``: (B, 3, H, W) normalised RGB -> [(B, num_classes, H, W) logits].
 
@@ -44,7 +46,10 @@ def rtformer(variant="slim", num_classes=19, weights=None, **arguments):
 
 
 def lrformer(variant="t", num_classes=19, weights=None, **arguments):
-    """LRFormer (Wu et al., arXiv 2310.05026), "t", "s", "b" or "l"; otherwise as :func:`segformer_plusplus`."""
+    """LRFormer (Wu et al., arXiv 2310.05026), "t", "s", "b" or "l"; otherwise as :func:`segformer_plusplus`.
+
+    ``variant="t", num_classes=11, weights="lrformer_t_camvid"`` has the bundled weights for street scenes.
+    """
     part = {"type": f"LRFormer_{str(variant).upper()}"}
     return _create("LRFormerSeg", weights, num_classes=num_classes, backbone=part, **arguments)
 
@@ -52,7 +57,8 @@ def lrformer(variant="t", num_classes=19, weights=None, **arguments):
 def _create(name, weights, **arguments):
     import paddle_rtseg
 
-    model = paddle_rtseg.create_model(name, **arguments)
+    bundled = weights if isinstance(weights, str) and weights in paddle_rtseg.weights.released.SHA256 else None
+    model = paddle_rtseg.create_model(name, pretrained=bundled, **arguments)  # with all that they were trained with
     if weights is not None:
         paddle_rtseg.load_weights(model, weights)
     model.eval()

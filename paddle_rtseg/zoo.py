@@ -25,9 +25,10 @@ def create_model(name: str, **overrides: Any):
         name: a registered name, such as "RTFormer_Slim"; see :func:`list_models`.
         overrides: the component's keyword arguments, such as ``num_classes=19``. A dict with a "type" is itself
             built first, as in YAML: ``backbone=dict(type="MiT_B0", token_merging="hq")``. ``pretrained`` is a file
-            of weights, or the data that this package's weights were trained on: "camvid" for RTFormer_Slim. If it
-            is for another number of classes, the classifiers start new, and the log names them; ``pretrained_skip``
-            lists further layers that are to be new. Whatever else does not fit is an error.
+            of weights, or the name of bundled ones, or the data that these were trained on: "camvid". With bundled
+            weights, arguments that are not given are those of the network that was trained. If weights are for another
+            number of classes, the classifiers start new, and the log names them; ``pretrained_skip`` lists further
+            layers that are to be new. Whatever else does not fit is an error.
 
     Returns:
         The ``paddle.nn.Layer``, with random weights unless ``pretrained`` is given.
@@ -37,11 +38,20 @@ def create_model(name: str, **overrides: Any):
     """
     component = find_component(name)
     check_arguments(component, overrides)
-    release = released.find(f"{name}_{overrides.get('pretrained')}".lower())
+    release = released.find_for(name, overrides.get("pretrained"))
     if release is not None:
-        overrides = {**release.arguments, **overrides, "pretrained": release.path}
+        overrides = {**_updated(release.arguments, overrides), "pretrained": release.path}
     _check_complete(component, overrides)
     return construct(component, {key: _build(value) for key, value in overrides.items()})
+
+
+def _updated(arguments: Mapping[str, Any], overrides: Mapping[str, Any]) -> Dict[str, Any]:
+    """``arguments`` with others in their place; a backbone of the same type keeps the arguments that are not given."""
+    result = {**arguments, **overrides}
+    ours, theirs = arguments.get("backbone"), overrides.get("backbone")
+    if ours and isinstance(theirs, dict) and theirs.get("type") == ours["type"]:
+        result["backbone"] = {**ours, **theirs}
+    return result
 
 
 def construct(component: Callable, arguments: Mapping[str, Any]) -> Any:

@@ -38,6 +38,13 @@ def test_bundled_weights():
     np.testing.assert_array_equal(found.conv1[0].weight.numpy(), expected.conv1[0].weight.numpy())
 
 
+def test_bundled_weights_of_segformer():
+    found = load("segformer_plusplus", token_merging="2x2", num_classes=11, weights="segformerpp_b0_camvid")
+    assert {layer._epsilon for layer in found.sublayers() if isinstance(layer, paddle.nn.LayerNorm)} == {1e-6}
+    with pytest.raises(InputError, match="do not fit"):
+        load("segformer_plusplus", num_classes=19, weights="segformerpp_b0_camvid")
+
+
 def test_weights_of_lrformer(tmp_path):
     paddle.seed(2)
     expected = paddle_rtseg.create_model("LRFormerSeg", num_classes=3, backbone={"type": "LRFormer_T"})

@@ -105,7 +105,8 @@ def test_wheel_contains_every_module_and_config(files):
     }
     configs = {f"paddle_rtseg/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yml")}
     markers = {"paddle_rtseg/py.typed", "rtseg_inference/py.typed"}
-    weights = {"paddle_rtseg/weights/rtformer_slim_camvid.safetensors"}
+    names = ("rtformer_slim_camvid", "segformerpp_b0_camvid", "lrformer_t_camvid")
+    weights = {f"paddle_rtseg/weights/{name}.safetensors" for name in names}
     tables = {"paddle_rtseg/export/cuda_kernels.json"}
     assert configs and predictor
     content = {name for name in files if ".dist-info/" not in name}

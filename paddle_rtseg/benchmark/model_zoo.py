@@ -29,8 +29,10 @@ EXCERPT = (
     "rtformer_slim_camvid_720x540",
     "rtformer_slim_cityscapes_1024x512_120k",
     "rtformer_base_cityscapes_1024x512_120k",
+    "segformerpp_b0_camvid_720x540_distilled",
     "segformerpp_b0_cityscapes_1024x1024_160k",
     "segformerpp_b5_cityscapes_1024x1024_160k",
+    "lrformer_t_camvid_720x540_distilled",
     "lrformer_t_cityscapes_1024x1024_160k",
     "lrformer_b_cityscapes_1024x1024_160k",
 )
@@ -298,8 +300,8 @@ milliseconds are those of the network at that size and with the classes of that 
 - **mIoU published**: in percent, with its source; on val, at one scale and at the size of the paper's evaluation
   (Cityscapes: 2048 x 1024), unless the header of the config states otherwise. PaddleSeg's SegFormer has linear layers
   in its head where SegFormer++ has convolutions with batch norm.
-- **mIoU ours**: trained with this package, by the command in the header of the config. A dash means that it has not
-  been trained here.
+- **mIoU ours**: trained with this package, as the header of the config says. A dash means that it has not been trained
+  here.
 - **GMACs**: multiply-accumulates, counted as in the papers, whose "FLOPs" they are.
 - **ms**: one image, exported, oneDNN inside Paddle, fp32, from an 8-bit image in memory to the mask: the median. The
   letter names the machine, below. Ratios carry over to other machines, milliseconds do not.

@@ -19,6 +19,12 @@ LARGEST_SIDE = 720  #: images with a longer short side are shrunk to it
 LARGEST_CROP = 512
 SMALLEST_SIDE = 64
 EPOCHS, FEWEST_STEPS, MOST_STEPS = 60, 1500, 40_000
+#: Weights that networks start from, and which have classes of street scenes.
+BUNDLED = {
+    "RTFormer_Slim": "rtformer_slim_camvid",
+    "SegFormerPP:MiT_B0": "segformerpp_b0_camvid",
+    "LRFormerSeg:LRFormer_T": "lrformer_t_camvid",
+}
 
 
 class Network(NamedTuple):
@@ -79,23 +85,36 @@ def _network(name: str) -> Network:
     model, _, backbone = name.partition(":")
     if model in ("RTFormer_Slim", "RTFormer_Base") and not backbone:
         lines = f"  type: {model}\n  drop_path_rate: 0.0  # for a short training\n  bn_momentum: 0.9\n"
-        if model == "RTFormer_Slim":
-            lines += "  pretrained: rtformer_slim_camvid  # for non-commercial use only; null starts from nothing\n"
-            return Network(lines, "[1, 0.4]", 5e-4, True, "It starts from the bundled weights for street scenes.")
-        return Network(lines, "[1, 0.4]", 1e-3, True, "It starts from nothing: name weights with model.pretrained.")
+        network = Network(lines, "[1, 0.4]", 1e-3, True, "It starts from nothing: name weights with model.pretrained.")
+        return _started(network, name)
     if model in ("SegFormerPP", "LRFormerSeg") and backbone.startswith(
         "MiT_B" if model == "SegFormerPP" else "LRFormer_"
     ):
         find_component(backbone)
-        merging = "    token_merging: null  # or hq, fast, 2x2 and more (docs/merging.md): faster from 720 x 540 on\n"
         lines = f"  type: {model}\n  backbone:\n    type: {backbone}\n"
-        lines += merging if model == "SegFormerPP" else ""
-        lines += "    pretrained: null  # ImageNet weights, converted; a transformer needs them to become good\n"
+        if model == "SegFormerPP":
+            lines += "    norm_eps: 1.0e-6\n"
+            lines += "    token_merging: null  # or hq, fast, 2x2: faster, from 720 x 540 pixels on\n"
+        if name not in BUNDLED:
+            lines += "    pretrained: null  # ImageNet weights, converted; a transformer needs them to become good\n"
         rate = 8e-4 if model == "SegFormerPP" else 4e-4
-        return Network(lines, "[1]", rate, False, "It starts from nothing: name ImageNet weights in the backbone.")
+        note = "It starts from nothing: name ImageNet weights in the backbone."
+        return _started(Network(lines, "[1]", rate, False, note), name)
     raise InputError(
         "expected a network such as RTFormer_Slim, RTFormer_Base, SegFormerPP:MiT_B0 or LRFormerSeg:LRFormer_T, got "
         f"{quote(name)!r}; choose one"
+    )
+
+
+def _started(network: Network, name: str) -> Network:
+    """The same network started from bundled weights, if there are any."""
+    if name not in BUNDLED:
+        return network
+    line = f"  pretrained: {BUNDLED[name]}  # for non-commercial use only; null starts from nothing\n"
+    return network._replace(
+        model=network.model + line,
+        learning_rate=network.learning_rate / 2,
+        note="It starts from the bundled weights for street scenes.",
     )
 
 

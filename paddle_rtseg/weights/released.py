@@ -1,4 +1,4 @@
-"""Weights bundled with this package, by name: "rtformer_slim_camvid".
+"""Weights bundled with this package, by name: "rtformer_slim_camvid", "segformerpp_b0_camvid", "lrformer_t_camvid".
 
 Each is a ``.safetensors`` file next to this module, written by ``python -m paddle_rtseg.release``, with kernels and
 matrices in half precision. Its metadata describes it: ``model`` and ``arguments`` (JSON) rebuild the network; it was
@@ -20,6 +20,8 @@ from ..files import sha256
 #: SHA-256 of each file.
 SHA256: Dict[str, str] = {
     "rtformer_slim_camvid": "16cb8f82872197996545eb418dcffa30834fbb373f62a2f66f5fc2bd48b37e41",
+    "segformerpp_b0_camvid": "1439d121c31bff883c42e06be64071d90df744125e98ca450b082157de5bb5c7",
+    "lrformer_t_camvid": "56fad9e419b2c7d561364f175ab3f5c0b1ca5e6fe8dbf240c16fe4ef3ffb654e",
 }
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
@@ -45,6 +47,19 @@ class Release:
 def find(name: str) -> Optional[Release]:
     """The bundled weights called ``name``, or None."""
     return Release(name) if name in SHA256 else None
+
+
+def find_for(model: str, pretrained: Any) -> Optional[Release]:
+    """The bundled weights of a network of this package, by their name or by their data.
+
+    Args:
+        model: the network's name, such as "SegFormerPP".
+        pretrained: such as "segformerpp_b0_camvid" or "camvid".
+    """
+    if not isinstance(pretrained, str):
+        return None
+    named = (Release(name) for name in SHA256 if pretrained in (name, name.rpartition("_")[2]))
+    return next((release for release in named if release.model == model), None)
 
 
 def exported(model: str) -> str:

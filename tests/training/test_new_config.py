@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from processes import python
 
+from paddle_rtseg import create_model
 from paddle_rtseg.config import load_config
 from paddle_rtseg.errors import InputError
-from paddle_rtseg.training.new_config import new_config, save_config
+from paddle_rtseg.training.new_config import BUNDLED, new_config, save_config
+from paddle_rtseg.weights import read_state, released
 
 NETWORKS = ("RTFormer_Slim", "RTFormer_Base", "SegFormerPP:MiT_B0", "LRFormerSeg:LRFormer_T")
 
@@ -45,6 +47,7 @@ def test_it_loads_and_fits_the_data(network, data, tmp_path):
     resizes = [t for t in config.val_dataset_cfg["transforms"] if t["type"] == "Resize"]
     assert [t["target_size"] for t in resizes] == ([] if network.startswith("RTFormer") else [[128, 96]])
     assert f"--config {tmp_path}/config.yml" in text
+    assert config.dic["model"].get("pretrained") == BUNDLED.get(network)
 
 
 def test_large_images_are_shrunk(data, tmp_path):
@@ -91,6 +94,21 @@ def test_a_config_is_not_overwritten(tmp_path):
     with pytest.raises(InputError, match="a config that does not exist yet"):
         save_config("other", str(path))
     assert path.read_text() == "mine"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", BUNDLED)
+def test_bundled_weights_fit_their_network(network, data, tmp_path):
+    """Everything except classifiers is loaded, and the network is the one that was trained."""
+    model = dict(written(data, network, tmp_path)[0].dic["model"])
+    made = create_model(model.pop("type"), **model)
+    release = released.find(BUNDLED[network])
+    trained = read_state(release.path)
+    for name, tensor in made.state_dict().items():
+        if tensor.shape == list(trained[name].shape):
+            np.testing.assert_array_equal(tensor.numpy(), trained[name].astype(np.float32), err_msg=name)
+    backbone = release.arguments.get("backbone", {})
+    assert model.get("backbone", {}).get("norm_eps") == backbone.get("norm_eps")
 
 
 @pytest.mark.slow
