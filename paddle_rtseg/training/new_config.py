@@ -94,7 +94,7 @@ def _network(name: str) -> Network:
         lines = f"  type: {model}\n  backbone:\n    type: {backbone}\n"
         if model == "SegFormerPP":
             lines += "    norm_eps: 1.0e-6\n"
-            lines += "    token_merging: null  # or hq, fast, 2x2 and more (docs/merging.md): faster from 720 x 540 on\n"
+            lines += "    token_merging: null  # or hq, fast, 2x2 ... (docs/merging.md): faster from 720 x 540 on\n"
         if name not in BUNDLED:
             lines += "    pretrained: null  # ImageNet weights, converted; a transformer needs them to become good\n"
         rate = 8e-4 if model == "SegFormerPP" else 4e-4

@@ -1,7 +1,5 @@
 """The search on made problems: it finds what trying everything finds, and measures less."""
 
-import itertools
-
 import numpy as np
 import pytest
 from comparing import zip_strict
@@ -30,9 +28,10 @@ class Problem:
             c: 100 * merging[c.merging] * c.scale**2 * setting[c.setting] * random.uniform(0.98, 1.02) for c in ALL
         }
         hard = random.uniform(-0.2, 0.2, (FRAMES, CLASSES))  # frames are hard for all candidates alike
+        network = {n: random.normal(0, 0.02) for n in dict.fromkeys(c.network for c in ALL)}
         self.found = {}
         for key in dict.fromkeys((c.network, c.setting.arithmetic) for c in ALL):
-            quality = 0.4 + 0.3 * min(1, key[0].scale) + random.normal(0, 0.02) + hard
+            quality = 0.4 + 0.3 * min(1, key[0].scale) + network[key[0]] + random.normal(0, 0.003) + hard
             self.found[key] = np.clip(quality + random.normal(0, 0.03, hard.shape), 0, 1)
         self.timed, self.scored = [], []
 
@@ -78,7 +77,7 @@ def test_finds_what_trying_everything_finds(seed):
 def test_measures_less_than_everything(goal, share):
     problem = Problem(3)
     problem.search(goal)
-    assert len(problem.timed) == len(set(problem.timed)) < 0.6 * len(ALL)
+    assert len(problem.timed) == len(set(problem.timed)) < 0.7 * len(ALL)
     assert len(problem.scored) < share * len(ALL) * FRAMES
     assert len(problem.scored) == len(set(problem.scored)), "no frame is scored twice"
 
@@ -91,7 +90,7 @@ def test_what_was_left_out_is_explained():
     notes = " ".join(row.note for row in rows)
     for words in ("slow is too slow", "too slow at a scale of", "is faster", "over the budget", "dropped after"):
         assert words in notes
-    for words in ("the same masks as", "slower than the winner", "ms are to be expected"):
+    for words in ("fp32 was dropped after", "slower than the winner", "ms are to be expected"):
         assert words in notes
 
 
@@ -169,10 +168,9 @@ def test_dropping_is_rare_where_candidates_are_equal():
 
 
 def test_order_of_scoring():
-    """From the fastest on for a least mean IoU, and none that is slower than the winner."""
-    problem = Problem(4)
-    outcome = problem.search(Drop(0.5))
-    order = [c for c, _ in itertools.groupby(candidate for candidate, _ in problem.scored)]
-    assert order[0] == ORIGINAL
-    times = [problem.times[c] for c in order[1:]]
-    assert times == sorted(times) and times[-1] == outcome.winner.milliseconds
+    """For a least mean IoU, nothing that is slower than the winner is scored on all frames."""
+    outcome = Problem(4).search(Drop(0.5))
+    complete = [row for row in outcome.rows if row.counts is not None and len(row.counts) == FRAMES]
+    assert {row.candidate for row in complete} > {ORIGINAL, outcome.winner.candidate}
+    slower = [row.candidate for row in complete if row.milliseconds > outcome.winner.milliseconds]
+    assert slower == [ORIGINAL]
