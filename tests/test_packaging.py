@@ -105,7 +105,7 @@ def test_wheel_contains_every_module_and_config(files):
     }
     configs = {f"paddle_rtseg/{path.relative_to(ROOT)}" for path in (ROOT / "configs").rglob("*.yml")}
     markers = {"paddle_rtseg/py.typed", "rtseg_inference/py.typed"}
-    names = ("rtformer_slim_camvid", "segformerpp_b0_camvid", "lrformer_t_camvid")
+    names = ("rtformer_slim_camvid", "segformerpp_b0_camvid", "lrformer_t_camvid", "segformerpp_b0_lspet")
     weights = {f"paddle_rtseg/weights/{name}.safetensors" for name in names}
     tables = {"paddle_rtseg/export/cuda_kernels.json"}
     assert configs and predictor
@@ -123,13 +123,14 @@ def test_wheel_from_sdist_equals_the_wheel(source, files, tmp_path):
 
 def test_licences_cover_code_and_weights(files):
     metadata = email.message_from_bytes(next(content for name, content in files.items() if name.endswith("METADATA")))
-    assert metadata["License-Expression"] == "Apache-2.0 AND LicenseRef-CamVid-NonCommercial"
+    references = [f"LicenseRef-{data}-NonCommercial" for data in ("CamVid", "LSPE")]
+    assert metadata["License-Expression"] == " AND ".join(["Apache-2.0", *references])
     licences = {name.partition("/licenses/")[2]: text.decode() for name, text in files.items() if "/licenses/" in name}
     assert set(licences) == set(metadata.get_all("License-File"))
     assert "Apache License" in licences["LICENSE"]
-    terms = licences["licenses/LicenseRef-CamVid-NonCommercial.txt"]
-    assert all(name in terms for name in files if name.endswith(".safetensors"))
-    assert "CC BY-NC 4.0" in terms
+    terms = [licences[f"licenses/{reference}.txt"] for reference in references]
+    assert all(sum(name in text for text in terms) == 1 for name in files if name.endswith(".safetensors"))
+    assert "CC BY-NC 4.0" in terms[0] and "states no licence" in terms[1]
     assert "NVIDIA Source Code License" in licences["licenses/SEGFORMER-WEIGHTS.md"]
 
 

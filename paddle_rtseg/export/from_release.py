@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+from typing import Any, Dict
 
 import paddle
 from rtseg_inference.contract import read_contract
@@ -13,6 +14,7 @@ from ..weights.released import Release
 from ..zoo import create_model
 from .exporter import export_model
 from .onnx import obstacle
+from .pose import from_dataset
 from .preprocessing import from_transforms
 
 
@@ -52,17 +54,23 @@ def _is_whole(folder: str) -> bool:
 
 
 def _export(release: Release, folder: str) -> str:
-    transforms = json.loads(release.metadata["transforms"])
-    export = functools.partial(
-        export_model,
-        create_model(release.model, **release.arguments, pretrained=release.path),
-        folder,
-        from_transforms(transforms),
-        output_op="logits",
-        dataset=release.metadata["dataset"],
-        transforms=transforms,
-    )
+    network = create_model(release.model, **release.arguments, pretrained=release.path)
+    export = functools.partial(export_model, network, folder, **_surroundings(release))
     try:
         return export(format="pdmodel", onnx="if possible")  # for OpenVINO inside Paddle, the fastest on a CPU
     except InputError:  # not every Paddle 3 can write it
         return export()
+
+
+def _surroundings(release: Release) -> Dict[str, Any]:
+    """What surrounds the network: arguments of :func:`.export_model`."""
+    if "persons" in release.metadata:
+        pose, preprocessing = from_dataset(json.loads(release.metadata["persons"]), decode="quarter")
+        return {"preprocessing": preprocessing, "pose": pose}
+    transforms = json.loads(release.metadata["transforms"])
+    return {
+        "preprocessing": from_transforms(transforms),
+        "output_op": "logits",
+        "dataset": release.metadata["dataset"],
+        "transforms": transforms,
+    }

@@ -12,6 +12,9 @@ from ..files import sha256
 from .released import halve
 from .state import save_state
 
+#: What an export needs to know of a ``val_dataset`` of persons.
+PERSONS = ("skeleton", "input_size", "flip_test")
+
 
 def pack(config: Config, name: str, weights: Optional[str], path: str, notes: Sequence[str] = ()) -> str:
     """Write a config's trained weights to ``path``; see :mod:`.released` for the metadata.
@@ -31,15 +34,20 @@ def pack(config: Config, name: str, weights: Optional[str], path: str, notes: Se
     """
     network = load_model(config, weights)
     model = {key: value for key, value in config.dic["model"].items() if key != "pretrained"}
-    classes = getattr(Builder(config).train_dataset_class, "NUM_CLASSES", None)  # of a named dataset
     dataset = config.val_dataset_cfg
+    if "num_keypoints" not in model:
+        classes = getattr(Builder(config).train_dataset_class, "NUM_CLASSES", None)  # of a named dataset
+        model = {"num_classes": classes, **model}
     metadata: Dict[str, str] = {
         "model": model.pop("type"),
-        "arguments": json.dumps({"num_classes": classes, **model}),
+        "arguments": json.dumps(model),
         "dataset": dataset["type"],
         "transforms": json.dumps(dataset.get("transforms") or []),
         "config": name,
     }
+    persons = {key: dataset[key] for key in PERSONS if key in dataset}
+    if persons:
+        metadata["persons"] = json.dumps(persons)
     for note in notes:
         key, equals, text = note.partition("=")
         if not equals or key in metadata:

@@ -1,9 +1,12 @@
-"""Weights bundled with this package, by name: "rtformer_slim_camvid", "segformerpp_b0_camvid", "lrformer_t_camvid".
+"""Weights bundled with this package, by name: "rtformer_slim_camvid", "segformerpp_b0_camvid", "lrformer_t_camvid",
+"segformerpp_b0_lspet".
 
 Each is a ``.safetensors`` file next to this module, written by ``python -m paddle_rtseg.release``, with kernels and
 matrices in half precision. Its metadata describes it: ``model`` and ``arguments`` (JSON) rebuild the network; it was
 trained by ``config``, whose ``dataset`` and ``transforms`` (JSON) are repeated; ``data`` and ``terms`` name the data
-and the terms of use, and ``miou`` is the mean IoU on the test set, in percent.
+and the terms of use, and ``miou`` is the mean IoU on the test set, in percent. A network for poses has instead
+``pck``, the share of joints within 0.2 of the box, and ``persons`` (JSON), the skeleton and size of its
+``val_dataset``.
 """
 
 import json
@@ -22,6 +25,7 @@ SHA256: Dict[str, str] = {
     "rtformer_slim_camvid": "16cb8f82872197996545eb418dcffa30834fbb373f62a2f66f5fc2bd48b37e41",
     "segformerpp_b0_camvid": "1439d121c31bff883c42e06be64071d90df744125e98ca450b082157de5bb5c7",
     "lrformer_t_camvid": "56fad9e419b2c7d561364f175ab3f5c0b1ca5e6fe8dbf240c16fe4ef3ffb654e",
+    "segformerpp_b0_lspet": "75154f3ad2ef549628fcea0aaa7928792e6076d19e79a6f076a83a29253e0e62",
 }
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 

@@ -84,7 +84,8 @@ def test_metadata_needs_safetensors(tmp_path):
 @pytest.mark.parametrize("name", released.SHA256)
 def test_metadata_of_every_release(name):
     metadata = released.find(name).metadata
-    assert {"model", "arguments", "dataset", "transforms", "config", "data", "terms", "miou"} <= metadata.keys()
+    assert {"model", "arguments", "dataset", "transforms", "config", "data", "terms"} <= metadata.keys()
+    assert ("pck" if "persons" in metadata else "miou") in metadata
     assert len(list((ROOT / "configs").glob(f"*/{metadata['config']}"))) == 1
     assert os.path.getsize(released.find(name).path) < 30e6
 
@@ -153,6 +154,14 @@ def test_interrupted_first_export(monkeypatch):
             from_release.cached_export(release)
     assert os.listdir(cache_root()) == []
     assert read_contract(from_release.cached_export(release)).output.num_classes == 11
+
+
+def test_network_for_poses():
+    """It is packed with its skeleton, and exported with what finds joints in its heatmaps."""
+    assert paddle_rtseg.create_model("SegFormerPPPose", pretrained="lspet").head.classifier.weight.shape[0] == 14
+    contract = read_contract(from_release.cached_export(released.find("segformerpp_b0_lspet")))
+    assert contract.pose.input_size == (96, 128) and contract.pose.flip_test
+    assert contract.pose.keypoints[0] == "right_ankle" and len(contract.pose.keypoints) == 14
 
 
 def test_infer_by_name(tmp_path, capsys):
