@@ -85,7 +85,7 @@ def test_removed_config_leaves_page_and_data(checkout):
     run(checkout)
     for name in (model_zoo.PAGE, model_zoo.DATA):
         text = (checkout / name).read_text(encoding="utf-8")
-        assert "lrformer_t_camvid" not in text and ",352,480," not in text
+        assert "lrformer_t_camvid_480x352" not in text and ",352,480," not in text
     run(checkout, "--check")
 
 
