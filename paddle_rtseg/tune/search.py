@@ -72,18 +72,29 @@ class Floor:
     def floor(self, original: float) -> float:
         return self.mean_iou
 
+    def reached(self, counts: Counts, original: Counts) -> bool:
+        """Whether pixel counts on all frames have it."""
+        return mean_iou(counts) >= self.mean_iou
+
     def __str__(self) -> str:
         return f"a mean IoU of at least {100 * self.mean_iou:.4g} %"
 
 
 @dataclass(frozen=True)
 class Drop:
-    """The least time with at most so much less mean IoU than the original has."""
+    """The least time with at most so much less mean IoU than the original has.
+
+    Of many candidates, some lose little by luck, so the whole 95 % interval of the difference has to be above that.
+    """
 
     points: float  #: hundredths
 
     def floor(self, original: float) -> float:
         return original - self.points / 100
+
+    def reached(self, counts: Counts, original: Counts) -> bool:
+        """Whether pixel counts on all frames show it, beside those of the original."""
+        return difference(counts, original).low >= -self.points / 100
 
     def __str__(self) -> str:
         return f"a mean IoU at most {self.points:g} points below the original's"
@@ -277,12 +288,15 @@ def _most_accurate(
 
 
 def _first_above(
-    rows: Dict[Candidate, Row], forecasts: Dict[Candidate, float], goal: Goal, measures: Measures, original: Row
+    rows: Dict[Candidate, Row],
+    forecasts: Dict[Candidate, float],
+    goal: Union[Floor, Drop],
+    measures: Measures,
+    original: Row,
 ) -> Optional[Row]:
     """The first of the rows, in the order of time, that has the mean IoU; rows are timed when their turn is near."""
     winner: Optional[Row] = None
-    floor = goal.floor(original.mean_iou)
-    lead, setting = original.mean_iou - floor, original.candidate.setting
+    lead, setting = original.mean_iou - goal.floor(original.mean_iou), original.candidate.setting
     timed = [(row.milliseconds, candidate) for candidate, row in rows.items() if row.timed]
     heapq.heapify(timed)
     waiting = sorted(forecasts, key=lambda c: (forecasts[c], c), reverse=True)
@@ -304,7 +318,7 @@ def _first_above(
         first = scored.setdefault(row.masks, row)
         if first is not row:
             row.note = f"{first.candidate.backend} is faster"
-        elif _score(row, measures, original.counts, lead) and row.mean_iou >= floor:
+        elif _score(row, measures, original.counts, lead) and goal.reached(row.counts, original.counts):
             winner = row
     for _, candidate in timed:
         rows[candidate].note = "slower than the winner"
