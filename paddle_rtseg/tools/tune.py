@@ -53,8 +53,8 @@ def parser() -> argparse.ArgumentParser:
         "--max_drop",
         type=number(0, 100),
         metavar="POINTS",
-        help="find the least time with a mean IoU that is at most this many points (hundredths) below the original's, by "
-        "the 95 %% interval of the difference (default: none)",
+        help="find the least time with a mean IoU that is at most this many points (hundredths) below the original's, "
+        "by the 95 %% interval of the difference (default: none)",
     )
     p.add_argument("--device", choices=list(BACKENDS), default="cpu", help="cpu or gpu (default cpu)")
     p.add_argument(
