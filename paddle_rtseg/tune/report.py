@@ -45,7 +45,7 @@ def plot(rows: Sequence[Row], original: Row, winner: Optional[Row], goal: Goal, 
     best = front(rows, frames)
     complete = [row for row in rows if scored_on(row) == frames]
     dropped = [row for row in rows if 0 < scored_on(row) < frames]
-    _scatter(axes, dropped, label="dropped early, on the frames seen", marker="x", color="0.65")
+    _scatter(axes, dropped, label="scored on the first frames only", marker="x", color="0.65")
     _scatter(axes, complete, label="scored on all frames", marker="o", color="tab:blue")
     _scatter(axes, [original], label=f"original: {original.candidate}", marker="s", color="black", s=60)
     _scatter(axes, [winner] if winner else [], label=_named(winner), marker="*", color="tab:red", s=200)
