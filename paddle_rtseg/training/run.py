@@ -87,7 +87,7 @@ def train(
     make_folder(save_dir)
     if resume_model == "auto":
         resume_model = checkpoints.latest_complete_checkpoint(save_dir, refuse_foreign=True)
-    elif resume_model:
+    elif resume_model is not None:
         checkpoints.check_complete(resume_model)
     use_data_format(config, data_format)
     utils.show_env_info()

@@ -80,6 +80,11 @@ def test_training_leaves_results(config, tmp_path, capfd):
     assert [row[0] for row in rows] == ["2", "4", "6"]
 
 
+def test_empty_path_to_resume_from(config, tmp_path):
+    with pytest.raises(InputError, match="complete checkpoint, .* got ''"):
+        train(config, tmp_path / "out", resume_model="")
+
+
 @pytest.mark.slow
 def test_paddleseg_alone_keeps_nothing(config, tmp_path, without, capfd):
     with without("table of the classes"), without("curve of the loss"):
