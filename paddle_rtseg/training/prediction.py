@@ -24,6 +24,7 @@ from rtseg_inference.progress import Progress
 from ..config import Builder, load_model, use_device
 from ..config_checks import channels, check_prediction
 from ..errors import InputError
+from ..export.pose import is_pose
 from ..export.preprocessing import from_transforms
 from ..files import atomic_path, make_folder
 from .prediction_settings import note_large_window, prediction_settings
@@ -65,12 +66,16 @@ def predict(
         The exit status: 1 if images were skipped, else 0.
 
     Raises:
-        InputError: there are no images, or the weights do not match the config.
+        InputError: there are no images, the network is one for poses, or the weights do not match the config.
     """
     settings = prediction_settings(paddleseg.core.predict, config.test_config, custom_color=custom_color, **test_time)
     check_prediction(config.dic)
     if not config.dic.get("val_dataset"):
         raise InputError("expected a val_dataset in the config, whose transforms prepare the images, got none; add one")
+    if is_pose(config.val_dataset_cfg):
+        raise InputError(
+            "expected a network for segmentation, got one for poses; export it and use python -m paddle_rtseg.infer"
+        )
     use_device(device)
     if not image_path:
         raise InputError("expected images, got none; name a file or a folder with --image_path")

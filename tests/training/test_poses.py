@@ -18,6 +18,7 @@ from paddle_rtseg.errors import InputError
 from paddle_rtseg.pose.metrics import pck
 from paddle_rtseg.training import checkpoints, pose_report, poses, run
 from paddle_rtseg.training.losses import HeatmapMSELoss
+from paddle_rtseg.training.prediction import predict
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +235,12 @@ def test_weights_of_another_number_of_keypoints(config, data, tmp_path):
     paddle.save(Builder(load_config(write_config(tmp_path / "two.yml", other))).model.state_dict(), weights)
     with pytest.raises(InputError, match=r"head\.classifier"):
         run.evaluate(config, weights)
+
+
+def test_predict_is_for_segmentation(config, data, tmp_path):
+    with pytest.raises(InputError, match="expected a network for segmentation, got one for poses"):
+        predict(config, None, str(data), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("workers", [0, 1])
