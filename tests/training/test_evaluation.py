@@ -81,7 +81,7 @@ def test_training_leaves_results(config, tmp_path, capfd):
 
 
 def test_empty_path_to_resume_from(config, tmp_path):
-    with pytest.raises(InputError, match="complete checkpoint, .* got ''"):
+    with pytest.raises(InputError, match=r"complete checkpoint, .* got ''"):
         train(config, tmp_path / "out", resume_model="")
 
 
