@@ -372,6 +372,7 @@ def segment(
             del frame, outcome
             group.clear()  # the images, before the next are decoded
     except KeyboardInterrupt:  # what has been segmented is still written
+        program.stopping()
         progress.say("stopped")
         interrupted = True
     status = progress.close(writer.folder, not_taken)

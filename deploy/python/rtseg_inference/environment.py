@@ -86,7 +86,7 @@ def importing_paddle() -> Iterator[None]:
             yield
     finally:
         os.environ["HOME"] = home() if before is None else before
-        program.catch_again()  # Paddle has set a handler of its own for SIGTERM
+        program.catch_again()  # Paddle has set a handler of its own for SIGTERM, within which it may hang
         shown = printed.getvalue()
         sys.stderr.write(_THREADS_WARNING.sub("", shown) if _chosen_here else shown)
 

@@ -96,6 +96,7 @@ def estimate(
                     timings.append((outcome.timings, len(group)))
                     progress.wrote()
     except KeyboardInterrupt:  # what has been found is still written
+        program.stopping()
         progress.say("stopped")
         interrupted = True
     write_results(results, writer.folder)

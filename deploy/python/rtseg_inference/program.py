@@ -24,6 +24,8 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 #: What it says of a path that cannot be one, or is another kind of file. A missing file is checked where it is read.
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
+_LOST = 0.5  # seconds after which KeyboardInterrupt is raised again if nothing has handled it
+
 _caught: Set[int] = set()  # the signals that raise KeyboardInterrupt
 _interrupted = 0  # the status for the one that came
 
@@ -43,6 +45,7 @@ def run(main: Callable[[], Optional[int]]) -> int:
     except InputError as e:
         return _failed(str(e))
     except KeyboardInterrupt:
+        stopping()
         return _interrupted or INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -77,11 +80,19 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
+def stopping() -> None:
+    """Say that KeyboardInterrupt has been caught to end the program, which then raises it no more."""
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
 def catch_again() -> None:
     """Handle signals as before, after a library has set handlers of its own, as Paddle and Ray do of SIGTERM."""
     if threading.current_thread() is threading.main_thread():  # others cannot
-        for number in _caught:
-            signal.signal(number, _interrupt)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = _interrupt if number in _caught else signal.getsignal(number)
+            if handler is not None:  # Python's own view, which handlers of C++ leave alone
+                signal.signal(number, handler)
 
 
 def _catch_interrupts() -> None:
@@ -92,8 +103,9 @@ def _catch_interrupts() -> None:
         return
     catch_again()
     if hasattr(signal, "setitimer"):  # not on Windows
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
-        sys.unraisablehook = _raise_again
+        signal.signal(signal.SIGALRM, _raise_again)
+    sys.unraisablehook = _until_interrupted(sys.unraisablehook)
+    threading.excepthook = _until_interrupted(threading.excepthook)
 
 
 def _interrupt(number: int, frame: Optional[FrameType]) -> None:
@@ -101,7 +113,28 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
     if _interrupted:
         os._exit(_interrupted)
     _interrupted = _OF_SIGNALS + number
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, _LOST, _LOST)
     raise KeyboardInterrupt
+
+
+def _raise_again(number: int, frame: Optional[FrameType]) -> None:
+    """Raise KeyboardInterrupt again unless it is being handled, as it is by clean-up.
+
+    It was lost in a finalizer or callback, which Python lets finish, or in a library's bare ``except``, such as that
+    around the queue of Paddle's data loader.
+    """
+    handled = sys.exc_info()[1]
+    while handled is not None:
+        if isinstance(handled, (KeyboardInterrupt, GeneratorExit)):
+            return
+        handled = handled.__context__
+    raise KeyboardInterrupt
+
+
+def _until_interrupted(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What finalizers and threads say after the signal is a consequence of it."""
+    return lambda arguments: None if _interrupted else hook(arguments)
 
 
 def _leave_sigterm_to_the_system() -> None:
@@ -112,14 +145,6 @@ def _leave_sigterm_to_the_system() -> None:
 
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_leave_sigterm_to_the_system)
-
-
-def _raise_again(ignored: "sys.UnraisableHookArgs") -> None:
-    """Raise KeyboardInterrupt again a moment later where it came in a finalizer or callback that Python lets finish."""
-    if issubclass(ignored.exc_type, KeyboardInterrupt):
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-    else:
-        sys.__unraisablehook__(ignored)
 
 
 def _failed(sentence: str) -> int:

@@ -1,4 +1,4 @@
-"""How commands end: Ctrl-C where Python lets the exception go no further."""
+"""How commands end: Ctrl-C where Python or a library lets the exception go no further."""
 
 import signal
 import subprocess
@@ -6,11 +6,14 @@ import sys
 
 import pytest
 
-# What the main function does until the signal comes within it: as a finalizer, and as the callback before a fork.
+# What the main function does until the signal comes within it.
 PLACES = {
     "finalizer": "class Held:\n    def __del__(self): signal.raise_signal(signal.SIGINT)\ndef main(): Held()",
     "callback": "os.register_at_fork(before=lambda: signal.raise_signal(signal.SIGINT))\n"
     "def main():\n    if os.fork() == 0: os._exit(0)",
+    "bare except": "def main():\n    try: signal.raise_signal(signal.SIGINT)\n    except: pass\n    1",
+    "finalizer after it": "class Held:\n    def __del__(self): raise ValueError('a consequence')\n"
+    "def main():\n    held = Held()\n    signal.raise_signal(signal.SIGINT)",
 }
 
 
@@ -23,6 +26,26 @@ def test_interrupt_that_python_ignores(place):
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer that could raise it again")
+@pytest.mark.parametrize(
+    "main",
+    [
+        "    try: signal.raise_signal(signal.SIGINT)\n    finally: time.sleep(2); print('cleaned')",
+        "    with cleaned(): signal.raise_signal(signal.SIGINT)",
+        "    try: signal.raise_signal(signal.SIGINT)\n    except KeyboardInterrupt: program.stopping()\n"
+        "    time.sleep(2); print('cleaned')",
+    ],
+)
+def test_interrupt_leaves_cleaning_up_alone(main):
+    program = (
+        "import contextlib, signal, time\nfrom rtseg_inference import program\n@contextlib.contextmanager\n"
+        "def cleaned():\n    try: yield\n    finally: time.sleep(2); print('cleaned')\n"
+        f"def main():\n{main}\nprogram.leave(program.run(main))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "cleaned\n", "")
 
 
 def test_other_ignored_errors_are_shown():
@@ -43,6 +66,15 @@ def test_sigterm_after_libraries_set_their_handlers():
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 143 and "Termination signal" not in ended.stderr, ended.stderr
+
+
+def test_sigterm_after_paddle_was_imported_by_another_program():
+    program = (
+        "import os, signal\nfrom rtseg_inference import environment\n"
+        "with environment.importing_paddle(): import paddle\nos.kill(os.getpid(), signal.SIGTERM)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == -signal.SIGTERM and "Termination signal" not in ended.stdout + ended.stderr
 
 
 def test_sigterm_ends_forked_processes_at_once():
