@@ -23,10 +23,14 @@ def scored_on(row: Row) -> int:
     return 0 if row.counts is None or not row.timed else len(row.counts)
 
 
-def table(rows: Sequence[Row], original: Row, source: Source) -> str:
-    """The rows as a Markdown table, from the fastest on."""
+def table(rows: Sequence[Row], original: Row, source: Source, places: Sequence[int]) -> str:
+    """The rows as a Markdown table, from the fastest on.
+
+    Args:
+        places: of the frames that candidates are chosen by in the list that they come from.
+    """
     lines = [COLUMNS, ["---"] * len(COLUMNS)]
-    lines += [_cells(row, original, source) for row in sorted(rows, key=lambda row: row.milliseconds)]
+    lines += [_cells(row, original, source, places) for row in sorted(rows, key=lambda row: row.milliseconds)]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -75,7 +79,7 @@ def _named(winner: Optional[Row]) -> str:
     return f"winner: {winner.candidate}" if winner else ""
 
 
-def _cells(row: Row, original: Row, source: Source) -> List[str]:
+def _cells(row: Row, original: Row, source: Source, places: Sequence[int]) -> List[str]:
     candidate = row.candidate
     size = source.input_size(candidate.network)
     cells = [
@@ -85,5 +89,9 @@ def _cells(row: Row, original: Row, source: Source) -> List[str]:
         candidate.precision,
     ]
     cells += [f"{row.milliseconds:.1f}", f"{original.milliseconds / row.milliseconds:.2f}"] if row.timed else ["", ""]
-    cells += [in_percent(estimate(row.counts)), str(len(row.counts))] if row.counts is not None else ["", ""]
+    if row.counts is not None:
+        frames = len(row.counts)
+        cells += [in_percent(estimate(row.counts, places[:frames])), str(frames)]
+    else:
+        cells += ["", ""]
     return [*cells, row.note.replace("|", "/")]

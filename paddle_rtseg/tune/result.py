@@ -4,7 +4,7 @@ import functools
 import os
 import shlex
 from dataclasses import dataclass
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Sequence
 
 from rtseg_inference.contract import INT8
 from rtseg_inference.predictor import Predictor
@@ -55,7 +55,7 @@ class Result:
         """Write ``table.md`` and ``front.png``."""
         rows, original = self.outcome.rows, self.original
         with atomic_path(os.path.join(self.save_dir, TABLE)) as path, open(path, "w", encoding="utf-8") as f:
-            f.write(f"{self.text()}\n\n{table(rows, original, self.source)}")
+            f.write(f"{self.text()}\n\n{self._table(rows)}")
         with atomic_path(os.path.join(self.save_dir, PLOT)) as path:
             plot(rows, original, self.outcome.winner, self.goal, len(self.frames.choosing), path)
 
@@ -74,19 +74,23 @@ class Result:
         best = front(self.outcome.rows, len(self.frames.choosing))
         shown = [*best, *(row for row in (self.original, self.outcome.nearest) if row not in best)]
         unique = list({row.candidate: row for row in shown}.values())
-        return table(unique, self.original, self.source).rstrip()
+        return self._table(unique).rstrip()
+
+    def _table(self, rows: Sequence[Row]) -> str:
+        return table(rows, self.original, self.source, self.frames.choosing)
 
     def _won(self) -> List[str]:
         row, original = self.outcome.nearest, self.original
         ours, theirs = (self._reported(r) for r in (row, original))
-        gained, found = difference(ours, theirs), estimate(ours)
-        asked = self.goal.floor(estimate(theirs).value)
+        places = self.frames.reporting
+        gained, found, before = difference(ours, theirs, places), estimate(ours, places), estimate(theirs, places)
+        asked = self.goal.floor(before.value)
         lines = [
             f"found for {self.goal}: {row.candidate}",
             f"{row.milliseconds:.1f} ms, the original {original.milliseconds:.1f} ms: "
             f"{original.milliseconds / row.milliseconds:.2f} times as fast",
             f"mean IoU on {len(ours)} frames that it was not chosen by, with 95 % intervals: {in_percent(found)}, the "
-            f"original {in_percent(estimate(theirs))}, difference {in_percent(gained, '+')}",
+            f"original {in_percent(before)}, difference {in_percent(gained, '+')}",
         ]
         if found.value < asked:
             lines.append(f"this is less than was asked for, {100 * asked:.2f} %")
@@ -96,7 +100,9 @@ class Result:
         nearest = self.outcome.nearest
         what = f"{nearest.milliseconds:.1f} ms"
         if not isinstance(self.goal, Budget):
-            what = f"a mean IoU of {in_percent(estimate(nearest.counts))} % on {len(nearest.counts)} frames"
+            frames = len(nearest.counts)
+            found = estimate(nearest.counts, self.frames.choosing[:frames])
+            what = f"a mean IoU of {in_percent(found)} % on {frames} frames"
         return f"nothing has {self.goal}; the nearest is {nearest.candidate}, with {what}"
 
     def _commands(self) -> str:

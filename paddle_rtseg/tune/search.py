@@ -72,7 +72,7 @@ class Floor:
     def floor(self, original: float) -> float:
         return self.mean_iou
 
-    def reached(self, counts: Counts, original: Counts) -> bool:
+    def reached(self, counts: Counts, original: Counts, places: Sequence[int]) -> bool:
         """Whether pixel counts on all frames have it."""
         return mean_iou(counts) >= self.mean_iou
 
@@ -92,9 +92,9 @@ class Drop:
     def floor(self, original: float) -> float:
         return original - self.points / 100
 
-    def reached(self, counts: Counts, original: Counts) -> bool:
-        """Whether pixel counts on all frames show it, beside those of the original."""
-        return difference(counts, original).low >= -self.points / 100
+    def reached(self, counts: Counts, original: Counts, places: Sequence[int]) -> bool:
+        """Whether pixel counts on all frames, at these places of their list, show it beside those of the original."""
+        return difference(counts, original, places).low >= -self.points / 100
 
     def __str__(self) -> str:
         return f"a mean IoU at most {self.points:g} points below the original's"
@@ -134,9 +134,14 @@ class Measures:
 
     cost: Callable[[Candidate], float]  #: milliseconds; raises InputError for what does not run
     counts: Callable[[Candidate, int, int], Counts]  #: of the frames from the first number to before the second
-    frames: int  #: that candidates are chosen by
+    places: Sequence[int]  #: of these frames in the list that they come from
     classes: int  #: that are labelled in these
     progress: Callable[[str, int, int], None] = lambda phase, done, total: None
+
+    @property
+    def frames(self) -> int:
+        """How many frames candidates are chosen by."""
+        return len(self.places)
 
 
 @dataclass(frozen=True)
@@ -318,7 +323,9 @@ def _first_above(
         first = scored.setdefault(row.masks, row)
         if first is not row:
             row.note = f"{first.candidate.backend} is faster"
-        elif _score(row, measures, original.counts, lead) and goal.reached(row.counts, original.counts):
+        elif _score(row, measures, original.counts, lead) and goal.reached(
+            row.counts, original.counts, measures.places
+        ):
             winner = row
     for _, candidate in timed:
         rows[candidate].note = "slower than the winner"

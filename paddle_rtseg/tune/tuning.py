@@ -80,7 +80,7 @@ def tune(
         source.use_images(images)
         scales = _scales(source, space.scales, say)
         bench = Bench(source, Exports(source, folder), used, journal, available, threads)
-        measures = Measures(bench.cost, bench.counts, len(used.choosing), classes, _Bar())
+        measures = Measures(bench.cost, bench.counts, used.choosing, classes, _Bar())
         outcome = _search(combinations(mergings, scales, available), goal, bench, measures)
         result = Result(outcome, goal, bench, source, used, save_dir, threads)
         if outcome.winner is not None:

@@ -58,3 +58,33 @@ def test_difference_is_of_the_same_images():
     assert found.low < found.value < found.high < 0
     assert found.error < 0.3 * estimate(counts).error
     assert difference(counts, counts) == (0, 0, 0, 0)
+
+
+def alike(random, scenes, images, hard=0.3):
+    """Counts of images in runs, each of one scene: in some scenes a network finds less than in others."""
+    quality = np.repeat(np.clip(random.normal(0.7, hard, (scenes, CLASSES)), 0, 1), images, axis=0)
+    found = np.rint(1000 * quality).astype(np.int64)
+    return np.stack([found, found, np.full_like(found, 1000)], axis=1)
+
+
+def test_interval_of_frames_that_resemble_their_neighbours():
+    """Runs of images are drawn together, so that most intervals still hold the truth, which single images would not."""
+    random = np.random.default_rng(3)
+    truth = mean_iou(alike(random, 20_000, 1))
+    held = {"runs": 0, "single": 0}
+    for _ in range(100):
+        counts = alike(random, 12, 10)
+        order = random.permutation(len(counts))  # a search takes its frames in random order
+        for how, places in (("runs", order), ("single", None)):
+            found = estimate(counts[order], places)
+            held[how] += found.low <= truth <= found.high
+    assert held["runs"] > 80 and held["single"] < 60, held
+
+
+def test_runs_of_images_that_do_not_resemble_each_other():
+    """Then the intervals are about as wide as those of single images."""
+    _, _, counts = sample(200)
+    runs, single = estimate(counts, range(200)), estimate(counts)
+    assert runs.value == single.value and runs.error == pytest.approx(single.error, rel=0.25)
+    few = estimate(counts[:10], range(10))
+    assert few.error == pytest.approx(estimate(counts[:10]).error, rel=0.1)
