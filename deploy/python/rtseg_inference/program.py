@@ -137,14 +137,15 @@ def _until_interrupted(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda arguments: None if _interrupted else hook(arguments)
 
 
-def _leave_sigterm_to_the_system() -> None:
-    """A forked process, such as a worker of a data loader, is ended by SIGTERM without any of its parent's clean-up."""
-    if signal.getsignal(signal.SIGTERM) is _interrupt:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _leave_signals_to_the_system() -> None:
+    """A forked process, such as a worker of a data loader, is ended at once, without any of its parent's clean-up."""
+    for number in _caught:
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_DFL)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_leave_sigterm_to_the_system)
+    os.register_at_fork(after_in_child=_leave_signals_to_the_system)
 
 
 def _failed(sentence: str) -> int:

@@ -77,16 +77,17 @@ def test_sigterm_after_paddle_was_imported_by_another_program():
     assert ended.returncode == -signal.SIGTERM and "Termination signal" not in ended.stdout + ended.stderr
 
 
-def test_sigterm_ends_forked_processes_at_once():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_forked_processes_at_once(number):
     program = (
         "import os, signal, time\nfrom rtseg_inference import program\ndef main():\n"
         "    child = os.fork()\n    if child == 0: time.sleep(60)\n"
-        "    time.sleep(0.2); os.kill(child, signal.SIGTERM)\n"
-        "    print(os.waitpid(child, 0)[1], flush=True); signal.raise_signal(signal.SIGTERM)\n"
+        f"    time.sleep(0.2); os.kill(child, {int(number)})\n"
+        f"    print(os.waitpid(child, 0)[1], flush=True); signal.raise_signal({int(number)})\n"
         "program.leave(program.run(main))"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (143, f"{int(signal.SIGTERM)}\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (128 + number, f"{int(number)}\n", "")
 
 
 def test_ignored_signals_stay_ignored():
