@@ -42,6 +42,7 @@ def test_outcomes(status, seconds, errors, outcome):
 
 
 @pytest.mark.slow
+@pytest.mark.slow_on_old_paddle
 def test_nonsense():
     done = python(flag_fuzz.__file__, 50, 5, **HELPERS)
     found = json.loads(done.stdout)

@@ -96,6 +96,7 @@ def test_limit_is_the_same_setting(limit, compared, monkeypatch):
     assert not limit or python == cpp
 
 
+@pytest.mark.slow_on_old_paddle
 def test_mutated_files_crash_nothing(tmp_path):
     """Under address and undefined-behaviour sanitizers."""
     program = build_with_sanitizers(tmp_path, "image_check") / "image_check"

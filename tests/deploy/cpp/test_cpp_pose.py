@@ -91,6 +91,7 @@ def test_boxes_equal_python(name, host_check, tmp_path):
             assert found == (2, "", f"error: {e}\n")
 
 
+@pytest.mark.slow_on_old_paddle
 def test_mutated_boxes_equal_python(host_check, tmp_path):
     """Bytes exchanged, removed and added."""
     rng, path = np.random.default_rng(5), tmp_path / "boxes.json"
