@@ -28,8 +28,8 @@ Frames
     sample of all, so that this also holds for the frames of a video. A normal estimate is wrong by that much once in
     30,000 times, and Student's t of 16 frames once in 1,700.
 Precision
-    For a least mean IoU, a network that is dropped after the fewest frames in the original's precision is not tried in
-    another: rounding does not make up for so much.
+    For a least mean IoU, a network is scored in the original's precision first. If it is dropped there, or misses the
+    mean IoU by more than :data:`ROUNDING`, no other precision is tried: rounding makes up for no more than that.
 """
 
 import heapq
@@ -47,6 +47,7 @@ from .candidates import Candidate, Network, Setting
 RATIO_MARGIN = 1.25
 SURE = 4.0  #: standard errors
 LEAST_FRAMES = 16  #: before a candidate is dropped
+ROUNDING = 0.001  #: of mean IoU, by which one precision may be better than another
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ class Floor:
     def floor(self, original: float) -> float:
         return self.mean_iou
 
-    def reached(self, counts: Counts, original: Counts, places: Sequence[int]) -> bool:
-        """Whether pixel counts on all frames have it."""
-        return mean_iou(counts) >= self.mean_iou
+    def missed_by(self, counts: Counts, original: Counts, places: Sequence[int]) -> float:
+        """By how much pixel counts on all frames have less."""
+        return self.mean_iou - mean_iou(counts)
 
     def __str__(self) -> str:
         return f"a mean IoU of at least {100 * self.mean_iou:.4g} %"
@@ -92,9 +93,9 @@ class Drop:
     def floor(self, original: float) -> float:
         return original - self.points / 100
 
-    def reached(self, counts: Counts, original: Counts, places: Sequence[int]) -> bool:
-        """Whether pixel counts on all frames, at these places of their list, show it beside those of the original."""
-        return difference(counts, original, places).low >= -self.points / 100
+    def missed_by(self, counts: Counts, original: Counts, places: Sequence[int]) -> float:
+        """By how much pixel counts on all frames, at these places of their list, may have lost more than that."""
+        return -self.points / 100 - difference(counts, original, places).low
 
     def __str__(self) -> str:
         return f"a mean IoU at most {self.points:g} points below the original's"
@@ -306,27 +307,36 @@ def _first_above(
     heapq.heapify(timed)
     waiting = sorted(forecasts, key=lambda c: (forecasts[c], c), reverse=True)
     scored: Dict[Tuple[str, float, str], Row] = {}
+    missed: Dict[Network, str] = {}  # why no precision can help a network
     total = len(timed) + len(waiting)
+
+    def missed_by(row: Row) -> float:
+        dropped = not _score(row, measures, original.counts, lead)
+        by = float("inf") if dropped else goal.missed_by(row.counts, original.counts, measures.places)
+        if by > ROUNDING:
+            missed[row.candidate.network] = f"{row.candidate.precision} was {row.note or 'worse than asked for'}"
+        return by
+
     while winner is None and (timed or waiting):
         measures.progress("searching", total - len(timed) - len(waiting), total)
-        if waiting and (not timed or forecasts[waiting[-1]] <= RATIO_MARGIN * timed[0][0]):
-            row = rows[waiting.pop()]
-            reference = rows[Candidate(*row.candidate.network, *setting)]
-            if reference.timed and not _score(reference, measures, original.counts, lead, rungs(measures.frames)[:1]):
-                row.note = f"{setting.precision} was {reference.note}"
-                continue
+        is_timed = not waiting or (timed and forecasts[waiting[-1]] > RATIO_MARGIN * timed[0][0])
+        row = rows[heapq.heappop(timed)[1] if is_timed else waiting.pop()]
+        network = row.candidate.network
+        reference = rows[Candidate(*network, *setting)]
+        first = scored.setdefault(row.masks, row) if is_timed else row
+        if first is not row:
+            row.note = f"{first.candidate.backend} is faster"
+        elif row.note or (network in missed and row is not reference):
+            row.note = row.note or missed[network]
+        elif is_timed:
+            if missed_by(row) <= 0:
+                winner = row
+        elif reference.timed and missed_by(reference) > ROUNDING:
+            row.note = missed[network]
+        else:
             _time_one(row, measures)
             if row.timed:
                 heapq.heappush(timed, (row.milliseconds, row.candidate))
-            continue
-        row = rows[heapq.heappop(timed)[1]]
-        first = scored.setdefault(row.masks, row)
-        if first is not row:
-            row.note = f"{first.candidate.backend} is faster"
-        elif _score(row, measures, original.counts, lead) and goal.reached(
-            row.counts, original.counts, measures.places
-        ):
-            winner = row
     for _, candidate in timed:
         rows[candidate].note = "slower than the winner"
     for candidate in waiting:
@@ -335,14 +345,13 @@ def _first_above(
     return winner
 
 
-def _score(row: Row, measures: Measures, reference: Counts, lead: float, steps: Optional[Sequence[int]] = None) -> bool:
+def _score(row: Row, measures: Measures, reference: Counts, lead: float) -> bool:
     """Score a row on all frames, or drop it on the way; whether it was not dropped.
 
     Args:
         reference, lead: see :func:`hopeless`; the counts of all frames.
-        steps: the numbers of frames to go to, from the first of :func:`rungs` on; None for all of them.
     """
-    for rung in steps or rungs(measures.frames):
+    for rung in rungs(measures.frames):
         seen = 0 if row.counts is None else len(row.counts)
         if row.note or seen >= rung:
             continue

@@ -30,9 +30,11 @@ class Problem:
         hard = random.uniform(-0.2, 0.2, (FRAMES, CLASSES))  # frames are hard for all candidates alike
         network = {n: random.normal(0, 0.02) for n in dict.fromkeys(c.network for c in ALL)}
         self.found = {}
+        frames = {n: random.normal(0, 0.03, hard.shape) for n in network}
         for key in dict.fromkeys((c.network, c.setting.arithmetic) for c in ALL):
-            quality = 0.4 + 0.3 * min(1, key[0].scale) + network[key[0]] + random.normal(0, 0.003) + hard
-            self.found[key] = np.clip(quality + random.normal(0, 0.03, hard.shape), 0, 1)
+            quality = 0.4 + 0.3 * min(1, key[0].scale) + network[key[0]] + frames[key[0]] + hard
+            rounding = random.normal(0, 0.0003) + random.normal(0, 0.003, hard.shape)
+            self.found[key] = np.clip(quality + rounding, 0, 1)
         self.timed, self.scored = [], []
 
     def cost(self, candidate):
@@ -64,7 +66,7 @@ def best_of_all(problem, goal):
         within = [c for c in ALL if problem.times[c] <= goal.milliseconds]
         return max(within, key=lambda c: (scores[c], -problem.times[c]), default=None)
     original = problem.all_counts(ORIGINAL)
-    above = [c for c in ALL if goal.reached(problem.all_counts(c), original, range(FRAMES))]
+    above = [c for c in ALL if goal.missed_by(problem.all_counts(c), original, range(FRAMES)) <= 0]
     return min(above, key=lambda c: problem.times[c], default=None)
 
 
@@ -87,14 +89,19 @@ def test_measures_less_than_everything(goal, share):
 
 
 def test_what_was_left_out_is_explained():
-    rows = [row for goal in (Budget(12), Budget(30), Drop(0.5)) for row in Problem(3).search(goal).rows]
+    rows = [row for goal in (Budget(12), Budget(30), Drop(0.5), Floor(0.65)) for row in Problem(3).search(goal).rows]
     for row in rows:
         complete = row.counts is not None and len(row.counts) == FRAMES
         assert complete or row.note, row
     notes = " ".join(row.note for row in rows)
     for words in ("slow is too slow", "too slow at a scale of", "is faster", "over the budget", "dropped after"):
         assert words in notes
-    for words in ("fp32 was dropped after", "slower than the winner", "ms are to be expected"):
+    for words in (
+        "fp32 was dropped after",
+        "was worse than asked for",
+        "slower than the winner",
+        "ms are to be expected",
+    ):
         assert words in notes
 
 
@@ -106,7 +113,7 @@ def test_int8_that_gains_little_is_not_tried_with_other_networks():
     assert notes == {"the original is not 1.1 times as fast as in fp32"}
     timed = [c for c in problem.timed if c.precision == "int8"]
     assert [c for c in timed if c.backend == "a"] == [Candidate("none", 1.0, "a", "int8")]
-    assert len([c for c in timed if c.backend == "b"]) > 3
+    assert len([c for c in timed if c.backend == "b"]) > 2
 
 
 @pytest.mark.parametrize("goal, nearest", [(Budget(0.1), "fastest"), (Floor(0.99), "most accurate")])
@@ -179,14 +186,14 @@ def test_drop_that_may_be_larger_than_asked_for():
     random = np.random.default_rng(1)
     original = made_counts(0.6, FRAMES)
     surely, perhaps = (made_counts(0.597 + random.normal(0, spread, (FRAMES, CLASSES)), FRAMES) for spread in (0, 0.05))
-    reached = [goal.reached(counts, original, range(FRAMES)) for counts in (surely, perhaps) for goal in GOALS]
+    reached = [goal.missed_by(counts, original, range(FRAMES)) <= 0 for counts in (surely, perhaps) for goal in GOALS]
     assert reached == [True, True, True, False, True, True]
 
 
 def test_order_of_scoring():
-    """For a least mean IoU, nothing that is slower than the winner is scored on all frames."""
+    """For a least mean IoU, what is slower than the winner is scored on all frames in the original's setting only."""
     outcome = Problem(4).search(Drop(0.5))
     complete = [row for row in outcome.rows if row.counts is not None and len(row.counts) == FRAMES]
     assert {row.candidate for row in complete} > {ORIGINAL, outcome.winner.candidate}
     slower = [row.candidate for row in complete if row.milliseconds > outcome.winner.milliseconds]
-    assert slower == [ORIGINAL]
+    assert ORIGINAL in slower and {candidate.setting for candidate in slower} == {ORIGINAL.setting}
