@@ -11,8 +11,8 @@ import numpy as np
 from . import pose_cli, program
 from .arguments import (
     MOST_BATCH,
+    MOST_FRAMES,
     MOST_MOTION,
-    MOST_STEADY,
     MOST_THREADS,
     MOST_TILE,
     Parser,
@@ -25,6 +25,7 @@ from .contract import POSE, PRECISIONS, Contract, read_contract
 from .drawing import BACKGROUND, Style, clear_class
 from .errors import InputError, first_line, listed, quote
 from .files import Array, make_folder
+from .held_matching import check_hold
 from .loaded_model import LoadedModel, Timings
 from .media import IMAGE_KINDS, KINDS, Frame, Source, Writer, open_source, prefetched
 from .pose_predictor import SHOWN, PosePredictor
@@ -33,9 +34,9 @@ from .preprocess import Preprocessor
 from .progress import ALL_WRITTEN, Progress
 from .selection import Kind, fastest_of, predictor_for
 from .tiling import FITS, Fit, Tiles, choose_fit
-from .video import MOTION, Clip, check_steady
+from .video import CHANGE, MOTION, Clip, check_steady
 
-VIDEO_FLAGS = ("steady", "motion")
+VIDEO_FLAGS = ("steady", "motion", "hold_matching", "hold_change")
 SEGMENTATION_FLAGS = ("alpha", "no_legend", "outlines", "clear", "tile", "overlap", "fit", *VIDEO_FLAGS)
 POSE_FLAGS = ("boxes", "category", "box_score", "keypoint_score")
 Segmenter = Union[Predictor, Tiles, Clip]
@@ -162,7 +163,7 @@ def parser(
     )
     p.add_argument(
         "--steady",
-        type=whole_number(1, MOST_STEADY),
+        type=whole_number(1, MOST_FRAMES),
         default=1,
         metavar="N",
         help="with a video, average the network's outputs over up to N frames where the picture stands still "
@@ -174,6 +175,21 @@ def parser(
         default=MOTION,
         metavar="G",
         help=f"with a video, the picture moves where it changes by more than G of 255 grey levels (default {MOTION})",
+    )
+    p.add_argument(
+        "--hold_matching",
+        type=whole_number(1, MOST_FRAMES),
+        default=1,
+        metavar="N",
+        help="with a video and a network that matches tokens, use a matching for up to N frames; needs --backend "
+        "onnxruntime (default 1)",
+    )
+    p.add_argument(
+        "--hold_change",
+        type=share,
+        default=CHANGE,
+        metavar="S",
+        help="with --hold_matching, match again once more than this share of the picture moved (default 0.5)",
     )
     p.add_argument("--max_frames", type=whole_number(1), metavar="N", help="stop after N images (default: all)")
     p.add_argument("--verify", action="store_true", help="only check the model against its golden output")
@@ -203,17 +219,24 @@ def main(args: argparse.Namespace) -> int:
     fit = chosen_fit(args, preprocess)
     if args.steady > 1:
         check_steady(contract, fit.tile is not None)
+    if args.hold_matching > 1:
+        check_hold(fit.tile is not None, args.device, args.backend)
     make_folder(args.save_dir)
     predictor, frames = start(args, preprocess, fit, iter(source))
     check_batch(predictor, args.batch_size)
     of_images = fit.applied(predictor, args.batch_size, with_confidence="json" in kinds)
-    segmenter = of_images if source.fps is None else Clip(of_images, args.steady, args.motion)
+    segmenter = of_images if source.fps is None else followed(of_images, args)
     if str(fit):
         print(fit)
     progress = Progress(min(len(source), args.max_frames or len(source)))
     frames = prefetched(itertools.islice(frames, args.max_frames))
     with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps, style) as writer:
         return segment(segmenter, frames, writer, group_size(args), progress, source.not_taken)
+
+
+def followed(segmenter: Union[Predictor, Tiles], args: argparse.Namespace) -> Clip:
+    """What segments the frames of a video."""
+    return Clip(segmenter, args.steady, args.motion, args.hold_matching, args.hold_change)
 
 
 def refuse_flags(args: argparse.Namespace, kinds: Sequence[str], contract: Contract) -> None:
@@ -378,6 +401,8 @@ def segment(
     status = progress.close(writer.folder, not_taken)
     if isinstance(predictor, Clip) and str(predictor.flicker):
         print(predictor.flicker)
+    if isinstance(predictor, Clip) and predictor.matched:
+        print(f"matched tokens in {predictor.matched} of {len(timings)} frames")
     if timings:
         print(report(timings))
     return program.INTERRUPTED if interrupted else status

@@ -1,8 +1,8 @@
-"""A video's flicker: how much there is, and less of it by a mean over time.
+"""A video's flicker: how much there is, and less of it by a mean over time; and a matching that is held.
 
 Where the picture stands still, a class that changes from one frame to the next is the network's doubt and not the
-scene. Both parts of this module look for such places in the same way: a frame is shrunk to cells of 4 x 4 pixels, which
-averages the camera's noise, and a cell stands still if none of its three colours differs from the frame before by more
+scene. All parts of this module look for such places in the same way: a frame is shrunk to cells of 4 x 4 pixels, which
+averages the camera's noise, and a cell stands still if none of its three colours differs from an earlier frame by more
 than a number of grey levels.
 """
 
@@ -16,11 +16,13 @@ from .contract import Contract
 from .errors import InputError
 from .files import Array
 from .geometry import Geometry, Size, geometry
+from .held_matching import HeldMatching, check_hold, holding
 from .predictor import Predictor, Result, check_output
 from .tiling import Tiles
 
 CELL = 4  #: pixels
 MOTION = 8  #: grey levels
+CHANGE = 0.5  #: share of the picture
 
 
 class Stillness:
@@ -28,11 +30,14 @@ class Stillness:
 
     Args:
         motion: grey levels, of 255, by which a cell that stands still may change.
+
+    Attributes:
+        cells: of the last frame, (h, w, 3) uint8.
     """
 
     def __init__(self, motion: int = MOTION):
         self.motion = motion
-        self._cells: Optional[Array] = None
+        self.cells: Array = np.empty((0, 0, 3), np.uint8)
         self._size: Optional[Size] = None
 
     def __call__(self, image: Array) -> Optional[Array]:
@@ -41,12 +46,14 @@ class Stillness:
         A frame of another size has none before it.
         """
         height, width = image.shape[:2]
-        before = self._cells if self._size == (height, width) else None
+        before = self.cells if self._size == (height, width) else None
         self._size = height, width
-        self._cells = cv2.resize(image, (-(-width // CELL), -(-height // CELL)), interpolation=cv2.INTER_AREA)
-        if before is None:
-            return None
-        return np.asarray(cv2.absdiff(self._cells, before).max(axis=2) <= self.motion, np.uint8)
+        self.cells = cv2.resize(image, (-(-width // CELL), -(-height // CELL)), interpolation=cv2.INTER_AREA)
+        return None if before is None else self.since(before)
+
+    def since(self, cells: Array) -> Array:
+        """The same as for the last frame, by comparison with the ``cells`` of an earlier one of its size."""
+        return np.asarray(cv2.absdiff(self.cells, cells).max(axis=2) <= self.motion, np.uint8)
 
 
 class Flicker:
@@ -143,29 +150,64 @@ class Clip:
         segmenter: what segments a frame.
         steady: how many frames to average where the picture stands still, at most; 1 for none.
         motion: grey levels by which a place that stands still may change.
+        hold: how many frames to hold a matching for, at most; see :mod:`.held_matching`.
+        change: hold it no longer once more than this share of the picture moved since the frame that was matched.
 
     Attributes:
         flicker: of the masks so far.
+        matched: how many frames were matched, where a matching is held.
 
     Raises:
-        InputError: see :func:`check_steady`.
+        InputError: see :func:`check_steady`, :func:`.check_hold` and :func:`.holding`.
     """
 
-    def __init__(self, segmenter: Union[Predictor, Tiles], steady: int = 1, motion: int = MOTION):
+    def __init__(
+        self,
+        segmenter: Union[Predictor, Tiles],
+        steady: int = 1,
+        motion: int = MOTION,
+        hold: int = 1,
+        change: float = CHANGE,
+    ):
         if steady > 1:
             check_steady(segmenter.contract, isinstance(segmenter, Tiles))
-        self.segmenter = segmenter
-        self.flicker = Flicker()
+        self._held: Optional[HeldMatching] = None
+        if hold > 1:
+            predictor = segmenter.predictor if isinstance(segmenter, Tiles) else segmenter
+            check_hold(predictor is not segmenter, predictor.configuration.device, predictor.configuration.backend)
+            segmenter, self._held = holding(predictor, hold)
+        self.segmenter, self.change = segmenter, change
+        self.flicker, self.matched = Flicker(), 0
         self._stillness = Stillness(motion)
         self._mean = RunningMean(steady) if steady > 1 else None
+        self._at_match: Array = self._stillness.cells
 
     def predict(self, images: Sequence[Array]) -> List[Result]:
-        """Segment the next frames as one batch; raises as :meth:`.Predictor.predict`."""
+        """Segment the next frames as one batch, or each alone to hold a matching; raises as Predictor.predict."""
+        if self._held is None:
+            return self._predict(images)
+        results: List[Result] = []
+        for image in images:
+            results += self._predict([image])
+        return results
+
+    def _predict(self, images: Sequence[Array]) -> List[Result]:
         still = [self._stillness(image) for image in images]
+        if self._held and self._changed():
+            self._held.renew()
         results = self._steadied(images, still) if self._mean else cast(List[Result], self.segmenter.predict(images))
+        if self._held and self._held.fresh:
+            self.matched += 1
+            self._at_match = self._stillness.cells
         for result, where in zip(results, still):
             self.flicker.add(result.mask, where)
         return results
+
+    def _changed(self) -> bool:
+        """Whether too much of the picture moved since the frame that was matched."""
+        if self._at_match.shape != self._stillness.cells.shape:
+            return True
+        return 1 - float(self._stillness.since(self._at_match).mean()) > self.change
 
     def _steadied(self, images: Sequence[Array], still: Sequence[Optional[Array]]) -> List[Result]:
         predictor, mean = cast(Predictor, self.segmenter), cast(RunningMean, self._mean)
