@@ -32,6 +32,7 @@ Precision
     mean IoU by more than :data:`ROUNDING`, no other precision is tried: rounding makes up for no more than that.
 """
 
+import functools
 import heapq
 from dataclasses import dataclass, field
 from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
@@ -310,11 +311,14 @@ def _first_above(
     missed: Dict[Network, str] = {}  # why no precision can help a network
     total = len(timed) + len(waiting)
 
+    @functools.cache
     def missed_by(row: Row) -> float:
         dropped = not _score(row, measures, original.counts, lead)
         by = float("inf") if dropped else goal.missed_by(row.counts, original.counts, measures.places)
+        if by > 0:
+            row.note = row.note or "not as good as was asked for"
         if by > ROUNDING:
-            missed[row.candidate.network] = f"{row.candidate.precision} was {row.note or 'worse than asked for'}"
+            missed[row.candidate.network] = f"{row.candidate.precision} was {row.note}"
         return by
 
     while winner is None and (timed or waiting):
@@ -338,7 +342,7 @@ def _first_above(
             if row.timed:
                 heapq.heappush(timed, (row.milliseconds, row.candidate))
     for _, candidate in timed:
-        rows[candidate].note = "slower than the winner"
+        rows[candidate].note = rows[candidate].note or "slower than the winner"
     for candidate in waiting:
         rows[candidate].note = f"slower than the winner: about {forecasts[candidate]:.0f} ms are to be expected"
     measures.progress("searching", total, total)

@@ -98,7 +98,7 @@ def test_what_was_left_out_is_explained():
         assert words in notes
     for words in (
         "fp32 was dropped after",
-        "was worse than asked for",
+        "was not as good as was asked for",
         "slower than the winner",
         "ms are to be expected",
     ):
