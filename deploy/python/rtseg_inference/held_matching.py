@@ -1,6 +1,6 @@
 """Token merging whose matching is held from frame to frame of a video, in ONNX Runtime on the CPU.
 
-A network with matching, SegFormer++ with hq or fast, finds anew in each image which tokens merge. In a video, what was
+A network with matching, SegFormer++ with hq or fast, finds in each image which tokens merge. In a video, what was
 found in one frame serves the next ones while the picture changes little: the tokens that merge are those of the frame
 that was matched, and the values that they get are the frame's own. This is ours; SegFormer++ is about single images.
 
