@@ -45,7 +45,7 @@ from ..models.selection import scattering
 from ..trt_report.source_lines import drop_call_stacks, keep_source_lines
 from ..weights.limits import quote
 from . import FORMATS, ONNX, PRECISIONS
-from .golden import TIES, Change, rounding_error, street_scene
+from .golden import TIES, WIDEST, Change, rounding_error, street_scene
 from .graph import CameraInput, ExportedNetwork
 from .int8 import Quantization, add_int8
 from .onnx import obstacle, write_onnx
@@ -459,7 +459,8 @@ def _write_golden(network: ExportedNetwork, contract: Contract, image_file: Opti
             step += 1
         np.save(contract.path(golden.output), output[:, ::step, ::step])
     if golden.output and not contract.raw_input and merges_by_matching(network.network):
-        error = float(f"{TIES * rounding_error(of_person if contract.pose else of_image, output):.2g}")
+        error = TIES * rounding_error(of_person if contract.pose else of_image, output)
+        error = min(float(f"{error:.2g}"), WIDEST)
         widened = {
             precision: dataclasses.replace(tolerance, rms_error=max(tolerance.rms_error, error))
             for precision, tolerance in golden.tolerance.items()

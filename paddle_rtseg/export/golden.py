@@ -8,6 +8,7 @@ import numpy as np
 Change = Callable[[np.ndarray], np.ndarray]  #: of a network's input
 
 TIES = 2.0  #: how many times as far as by another rounding a runtime's output may be
+WIDEST = 0.05  #: tolerance, which has to find a wrong network
 ROUNDINGS = 8
 ROUNDING = 3e-7  #: relative, about that of float32 after some operations
 

@@ -225,18 +225,15 @@ def main(args: argparse.Namespace) -> int:
     predictor, frames = start(args, preprocess, fit, iter(source))
     check_batch(predictor, args.batch_size)
     of_images = fit.applied(predictor, args.batch_size, with_confidence="json" in kinds)
-    segmenter = of_images if source.fps is None else followed(of_images, args)
+    segmenter: Segmenter = of_images
+    if source.fps is not None:
+        segmenter = Clip(of_images, args.steady, args.motion, args.hold_matching, args.hold_change)
     if str(fit):
         print(fit)
     progress = Progress(min(len(source), args.max_frames or len(source)))
     frames = prefetched(itertools.islice(frames, args.max_frames))
     with contextlib.closing(frames), Writer(args.save_dir, kinds, source.fps, style) as writer:
         return segment(segmenter, frames, writer, group_size(args), progress, source.not_taken)
-
-
-def followed(segmenter: Union[Predictor, Tiles], args: argparse.Namespace) -> Clip:
-    """What segments the frames of a video."""
-    return Clip(segmenter, args.steady, args.motion, args.hold_matching, args.hold_change)
 
 
 def refuse_flags(args: argparse.Namespace, kinds: Sequence[str], contract: Contract) -> None:

@@ -45,16 +45,18 @@ def run(main: Callable[[], Optional[int]]) -> int:
     except InputError as e:
         return _failed(str(e))
     except KeyboardInterrupt:
-        stopping()
         return _interrupted or INTERRUPTED
     except BrokenPipeError:  # whoever read the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as e:
+        stopping()
         sentence = _sentence(e)
         if sentence is None and not _interrupted:
             raise
         return _failed(sentence or "")
+    finally:
+        stopping()
     return _interrupted or status
 
 
