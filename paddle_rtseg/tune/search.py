@@ -29,7 +29,8 @@ Frames
     30,000 times, and Student's t of 16 frames once in 1,700.
 Precision
     For a least mean IoU, a network is scored in the original's precision first. If it is dropped there, or misses the
-    mean IoU by more than :data:`ROUNDING`, no other precision is tried: rounding makes up for no more than that.
+    mean IoU by more than :data:`ROUNDING`, no other precision is tried. That rounding makes up for no more than that is
+    an assumption; where it is wrong, a slower network with that mean IoU wins.
 """
 
 import functools
