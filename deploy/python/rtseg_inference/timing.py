@@ -1,10 +1,10 @@
 """Time exported models on this machine: ``python -m rtseg_inference.timing --model A/ B/ --backend onnxruntime``.
 
 Each row holds the time of the network alone, with inputs and outputs on the device, the time from an image in memory to
-its mask, and the comparison with the golden output that says whether these times are those of a correct result. All
-models of one backend, precision and batch size are timed in turns, so that other load meets all of them. Rows are
-printed and saved as they are measured, and a later run with the same file skips those that it holds. No Paddle is
-imported unless the backend is Paddle's.
+its mask, and the comparison with the golden output that says whether these times are those of a correct result; in a
+larger batch, also that of each mask with the image's alone. All models of one backend, precision and batch size are
+timed in turns, so that other load meets all of them. Rows are printed and saved as they are measured, and a later run
+with the same file skips those that it holds. No Paddle is imported unless the backend is Paddle's.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from .arguments import Parser
 from .configuration import BACKENDS, DEFAULT_BACKEND, PROVIDERS, Configuration
 from .contract import FILE_NAME, PRECISIONS, read_contract
 from .errors import InputError, first_line
-from .files import atomic_path, sha256
+from .files import Array, atomic_path, sha256
 from .images import read_image
 from .predictor import Predictor
 
@@ -283,10 +283,13 @@ def _time_batch(group: Sequence[Loaded], batch_size: int, plan: Plan) -> Iterato
     """The values of the row of each model of ``group`` at this batch size."""
     networks: Dict[int, Call] = {}
     wholes: Dict[int, Call] = {}
+    batches: Dict[int, Dict[str, Any]] = {}
     notes: Dict[int, str] = {}
     for i, model in enumerate(group):
         try:
-            networks[i], wholes[i] = calls_of(model.predictor, batch_size)
+            images = images_of(model.predictor, batch_size)
+            batches[i] = {"batch": asdict(model.predictor.verify_batch(images))} if batch_size > 1 else {}
+            networks[i], wholes[i] = calls_of(model.predictor, images)
             for _ in range(WARM_UP_CALLS):
                 networks[i]()
         except Exception as e:
@@ -310,19 +313,22 @@ def _time_batch(group: Sequence[Loaded], batch_size: int, plan: Plan) -> Iterato
             yield model, {"note": notes[i], **values}
         else:
             times = {"network": asdict(Milliseconds.of(alone[i])), "whole": asdict(Milliseconds.of(whole[i]))}
-            yield model, {**times, **values}
+            yield model, {**times, **values, **batches[i]}
 
 
-def calls_of(predictor: Predictor, batch_size: int) -> Tuple[Call, Call]:
+def images_of(predictor: Predictor, batch_size: int) -> List[Array]:
+    """The golden image and copies of it that differ, so that nothing can be computed once for all."""
+    contract = predictor.contract
+    image = read_image(contract.path(contract.golden.image))
+    return [np.roll(image, 7 * i, axis=1) for i in range(batch_size)]
+
+
+def calls_of(predictor: Predictor, images: Sequence[Array]) -> Tuple[Call, Call]:
     """The network alone on a batch that is already on the device, and all steps from images in memory to masks.
 
     Raises:
         InputError: the model does not take batches of this size.
     """
-    contract = predictor.contract
-    image = read_image(contract.path(contract.golden.image))
-    # Images of a batch differ, so that nothing can be computed once for all.
-    images = [np.roll(image, 7 * i, axis=1) for i in range(batch_size)]
     batch = predictor.preprocess(images)
     predictor.runtime.run(batch)  # copies it to the device
     network = getattr(predictor.runtime, "repeat", lambda: predictor.runtime.run(batch))
@@ -340,19 +346,25 @@ def reason(error: Exception) -> str:
     return str(error) if isinstance(error, InputError) else first_line(error)
 
 
+def is_correct(row: Mapping[str, Any]) -> bool:
+    """Whether the golden output was reproduced and, in a larger batch, each image's mask."""
+    return bool(row["golden"]["passed"] and ("batch" not in row or row["batch"]["passed"]))
+
+
 def described(row: Mapping[str, Any]) -> str:
     """A row in one line, without its key."""
     if "note" in row:
         return f"did not run: {row['note']}"
-    golden = row["golden"]
-    correct = "correct" if golden["passed"] else "NOT CORRECT"
+    golden, batch = row["golden"], row.get("batch")
+    correct = "correct" if is_correct(row) else "NOT CORRECT"
     error = "" if golden["rms_error"] is None else f", relative error {golden['rms_error']:.1e}"
+    together = "" if batch is None else f", {100 * batch['agreement']:.2f}% in the batch as alone"
     memory = "" if row["megabytes"] is None else f", {row['megabytes']} MiB on the card"
     graph = ", CUDA graph" if row.get("captured") else ""
     processor = f", {len(row['on_processor'])} operators on the processor" if row.get("on_processor") else ""
     return (
         f"network {Milliseconds(**row['network'])}, image to mask {Milliseconds(**row['whole'])}, {correct} "
-        f"({100 * golden['agreement']:.2f}% of the pixels agree{error}), built in {row['build_seconds']} s"
+        f"({100 * golden['agreement']:.2f}% of the pixels agree{error}{together}), built in {row['build_seconds']} s"
         f"{memory}{graph}{processor}"
     )
 
@@ -485,7 +497,7 @@ def main(args: argparse.Namespace) -> int:
     settings = machine(args.device)
     keys = [row_key(variant, n, settings) for variant in variants for n in args.batch_size]
     rows = [row for row in map(journal.find, keys) if row is not None]
-    return 0 if len(rows) == len(keys) and all(row["golden"]["passed"] for row in rows) else 1
+    return 0 if len(rows) == len(keys) and all(map(is_correct, rows)) else 1
 
 
 def variants_of(args: argparse.Namespace) -> List[Variant]:

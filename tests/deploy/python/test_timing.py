@@ -12,6 +12,7 @@ from processes import python
 from rtseg_inference import Predictor, timing
 from rtseg_inference.configuration import Configuration
 from rtseg_inference.errors import InputError
+from rtseg_inference.onnx_runtime import OnnxCpuRuntime
 from rtseg_inference.timing import Clock, Journal, Milliseconds, Plan, Variant
 from tiny_onnx import export_with_onnx
 
@@ -72,6 +73,17 @@ def test_rows_hold_times_and_correctness(folders, tmp_path):
         assert 0 < row["network"]["lower"] <= row["network"]["median"] < row["whole"]["upper"]
         assert row["golden"]["passed"] and row["network"]["calls"] == 3
         assert "correct (100.00%" in line and "NOT CORRECT" not in line
+        assert ("100.00% in the batch as alone" in line) == (row["key"]["batch_size"] == 2)
+
+
+def test_batch_that_mixes_its_images_up(folders, monkeypatch, capsys):
+    run = OnnxCpuRuntime.run
+    monkeypatch.setattr(OnnxCpuRuntime, "run", lambda self, batch: run(self, batch)[::-1])
+    flags = ["--backend", "onnxruntime", "--batch_size", "1", "2", "--turns", "2"]
+    assert timing.run(["--model", str(folders[0]), *flags]) == 1
+    alone, together = capsys.readouterr().out.splitlines()
+    assert "correct" in alone and "NOT CORRECT" not in alone
+    assert "NOT CORRECT (100.00% of the pixels agree" in together and "% in the batch as alone" in together
 
 
 def test_model_that_does_not_run_is_a_row_with_a_note(folders, tmp_path):
@@ -160,10 +172,10 @@ def test_no_time_left(folders):
 def test_batch_that_the_model_does_not_take(folders, monkeypatch):
     calls_of = timing.calls_of
 
-    def of_one_image(predictor, batch_size):
-        if batch_size > 1:
+    def of_one_image(predictor, images):
+        if len(images) > 1:
             raise InputError("the model takes one image")
-        return calls_of(predictor, batch_size)
+        return calls_of(predictor, images)
 
     monkeypatch.setattr(timing, "calls_of", of_one_image)
     lines = []
