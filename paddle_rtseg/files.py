@@ -3,8 +3,10 @@
 from rtseg_inference.files import (
     atomic_path,
     cache_folder,
+    check_folder,
     exclusive,
     make_folder,
+    new_folder,
     partial_folder,
     path_text,
     sha256,
@@ -15,8 +17,10 @@ from rtseg_inference.files import (
 __all__ = [
     "atomic_path",
     "cache_folder",
+    "check_folder",
     "exclusive",
     "make_folder",
+    "new_folder",
     "partial_folder",
     "path_text",
     "sha256",

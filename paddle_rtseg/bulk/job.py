@@ -57,8 +57,7 @@ def run(args: argparse.Namespace, kinds: Sequence[str]) -> int:
     items = find_items(args.input, args.save_dir, kinds)[: args.max_frames]
     check_videos(items, kinds)
     storage = Storage(args.save_dir)
-    storage.prepare()
-    with storage.locked(), cluster.connected(args.address) as ray, storage.reserved(ray):
+    with storage.prepared(), storage.locked(), cluster.connected(args.address) as ray, storage.reserved(ray):
         args.model = args.model if args.address is None else os.path.abspath(args.model)
         return Driver(ray, args, tuple(kinds), storage, items).run()
 

@@ -13,7 +13,7 @@ from rtseg_inference.errors import first_line, quote
 from rtseg_inference.files import PARTIAL, exclusive
 
 from ..errors import InputError
-from ..files import atomic_path, make_folder, temporary_folder
+from ..files import atomic_path, new_folder, temporary_folder
 
 #: Their objects appear when they are complete; other file systems show a file while it is being written.
 _OBJECT_STORES = ("s3", "gcs")
@@ -37,16 +37,16 @@ class Storage:
     def __init__(self, address: str):
         self.address, self.is_local = address, not is_address(address)
 
-    def prepare(self) -> None:
-        """Create the folder.
+    def prepared(self) -> "contextlib.AbstractContextManager[None]":
+        """Create the folder; after an error, what was created is removed again unless something is in it.
 
         Raises:
             InputError: it cannot be written.
         """
         if self.is_local:
-            make_folder(self.address)
-            return
+            return new_folder(self.address)
         self.write(".bulk/write_test", b"")
+        return contextlib.nullcontext()
 
     def locked(self) -> "contextlib.AbstractContextManager[None]":
         """Keep other runs that see the same local folder away from it.

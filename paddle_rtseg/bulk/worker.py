@@ -281,7 +281,8 @@ def problem_of_node(model: str, contract_sha256: str, save_dir: str) -> str:
         storage = Storage(save_dir)
         if storage.read(".bulk/run.json") is None:
             return f"does not see the results in {save_dir!r}"
-        storage.prepare()
+        with storage.prepared():
+            pass
     except InputError as e:
         return f"cannot take part: {e}"
     return ""

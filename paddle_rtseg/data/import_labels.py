@@ -1,10 +1,9 @@
 """Labels of other forms as PaddleSeg's: PNG files of class ids, lists of pairs, and a dataset file that names both."""
 
-import contextlib
 import os
 import random
 from collections import Counter
-from typing import Callable, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Callable, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 from typing import Counter as CounterOf
 
 import numpy as np
@@ -12,7 +11,7 @@ import yaml
 from rtseg_inference.files import write_image
 
 from ..errors import InputError
-from ..files import atomic_path, make_folder, partial_folder
+from ..files import atomic_path, new_folder, partial_folder
 from ..weights.limits import quote
 from .annotations import Coco, ColourMasks, Drawn, Labelme
 from .dataset_file import read_classes
@@ -120,7 +119,7 @@ def import_labels(
             raise InputError(f"expected a folder without {name}, got {save_dir!r}; choose another --save_dir")
     if not 0 < val < 1:
         raise InputError(f"expected --val between 0 and 1, got {val}; it is the share of the images to validate with")
-    with _new_folder(save_dir), partial_folder(save_dir) as partial:
+    with new_folder(save_dir), partial_folder(save_dir) as partial:
         pairs, pixels, defects, remarks = _write_labels(source, progress(source), save_dir, partial)
         if len(pairs) < 2:
             raise InputError(
@@ -148,20 +147,6 @@ def import_labels(
     path = os.path.join(save_dir, DATASET_FILE)
     _write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True, default_flow_style=None))
     return Outcome(path, source.names, len(pairs) - count, count, pixels, defects, remarks)
-
-
-@contextlib.contextmanager
-def _new_folder(path: str) -> Iterator[None]:
-    """Create a folder, which is removed again after an error, unless it existed or something is in it."""
-    existed = os.path.isdir(path)
-    make_folder(path)
-    try:
-        yield
-    except BaseException:
-        if not existed:
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
-        raise
 
 
 def _write_labels(

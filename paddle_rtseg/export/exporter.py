@@ -37,7 +37,7 @@ from rtseg_inference.selection import load_model
 
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
-from ..files import exclusive, make_folder, partial_folder, path_text, sha256
+from ..files import exclusive, new_folder, partial_folder, path_text, sha256
 from ..models.base import SegmentationModel
 from ..models.merging_schedule import merges_by_matching
 from ..models.resizing import resize_operators, resizes_by_matrices
@@ -155,8 +155,7 @@ def export_model(
         channels = _num_channels(model, shape)
         if pose is not None:
             check_keypoints(pose, channels)
-        make_folder(save_dir)
-        with exclusive(save_dir), partial_folder(save_dir) as partial:
+        with new_folder(save_dir), exclusive(save_dir), partial_folder(save_dir) as partial:
             network = _exported_network(model, output_op, preprocessing, raw_input)
             contract = Contract(
                 folder=partial,

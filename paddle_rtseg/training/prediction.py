@@ -26,7 +26,7 @@ from ..config_checks import channels, check_prediction
 from ..errors import InputError
 from ..export.pose import is_pose
 from ..export.preprocessing import from_transforms
-from ..files import atomic_path, make_folder
+from ..files import atomic_path, check_folder
 from .prediction_settings import note_large_window, prediction_settings
 
 ADDED, COLOURED = "added_prediction", "pseudo_color_prediction"
@@ -82,7 +82,7 @@ def predict(
     if not os.path.exists(image_path):
         raise InputError(f"expected images at {image_path!r}, which does not exist; check --image_path")
     found = find_images(image_path, result_folders(image_path, save_dir, (ADDED, COLOURED)), lists=True)
-    make_folder(save_dir)
+    check_folder(save_dir)
     utils.show_env_info()
     utils.show_cfg_info(config)
     segmenter = Segmenter(config, load_model(config, weights), settings)

@@ -23,7 +23,7 @@ from ..config_files import note
 from ..data.keypoints import CocoKeypoints
 from ..data.palettes import classes_and_palette
 from ..errors import InputError
-from ..files import make_folder
+from ..files import check_folder, new_folder
 from . import checkpoints, evaluation, hooks, onednn, scalar_logs, stopping
 from .distillation import distillation
 from .outputs import check_losses, explaining_components
@@ -84,7 +84,7 @@ def train(
     if do_eval:
         check_prediction(config.dic)
     device = use_device(device)
-    make_folder(save_dir)
+    check_folder(save_dir)
     if resume_model == "auto":
         resume_model = checkpoints.latest_complete_checkpoint(save_dir, refuse_foreign=True)
     elif resume_model is not None:
@@ -120,7 +120,7 @@ def train(
         check_labels(settings, val_dataset)
         val_dataset.display = _display(config, val_dataset, save_dir, start, interval, len(networks))
 
-    with checkpoints.only_run(save_dir), explaining_components(model):
+    with new_folder(save_dir), checkpoints.only_run(save_dir), explaining_components(model):
         paddleseg.core.train(
             model,
             train_dataset,

@@ -12,7 +12,7 @@ from rtseg_inference.progress import Line
 from rtseg_inference.timing import Journal
 
 from ..errors import InputError
-from ..files import exclusive, make_folder, path_text, temporary_folder
+from ..files import exclusive, new_folder, path_text, temporary_folder
 from .calibration import Calibration
 from .candidates import SCALES, Candidate, Setting, combinations, settings
 from .frames import Frames
@@ -73,8 +73,7 @@ def tune(
     used = Frames(source.config, frames)
     available = _with_int8(available, source, used, space, say)
     mergings = _mergings(source, space)
-    make_folder(save_dir)
-    with exclusive(save_dir), temporary_folder() as folder, _resumable():
+    with new_folder(save_dir), exclusive(save_dir), temporary_folder() as folder, _resumable():
         journal = Journal(os.path.join(save_dir, JOURNAL))
         images, classes = used.survey()
         source.use_images(images)

@@ -107,8 +107,7 @@ def test_a_folder_that_cannot_be_written(network, tmp_path):
 def test_two_runs_into_one_folder(network, tmp_path):
     make_video(tmp_path / "drive.avi", 2)
     storage = Storage(str(tmp_path / "out"))
-    storage.prepare()
-    with storage.locked(), pytest.raises(InputError, match="that no other process is writing to"):
+    with storage.prepared(), storage.locked(), pytest.raises(InputError, match="that no other process is writing to"):
         bulk.main(arguments(network, tmp_path / "drive.avi", tmp_path / "out"))
 
 

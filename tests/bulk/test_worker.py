@@ -121,7 +121,7 @@ def test_an_address_that_cannot_be_read(tmp_path):
         with pytest.raises(InputError, match="check the address"):
             find_items([address], str(tmp_path), KINDS)
     with pytest.raises(InputError, match="cannot write"):
-        Storage("nonsense://a/b").prepare()
+        Storage("nonsense://a/b").prepared()
 
 
 def test_a_full_disk_is_a_sentence(start, tmp_path, full_disk):

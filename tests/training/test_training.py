@@ -67,6 +67,16 @@ def state(folder, name="model.pdparams"):
     return load_arrays(folder / name)
 
 
+def test_training_that_fails_leaves_no_folder(train, monkeypatch, tmp_path):
+    def fail(*arguments, **settings):
+        raise InputError("no memory")
+
+    monkeypatch.setattr(sys.modules["paddleseg.core.train"], "loss_computation", fail)
+    with pytest.raises(InputError, match="no memory"):
+        train(save_dir="a/b")
+    assert not list(tmp_path.iterdir())
+
+
 def test_no_evaluation(train):
     folder = train()
     assert sorted(path.name for path in folder.iterdir()) == ["iter_2"]

@@ -45,6 +45,13 @@ mode_t file_mode() {
   return 0666 & ~mask;
 }
 
+[[noreturn]] void refuse_folder(const std::string& path, const std::error_code& error) {
+  const std::string message =
+      "expected a folder that can be written, got " + quoted(path) + " (" + error.message() + "); choose another";
+  if (error.value() == ENOSPC || error.value() == EDQUOT) throw DiskFull(message);
+  throw InputError(message);
+}
+
 [[noreturn]] void cannot_write(const std::string& path, int error) {
   const std::string message =
       "cannot write " + quoted(path) + " (" + std::strerror(error) + "); make room, or choose another place";
@@ -145,11 +152,15 @@ void make_folder(const std::string& path) {
   std::error_code error;
   fs::create_directories(path, error);
   if (!error && access(path.c_str(), W_OK) != 0) error.assign(errno, std::generic_category());
-  if (!error) return;
-  const std::string message =
-      "expected a folder that can be written, got " + quoted(path) + " (" + error.message() + "); choose another";
-  if (error.value() == ENOSPC || error.value() == EDQUOT) throw DiskFull(message);
-  throw InputError(message);
+  if (error) refuse_folder(path, error);
+}
+
+void check_folder(const std::string& path) {
+  fs::path folder = fs::absolute(path);
+  struct stat status {};
+  while (lstat(folder.c_str(), &status) != 0 && errno == ENOENT) folder = folder.parent_path();
+  // A trailing slash: only a folder has something below it.
+  if (access((folder / "").c_str(), W_OK) != 0) refuse_folder(path, {errno, std::generic_category()});
 }
 
 std::string cache_root() {

@@ -53,6 +53,10 @@ void write_file(const std::string& path, const std::vector<unsigned char>& data)
 /// Create a folder if necessary. Throws InputError if it is not a folder that can be written.
 void make_folder(const std::string& path);
 
+/// Refuse a folder that is not one that can be written and cannot become one, before the work for what belongs there;
+/// nothing is created. Throws InputError.
+void check_folder(const std::string& path);
+
 /// Where compiled networks are kept: $RTSEG_CACHE, or ~/.cache/rtseg_inference.
 std::string cache_root();
 

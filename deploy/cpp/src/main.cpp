@@ -287,7 +287,7 @@ int run_segmentation(const rtseg::Contract& contract, const Options& options) {
     rtseg::refuse_video_flags(options, source->fps() != 0);
     fit = rtseg::choose_fit(rtseg::Preprocessor{contract}, options.fit);
     if (options.steady > 1) rtseg::check_steady(contract, fit.tile.has_value());
-    rtseg::make_folder(options.save_dir);
+    rtseg::check_folder(options.save_dir);
     if (options.configuration.backend == rtseg::kAuto) image = sample(*open(options), contract, fit);
   }
   prepare(options);
@@ -306,7 +306,7 @@ int run_pose(const rtseg::Contract& contract, const Options& options) {
   rtseg::PosePlan plan;
   if (source) {
     plan = rtseg::plan_poses(options, *source);
-    rtseg::make_folder(options.save_dir);
+    rtseg::check_folder(options.save_dir);
   }
   prepare(options);
   const auto predictor = choose<rtseg::PosePredictor>(contract, options.configuration, {});

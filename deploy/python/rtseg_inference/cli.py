@@ -24,7 +24,7 @@ from .configuration import AUTO, BACKENDS, PROVIDERS
 from .contract import POSE, PRECISIONS, Contract, read_contract
 from .drawing import BACKGROUND, Style, clear_class
 from .errors import InputError, first_line, listed, quote
-from .files import Array, make_folder
+from .files import Array, check_folder
 from .held_matching import check_hold
 from .loaded_model import LoadedModel, Timings
 from .media import IMAGE_KINDS, KINDS, Frame, Source, Writer, open_source, prefetched
@@ -221,7 +221,7 @@ def main(args: argparse.Namespace) -> int:
         check_steady(contract, fit.tile is not None)
     if args.hold_matching > 1:
         check_hold(fit.tile is not None, args.device, args.backend)
-    make_folder(args.save_dir)
+    check_folder(args.save_dir)
     predictor, frames = start(args, preprocess, fit, iter(source))
     check_batch(predictor, args.batch_size)
     of_images = fit.applied(predictor, args.batch_size, with_confidence="json" in kinds)
@@ -261,7 +261,7 @@ def given(args: argparse.Namespace, flags: Sequence[str]) -> List[str]:
 def poses(args: argparse.Namespace, kinds: List[str], source: Source) -> int:
     """Find the keypoints of persons, and return the exit status."""
     plan = pose_cli.Plan(args, source)
-    make_folder(args.save_dir)
+    check_folder(args.save_dir)
     predictor = choose(args, None, PosePredictor)
     check_batch(predictor, args.batch_size)
     progress = Progress(min(len(source), args.max_frames or len(source)))

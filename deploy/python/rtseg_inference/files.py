@@ -292,8 +292,59 @@ def make_folder(path: str) -> str:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as e:
-        raise InputError(f"expected a folder that can be written, got {path!r} ({e.strerror}); choose another") from e
+        raise _no_folder(path, e) from e
     return path
+
+
+def check_folder(path: str) -> None:
+    """Refuse a folder that could not be written, before the work for what belongs there; nothing is created.
+
+    Raises:
+        InputError: it is not a folder that can be written, and cannot become one.
+    """
+    folder = os.path.abspath(path)
+    try:
+        while _is_missing(folder):
+            folder = os.path.dirname(folder)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise _no_folder(path, e) from e
+
+
+@contextlib.contextmanager
+def new_folder(path: str) -> Iterator[None]:
+    """Create ``path`` if necessary; after an error, what was created is removed again unless something is in it.
+
+    Raises:
+        InputError: see :func:`make_folder`.
+    """
+    created = []
+    folder = os.path.abspath(path)
+    while not os.path.lexists(folder):
+        created.append(folder)
+        folder = os.path.dirname(folder)
+    try:
+        make_folder(path)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for folder in created:
+                os.rmdir(folder)
+        raise
+
+
+def _is_missing(path: str) -> bool:
+    """Whether nothing has this name and something could."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _no_folder(path: str, error: OSError) -> InputError:
+    return InputError(f"expected a folder that can be written, got {path!r} ({error.strerror}); choose another")
 
 
 def cache_root() -> str:

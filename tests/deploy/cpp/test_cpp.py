@@ -379,7 +379,9 @@ def test_wrong_output_is_not_used(rtseg_infer, exported, tmp_path):
     cv2.imwrite(str(folder / "golden_mask.png"), (mask + 1) % 7)
     edit(folder, "sha256", **{"golden_mask.png": contract.sha256(str(folder / "golden_mask.png"))})
     refused(rtseg_infer, folder, "no configuration reproduces the golden output")
-    refused(rtseg_infer, folder, "does not reproduce the model's golden output", "--backend", "native")
+    saving = ("--input", FRAMES, "--save_dir", tmp_path / "out")
+    refused(rtseg_infer, folder, "does not reproduce the model's golden output", "--backend", "native", *saving)
+    assert os.listdir(tmp_path) == ["model"]
 
 
 @pytest.mark.parametrize(
@@ -739,8 +741,10 @@ def test_bad_folders(name, host_check, exported, tmp_path):
         (["--backened", "native"], "--backened"),
     ],
 )
-def test_bad_arguments(arguments, message, rtseg_infer, exported):
+def test_bad_arguments(arguments, message, rtseg_infer, exported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     refused(rtseg_infer, exported["logits"], message, *arguments)
+    assert os.listdir(tmp_path) == []
 
 
 def refused(program, model, message, *arguments):

@@ -10,6 +10,7 @@ from rtseg_inference import InputError, Predictor, cli, contract, fastest, proce
 from rtseg_inference.errors import Remark
 from rtseg_inference.int8_contract import Int8Result
 from tiny_int8 import rewrite, spoil_weights
+from tiny_network import FRAMES
 
 PACKAGES = {"onnxruntime": "onnxruntime", "openvino_runtime": "openvino"}
 backends = pytest.mark.parametrize(
@@ -58,8 +59,9 @@ def test_the_worst_frame_counts(backend, copied):
 
 
 @backends
-def test_damaged_network_is_refused(backend, copied, capsys):
-    flags = ["--model", str(copied), "--backend", backend, "--precision", "int8"]
+def test_damaged_network_is_refused(backend, copied, tmp_path, capsys):
+    flags = ["--model", str(copied), "--input", str(FRAMES), "--save_dir", str(tmp_path / "out")]
+    flags += ["--backend", backend, "--precision", "int8"]
     spoil_weights(str(copied / "model_int8.onnx"))
     assert cli.run(flags) == 2
     assert "model_int8.onnx has SHA-256" in capsys.readouterr().err
@@ -67,6 +69,7 @@ def test_damaged_network_is_refused(backend, copied, capsys):
     assert cli.run(flags) == 2
     shown = capsys.readouterr().err
     assert f"cpu {backend} int8 does not reproduce the model's golden output" in shown and shown.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_frame_is_refused(copied):

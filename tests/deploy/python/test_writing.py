@@ -271,3 +271,38 @@ def test_interrupt_right_after_a_file_is_made(writer, maker, tmp_path, monkeypat
         pass
     monkeypatch.undo()
     assert os.listdir(tmp_path) == []
+
+
+def test_folder_is_checked_without_being_made(tmp_path):
+    files.check_folder(str(tmp_path))
+    files.check_folder(str(tmp_path / "a" / "b"))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "dangling", "x" * 300])
+@pytest.mark.parametrize("refuse", [files.check_folder, files.make_folder])
+def test_folder_that_cannot_be_written(tmp_path, name, refuse):
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"expected a folder that can be written, got .*; choose another"):
+        refuse(str(tmp_path / name))
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "file"]
+
+
+def test_new_folder_goes_after_an_error(tmp_path):
+    with pytest.raises(KeyError), files.new_folder(str(tmp_path / "a" / "b")):
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+    with files.new_folder(str(tmp_path / "a" / "b")):
+        pass
+    assert os.path.isdir(tmp_path / "a" / "b")
+
+
+def test_new_folder_stays_if_it_was_there_or_holds_something(tmp_path):
+    (tmp_path / "before").mkdir()
+    for name in ("before", "a/b"):
+        with pytest.raises(KeyError), files.new_folder(str(tmp_path / name)):
+            if name != "before":
+                (tmp_path / name / "file").touch()
+            raise KeyError
+    assert os.path.isdir(tmp_path / "before") and os.path.isfile(tmp_path / "a" / "b" / "file")
