@@ -523,31 +523,52 @@ def _multiply(graph: Graph, conv: NodeProto, factor: np.ndarray, shift: np.ndarr
 
 
 def fuse_scales(graph: Graph) -> None:
-    """Multiply a constant factor into the linear layer before it: weights, and the bias if there is one."""
+    """Multiply a constant factor, or one for each channel, into the convolution or linear layer before it."""
     consumers, outputs, producers = graph.consumers(), graph.output_names(), graph.producers()
     for node in list(graph.nodes):
         factor = graph.constants.get(node.input[1]) if node.op_type == "Mul" else None
-        if factor is None or factor.size != 1 or not _only_reader(node.input[0], consumers, outputs):
-            continue
-        add = producers.get(node.input[0])
-        product = producers.get(add.input[0]) if add is not None and add.op_type == "Add" else add
-        if product is None or product.op_type != "MatMul" or product.input[1] not in graph.constants:
+        last = producers.get(node.input[0])
+        if factor is None or last is None or not _only_reader(node.input[0], consumers, outputs):
             continue
         if factor.ndim > len(graph.shapes.get(node.input[0], ())):
             continue
-        if product is not add:
-            if add.input[1] not in graph.constants or not _only_reader(add.input[0], consumers, outputs):
+        if last.op_type == "Conv" and all(map(graph.is_constant, last.input[1:])):
+            channels = len(graph.constants[last.input[1]])
+            if factor.size != 1 and factor.shape not in ((1, channels, 1, 1), (channels, 1, 1)):
                 continue
-            add.input[1] = _scaled(graph, add.input[1], factor)
-        product.input[1] = _scaled(graph, product.input[1], factor)
+            factors = np.broadcast_to(factor.astype(np.float64).reshape(-1), channels)
+            _multiply(graph, last, factors, np.zeros(channels))
+        elif not _scale_linear(graph, last, factor, consumers, outputs):
+            continue
         graph.remove([node])
-        add.output[0] = node.output[0]
-        producers[node.output[0]] = add
+        last.output[0] = node.output[0]
+        producers[node.output[0]] = last
+
+
+def _scale_linear(
+    graph: Graph, last: NodeProto, factor: np.ndarray, consumers: Dict[str, List[NodeProto]], outputs: Set[str]
+) -> bool:
+    """Multiply ``factor`` into a product with constant weights, and into the bias that ``last`` adds to it, if it does.
+
+    Returns:
+        Whether ``last`` is such a product or sum.
+    """
+    product = graph.producers().get(last.input[0]) if last.op_type == "Add" else last
+    if product is None or product.op_type != "MatMul" or product.input[1] not in graph.constants:
+        return False
+    if factor.size != 1 and factor.shape != graph.constants[product.input[1]].shape[-1:]:
+        return False
+    if product is not last:
+        if last.input[1] not in graph.constants or not _only_reader(last.input[0], consumers, outputs):
+            return False
+        last.input[1] = _scaled(graph, last.input[1], factor)
+    product.input[1] = _scaled(graph, product.input[1], factor)
+    return True
 
 
 def _scaled(graph: Graph, name: str, factor: np.ndarray) -> str:
     value = graph.constants[name]
-    return graph.constant((value * factor.reshape(())).astype(value.dtype), name)
+    return graph.constant((value * factor.reshape(-1)).astype(value.dtype), name)
 
 
 def batch_norm_line(graph: Graph, node: NodeProto) -> Tuple[np.ndarray, np.ndarray]:

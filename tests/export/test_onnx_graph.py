@@ -157,18 +157,44 @@ def test_sum_that_another_node_reads_is_not_fused():
     assert operators(simplified(model(nodes, constants))) == ["Add", "Conv", "Mul"]
 
 
-def test_scale_joins_the_linear_layer():
+FACTORS = {"one": np.float32([0.25]), "scalar": np.float32(0.25), "channels": np.float32([1, -2, 0.5, 3, 0])}
+
+
+@pytest.mark.parametrize("factor", FACTORS.values(), ids=FACTORS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_scale_joins_the_linear_layer(factor, bias):
     nodes = [
         ("MatMul", ["x", "w"], ["m"], {}),
-        ("Add", ["m", "b"], ["a"], {}),
-        ("Mul", ["a", "factor"], ["y"], {}),
+        *([("Add", ["m", "b"], ["a"], {})] if bias else []),
+        ("Mul", ["a" if bias else "m", "factor"], ["y"], {}),
     ]
     constants = {
         "w": RNG.standard_normal((8, 5)).astype(np.float32),
         "b": RNG.standard_normal(5).astype(np.float32),
-        "factor": np.float32([0.25]),
+        "factor": factor,
     }
-    assert operators(simplified(model(nodes, constants))) == ["Add", "MatMul"]
+    assert "Mul" not in operators(simplified(model(nodes, constants)))
+
+
+@pytest.mark.parametrize("factor", [f.reshape(-1, 1, 1) for f in FACTORS.values()], ids=FACTORS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_scale_joins_the_convolution(factor, bias):
+    nodes = [("Conv", ["x", "w", *(["b"] if bias else [])], ["c"], {}), ("Mul", ["c", "factor"], ["y"], {})]
+    constants = {
+        "w": RNG.standard_normal((5, 4, 3, 3)).astype(np.float32),
+        "b": RNG.standard_normal(5).astype(np.float32),
+        "factor": factor,
+    }
+    assert operators(simplified(model(nodes, constants))) == ["Conv"]
+
+
+@pytest.mark.parametrize("shape", [(6, 1), (6, 8), (4, 6, 8), (1, 1, 1, 1, 1)])
+def test_scale_of_rows_or_pixels_stays(shape):
+    factor = RNG.standard_normal(shape).astype(np.float32)
+    for layer, shape in (("Conv", (4, 4, 1, 1)), ("MatMul", (8, 8))):
+        constants = {"w": RNG.standard_normal(shape).astype(np.float32), "factor": factor}
+        nodes = [(layer, ["x", "w"], ["m"], {}), ("Mul", ["m", "factor"], ["y"], {})]
+        assert "Mul" in operators(simplified(model(nodes, constants)))
 
 
 def test_what_computes_nothing_is_removed():

@@ -114,7 +114,8 @@ std::vector<int> Preprocessor::input_shape(const std::vector<cv::Size>& images) 
       raw ? std::vector<int>{count, size.height, size.width, 3} : std::vector<int>{count, 3, size.height, size.width};
   if (!contract_.input.shape.contains(shape))
     throw InputError("the model takes " + contract_.input.layout + " inputs of " + contract_.input.shape.text() +
-                     ", got " + shape_text(shape) + "; resize the image, or export the model for this size");
+                     ", got " + shape_text(shape) +
+                     "; resize the image (in commands: --fit resize or tile), or export the model for this size");
   const std::int64_t pixels = std::int64_t{count} * size.height * size.width, limit = pixel_limit();
   if (contract_.input.shape.min[0] > 1 && pixels > limit)  // filled up with copies
     throw InputError("expected at most " + std::to_string(limit / 1'000'000) + " million pixels in the model's batch of " +

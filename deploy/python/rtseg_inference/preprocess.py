@@ -74,7 +74,8 @@ class Preprocessor:
         if not self.shape.contains(shape):
             raise InputError(
                 f"the model takes {self.contract.input.layout} inputs of {self.shape}, got "
-                f"{'x'.join(map(str, shape))}; resize the image, or export the model for this size"
+                f"{'x'.join(map(str, shape))}; resize the image (in commands: --fit resize or tile), or export the "
+                "model for this size"
             )
         if self.shape.min[0] > 1 and len(images) * height * width > pixel_limit():  # filled up with copies
             raise InputError(
