@@ -9,6 +9,7 @@ and the terms of use, and ``miou`` is the mean IoU on the test set, in percent. 
 ``val_dataset``.
 """
 
+import difflib
 import json
 import os
 from typing import Any, Dict, Mapping, Optional
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import sha256
+from .limits import quote
 
 #: SHA-256 of each file.
 SHA256: Dict[str, str] = {
@@ -70,14 +72,26 @@ def exported(model: str) -> str:
     """The folder of an exported model, given as such or as the name of bundled weights, which are exported once.
 
     Raises:
-        InputError: the bundled weights were modified, or cannot be exported into the cache.
+        InputError: there is no such folder and no such name, or the bundled weights were modified, or cannot be
+            exported into the cache.
     """
     release = find(model)
+    if release is None and not os.path.exists(model):
+        raise InputError(
+            f"expected the folder of an exported model, or one of {', '.join(SHA256)}, got {quote(model)!r}; "
+            + hint(model, "check the path")
+        )
     if release is None:
         return model
     from ..export.from_release import cached_export
 
     return cached_export(release)
+
+
+def hint(path: str, otherwise: str) -> str:
+    """What to do about a path where nothing is: take the bundled weights of nearly that name, or ``otherwise``."""
+    near = difflib.get_close_matches(os.path.basename(path)[:100], SHA256, n=1)
+    return f"did you mean {near[0]}?" if near else otherwise
 
 
 def halve(state: Mapping[str, NDArray[Any]]) -> Dict[str, NDArray[Any]]:

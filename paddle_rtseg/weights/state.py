@@ -83,7 +83,8 @@ def reading(path: str) -> Iterator[Tuple[IO[bytes], int, Budget]]:
     except OSError as e:
         if e.errno is None:  # from gzip, about the contents; not from the system, about the file
             raise _damaged(path, e) from e
-        raise InputError(f"expected a file of weights, got {path!r} ({e.strerror}); check the path") from e
+        fix = released.hint(path, "check the path")
+        raise InputError(f"expected a file of weights, got {path!r} ({e.strerror}); {fix}") from e
     except InputError as e:
         raise InputError(f"{path} cannot be used: {e}") from e
     except Exception as e:  # hostile and truncated files make readers raise anything at all

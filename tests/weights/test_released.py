@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 
 import cv2
 import numpy as np
@@ -162,6 +163,16 @@ def test_network_for_poses():
     contract = read_contract(from_release.cached_export(released.find("segformerpp_b0_lspet")))
     assert contract.pose.input_size == (96, 128) and contract.pose.flip_test
     assert contract.pose.keypoints[0] == "right_ankle" and len(contract.pose.keypoints) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("rtformer_slim_camvd", "did you mean rtformer_slim_camvid?"), ("a/b", "check the path")]
+)
+def test_name_of_nothing(name, fix):
+    with pytest.raises(InputError, match=re.escape(f"segformerpp_b0_lspet, got '{name}'; {fix}")):
+        infer.main(infer.parser().parse_args(["--model", name, "--input", str(FRAMES)]))
+    with pytest.raises(InputError, match=re.escape(f"got '{name}' (No such file or directory); {fix}")):
+        read_state(name)
 
 
 def test_infer_by_name(tmp_path, capsys):
