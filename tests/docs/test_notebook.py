@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import notebook
+import paddle
 import pytest
 
 NOTEBOOKS = sorted((pathlib.Path(__file__).parents[2] / "docs").glob("*.ipynb"))
@@ -16,6 +17,8 @@ NOTEBOOKS = sorted((pathlib.Path(__file__).parents[2] / "docs").glob("*.ipynb"))
 @pytest.mark.slow_on_old_paddle
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_and_prints_what_is_stored(path, tmp_path):
+    if path.stem == "quickstart" and paddle.__version__.startswith("2."):
+        pytest.skip("this notebook exports json, which needs Paddle 3")
     command = [sys.executable, notebook.__file__, str(path)]
     environment = {**os.environ, "RTSEG_CACHE": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
