@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import warnings
 from types import FrameType
 from typing import Any, Callable, NoReturn, Optional, Set, Type
@@ -25,6 +26,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _NO_PATH = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM)
 
 _LOST = 0.5  # seconds after which KeyboardInterrupt is raised again if nothing has handled it
+_HELD = 0.01  # seconds after which it is raised where it could not be raised at first
 
 _caught: Set[int] = set()  # the signals that raise KeyboardInterrupt
 _interrupted = 0  # the status for the one that came
@@ -115,9 +117,7 @@ def _interrupt(number: int, frame: Optional[FrameType]) -> None:
     if _interrupted:
         os._exit(_interrupted)
     _interrupted = _OF_SIGNALS + number
-    if hasattr(signal, "setitimer"):  # not on Windows
-        signal.setitimer(signal.ITIMER_REAL, _LOST, _LOST)
-    raise KeyboardInterrupt
+    _raise(frame)
 
 
 def _raise_again(number: int, frame: Optional[FrameType]) -> None:
@@ -131,7 +131,27 @@ def _raise_again(number: int, frame: Optional[FrameType]) -> None:
         if isinstance(handled, (KeyboardInterrupt, GeneratorExit)):
             return
         handled = handled.__context__
-    raise KeyboardInterrupt
+    _raise(frame)
+
+
+def _raise(frame: Optional[FrameType]) -> None:
+    """Raise KeyboardInterrupt in ``frame`` until something handles it; where that would crash, a little later.
+
+    While Paddle traces a network, its C++ reads the call stack of every operator with :mod:`traceback`, and takes a
+    null pointer for a line of it if that raises.
+    """
+    if not hasattr(signal, "setitimer"):  # on Windows
+        raise KeyboardInterrupt
+    held = _reads_call_stack(frame)
+    signal.setitimer(signal.ITIMER_REAL, _HELD if held else _LOST, _LOST)
+    if not held:
+        raise KeyboardInterrupt
+
+
+def _reads_call_stack(frame: Optional[FrameType]) -> bool:
+    while frame is not None and frame.f_code.co_filename != traceback.__file__:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _until_interrupted(hook: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -48,6 +48,25 @@ def test_interrupt_leaves_cleaning_up_alone(main):
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "cleaned\n", "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no interval timer that could raise it later")
+def test_interrupt_while_paddle_reads_the_call_stack():
+    """Paddle's C++ reads the lines of the code that it traces, and would crash if that raised."""
+    program = (
+        "import linecache, signal, time, traceback\nfrom rtseg_inference import program\n"
+        "extract_stack, getline = traceback.extract_stack, linecache.getline\n"
+        "def interrupted(*place):\n"
+        "    linecache.getline = getline\n    signal.raise_signal(signal.SIGINT)\n    return ''\n"
+        "def unread():\n"
+        "    stack = extract_stack()\n    for frame in stack: frame._line = None\n"
+        "    traceback.extract_stack, linecache.getline = extract_stack, interrupted\n    return stack\n"
+        "def main():\n    import paddle\n    traceback.extract_stack = unread\n    paddle.enable_static()\n"
+        "    paddle.ones([1])\n    assert traceback.extract_stack is extract_stack\n    time.sleep(60)\n"
+        "program.leave(program.run(main))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300)
+    assert (ended.returncode, ended.stdout) == (130, ""), ended.stderr[-2000:]
+
+
 def test_other_ignored_errors_are_shown():
     program = (
         "from rtseg_inference import program\nclass Held:\n    def __del__(self): raise ValueError('a bug')\n"
