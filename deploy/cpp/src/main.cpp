@@ -229,6 +229,13 @@ void warn(const rtseg::Contract& contract, const rtseg::Configuration& configura
   if (!warning.empty()) std::fprintf(stderr, "warning: %s\n", warning.c_str());
 }
 
+/// The operators that run on the processor although a GPU was asked for; empty if none is known to.
+template <typename Predictor>
+std::string on_processor(const Predictor& predictor) {
+  const std::vector<std::string> names = predictor.on_processor();
+  return names.empty() ? "" : "; on the processor: " + rtseg::listed(names);
+}
+
 /// The requested predictor, checked against the golden output.
 template <typename Predictor>
 std::unique_ptr<Predictor> choose(const rtseg::Contract& contract, rtseg::Configuration configuration,
@@ -244,7 +251,7 @@ std::unique_ptr<Predictor> choose(const rtseg::Contract& contract, rtseg::Config
     auto predictor = rtseg::fastest<Predictor>(contract, configuration, sample, trials);
     for (const rtseg::Trial& trial : trials) std::printf("%s\n", trial.text().c_str());
     warn(contract, predictor->configuration());
-    std::printf("using %s\n", predictor->configuration().text().c_str());
+    std::printf("using %s%s\n", predictor->configuration().text().c_str(), on_processor(*predictor).c_str());
     return predictor;
   }
   if (configuration.precision == rtseg::kAuto) configuration.precision = "fp32";
@@ -254,7 +261,8 @@ std::unique_ptr<Predictor> choose(const rtseg::Contract& contract, rtseg::Config
   if (!verification.passed)
     throw rtseg::InputError(configuration.text() + " does not reproduce the model's golden output (" +
                             verification.text() + "); use another --backend or --precision");
-  std::printf("using %s (%s)\n", configuration.text().c_str(), verification.text().c_str());
+  std::printf("using %s (%s)%s\n", configuration.text().c_str(), verification.text().c_str(),
+              on_processor(*predictor).c_str());
   return predictor;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -28,6 +29,9 @@ class Network {
 
   /// Run the network on a batch in the layout and type of the contract. Throws InputError if the engine fails.
   virtual NetworkOutput run(const Batch& batch) = 0;
+
+  /// The operators that run on the processor although a GPU was asked for, as far as the engine tells.
+  virtual std::vector<std::string> on_processor() const { return {}; }
 };
 
 /// Load the network into the engine that `configuration` names. Throws NotInstalled if the program is built without

@@ -3,8 +3,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -16,6 +19,7 @@
 #include "files.hpp"
 #include "npy.hpp"
 #include "onnx_file.hpp"
+#include "onnx_placement.hpp"
 #include "sha256.hpp"
 
 namespace rtseg {
@@ -23,7 +27,9 @@ namespace {
 
 using Settings = std::map<std::string, std::string>;
 
-constexpr char kStrict[] = "session.disable_cpu_ep_fallback";  // ONNX Runtime's name of --strict
+/// ONNX Runtime's names of the providers.
+const std::map<std::string, std::string> kNames{{"cuda", "CUDAExecutionProvider"},
+                                                {"tensorrt", "TensorrtExecutionProvider"}};
 
 std::string library_version() {
   return OrtGetApiBase()->GetVersionString();
@@ -130,33 +136,79 @@ void add_tensorrt(Ort::SessionOptions& options, const Settings& settings) {
   options.AppendExecutionProvider_TensorRT_V2(*provider);
 }
 
+std::string provider_of(const Configuration& configuration) {
+  return configuration.provider.empty() ? providers()[0] : configuration.provider;
+}
+
 void set_up_gpu(Ort::SessionOptions& options, const Contract& contract, const Configuration& configuration) {
-  const std::string provider = configuration.provider.empty() ? providers()[0] : configuration.provider;
+  const std::string provider = provider_of(configuration);
   if (provider == "tensorrt_rtx")
     throw InputError("the provider tensorrt_rtx is not in the C++ program; use Python, or --provider cuda or tensorrt");
-  require_provider(provider, "CUDAExecutionProvider");
-  if (provider == "tensorrt") require_provider(provider, "TensorrtExecutionProvider");
+  require_provider(provider, kNames.at("cuda"));
+  require_provider(provider, kNames.at(provider));
   try {
     if (provider == "tensorrt") add_tensorrt(options, tensorrt_settings(contract, configuration));
     add_cuda(options, cuda_settings(configuration));  // runs what TensorRT leaves
   } catch (const Ort::Exception& e) {                           // a library is missing, or of another major version
     throw unusable(provider, first_line(e.what()));
   }
-  if (configuration.strict) options.AddConfigEntry(kStrict, "1");
+}
+
+/// A temporary folder, removed in the end.
+class TemporaryFolder {
+ public:
+  /// Throws InputError if the system's cannot be written.
+  TemporaryFolder() {
+    std::error_code error;
+    path_ = (std::filesystem::temp_directory_path(error) / "rtseg-XXXXXX").string();
+    if (error || mkdtemp(path_.data()) == nullptr)
+      throw InputError("expected a folder for temporary files that can be written, got none; let TMPDIR name one");
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+/// A black batch of the smallest shape that the network takes.
+Batch smallest_batch(const Contract& contract) {
+  Batch batch{contract.input.shape.min, {}, {}};
+  if (contract.raw_input())
+    batch.raw.resize(volume(batch.shape));
+  else
+    batch.values.resize(volume(batch.shape));
+  return batch;
+}
+
+/// A copy of a text that ONNX Runtime allocated, which is freed.
+std::string taken(char* text) {
+  std::string copy(text);
+  Ort::ThrowOnError(Ort::GetApi().AllocatorFree(Ort::AllocatorWithDefaultOptions(), text));
+  return copy;
 }
 
 class OnnxNetwork : public Network {
  public:
   OnnxNetwork(const Contract& contract, const Configuration& configuration);
   NetworkOutput run(const Batch& batch) override;
+  std::vector<std::string> on_processor() const override { return on_processor_; }
 
  private:
   Ort::Session create(const std::string& path, const Ort::SessionOptions& options);
   void check_names();
+  void inspect(const Batch& batch);
   std::string failed(const std::string& what, const std::exception& error) const;
 
   std::string model_, input_name_, output_name_;
   Configuration configuration_;
+  std::vector<std::string> on_processor_;
   Ort::Env environment_;
   Ort::Session session_{nullptr};
 };
@@ -166,21 +218,22 @@ OnnxNetwork::OnnxNetwork(const Contract& contract, const Configuration& configur
       input_name_(contract.input.name),
       configuration_(configuration),
       environment_(ORT_LOGGING_LEVEL_ERROR, "rtseg") {
+  const bool gpu = configuration.device == "gpu";
   Ort::SessionOptions options;
   options.SetIntraOpNumThreads(thread_count(configuration.threads));
-  if (configuration.device == "gpu") set_up_gpu(options, contract, configuration);
+  if (gpu) set_up_gpu(options, contract, configuration);
   check_self_contained(contract.path(model_));
+  std::optional<TemporaryFolder> profile;
+  if (gpu) options.EnableProfiling((profile.emplace().path() + "/profile").c_str());
   session_ = create(contract.path(model_), options);
   check_names();
+  if (gpu) inspect(smallest_batch(contract));
 }
 
 Ort::Session OnnxNetwork::create(const std::string& path, const Ort::SessionOptions& options) {
   try {
     return Ort::Session(environment_, path.c_str(), options);
   } catch (const Ort::Exception& e) {
-    if (configuration_.strict && std::string(e.what()).find(kStrict) != std::string::npos)
-      throw InputError("expected every operator of " + model_ +
-                       " to run on the GPU, got some on the processor; leave out --strict to run it like that");
     throw InputError(failed("load " + model_, e));
   }
 }
@@ -188,18 +241,29 @@ Ort::Session OnnxNetwork::create(const std::string& path, const Ort::SessionOpti
 /// Learn the output's name, and throw InputError if the input has another than the contract's.
 void OnnxNetwork::check_names() {
   Ort::AllocatorWithDefaultOptions allocator;
-  OrtAllocator* const memory = allocator;
-  const auto taken = [&](char* name) {
-    std::string text(name);
-    Ort::ThrowOnError(Ort::GetApi().AllocatorFree(memory, name));
-    return text;
-  };
   char* name = nullptr;
-  Ort::ThrowOnError(Ort::GetApi().SessionGetInputName(session_, 0, memory, &name));
+  Ort::ThrowOnError(Ort::GetApi().SessionGetInputName(session_, 0, allocator, &name));
   if (taken(name) != input_name_)
     throw InputError(model_ + " has no input '" + input_name_ + "'; export the model again");
-  Ort::ThrowOnError(Ort::GetApi().SessionGetOutputName(session_, 0, memory, &name));
+  Ort::ThrowOnError(Ort::GetApi().SessionGetOutputName(session_, 0, allocator, &name));
   output_name_ = taken(name);
+}
+
+/// Run once and see in the profile which operators run where.
+void OnnxNetwork::inspect(const Batch& batch) {
+  run(batch);
+  Ort::AllocatorWithDefaultOptions allocator;
+  char* profile = nullptr;
+  Ort::ThrowOnError(Ort::GetApi().SessionEndProfiling(session_, allocator, &profile));
+  const std::map<std::string, std::vector<std::string>> where = placement(taken(profile));
+  const std::string provider = provider_of(configuration_);
+  if (where.count(kNames.at(provider)) == 0)
+    throw unusable(provider, "none of the network's operators runs in " + kNames.at(provider));
+  const auto found = where.find("CPUExecutionProvider");
+  if (found != where.end()) on_processor_ = found->second;
+  if (configuration_.strict && !on_processor_.empty())
+    throw InputError("expected every operator of " + model_ + " to run on the GPU, got " + listed(on_processor_) +
+                     " on the processor; leave out --strict to run it like that");
 }
 
 std::string OnnxNetwork::failed(const std::string& what, const std::exception& error) const {

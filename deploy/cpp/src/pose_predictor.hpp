@@ -37,6 +37,7 @@ class PosePredictor {
 
   const Contract& contract() const { return contract_; }
   const Configuration& configuration() const { return configuration_; }
+  std::vector<std::string> on_processor() const { return network_->on_processor(); }  ///< see Network
 
   /// The persons in the boxes of each of the (H, W) CV_8UC3 BGR images; the network takes up to `batch_size` at once,
   /// from any of the images. Throws InputError if a box has no area inside its image.

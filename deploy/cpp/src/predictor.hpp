@@ -48,6 +48,7 @@ class Predictor {
 
   const Contract& contract() const { return contract_; }
   const Configuration& configuration() const { return configuration_; }
+  std::vector<std::string> on_processor() const { return network_->on_processor(); }  ///< see Network
 
   /// From now on bring images to the model's sizes like that, with up to `batch` tiles as one batch.
   void bring_to_size(const Fit& fit, int batch);

@@ -19,6 +19,7 @@
 //   host_check overlay MODEL_DIR IMAGE MASK OUT [--alpha A] [--outlines] [--clear NAME] [--no_legend]   also in place
 //   host_check results MODEL_DIR LOGITS.npy HEIGHT WIDTH FILE OUT   OUT/areas.json and OUT/coco.json of the image FILE
 //   host_check onnx FILE                             whether an ONNX file refers to no other
+//   host_check placement FILE                        operators by provider, from ONNX Runtime's profile
 //   host_check processor PRECISION                  why this processor does not compute in it; nothing if it does
 //   host_check engine LOG MODEL.pdmodel              whether TensorRT took a part of the model, from Paddle's log
 //   host_check time LOGITS.npy HEIGHT WIDTH          median milliseconds of both forms
@@ -46,6 +47,7 @@
 #include "files.hpp"
 #include "npy.hpp"
 #include "onnx_file.hpp"
+#include "onnx_placement.hpp"
 #include "options.hpp"
 #include "pose.hpp"
 #include "pose_boxes.hpp"
@@ -396,6 +398,11 @@ int run(const std::vector<std::string>& args) {
   }
   if (command == "onnx" && args.size() == 2) {
     rtseg::check_self_contained(args[1]);
+    return 0;
+  }
+  if (command == "placement" && args.size() == 2) {
+    for (const auto& [provider, names] : rtseg::placement(args[1]))
+      for (const std::string& name : names) std::printf("%s %s\n", provider.c_str(), name.c_str());
     return 0;
   }
   if (command == "processor" && args.size() == 2) {

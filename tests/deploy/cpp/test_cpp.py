@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import contract_fuzz
 import cv2
@@ -26,6 +27,7 @@ from rtseg_inference.contract import Pad, Preprocessing, Resize
 from rtseg_inference.geometry import Geometry
 from rtseg_inference.images import read_image
 from rtseg_inference.onnx_file import check_self_contained
+from rtseg_inference.onnx_gpu_runtime import placement
 from rtseg_inference.preprocess import Preprocessor
 from tiny_network import FRAMES, tiny
 
@@ -471,6 +473,29 @@ def test_onnx_files_that_refer_to_others(name, host_check, tmp_path):
         with pytest.raises(InputError) as python:
             check_self_contained(str(tmp_path / "model.onnx"))
         assert err == f"error: {python.value}\n"
+
+
+def test_placement_of_operators(host_check, onnx_model, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling, options.profile_file_prefix = True, str(tmp_path / "profile")
+    path = os.path.join(onnx_model, "model.onnx")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    for _ in range(2):
+        session.run(None, {session.get_inputs()[0].name: np.zeros((1, 3, 64, 64), np.float32)})
+    profile = session.end_profiling()
+    text = Path(profile).read_text()
+    (moved, *_) = placement(profile)["CPUExecutionProvider"]
+    elsewhere = tmp_path / "elsewhere.json"
+    elsewhere.write_text(re.sub(rf'("{moved}_kernel_time".*?)"CPUExec', r'\1"CUDAExec', text))
+    for file in (profile, elsewhere):
+        expected = placement(str(file))
+        status, out, err = run(host_check, "placement", file)
+        assert (status, err) == (0, "") and len(expected) == (2 if file == elsewhere else 1)
+        assert out.splitlines() == [f"{name} {operator}" for name in sorted(expected) for operator in expected[name]]
+    (tmp_path / "cut.json").write_text(text[:-100])
+    status, out, err = run(host_check, "placement", tmp_path / "cut.json")
+    assert (status, out) == (2, "") and err.startswith("error: expected a profile of ONNX Runtime in ")
 
 
 def test_onnx_form_that_refers_to_other_files_is_not_loaded(onnx_infer, onnx_model, tmp_path):
