@@ -28,8 +28,8 @@ namespace {
 using Settings = std::map<std::string, std::string>;
 
 /// ONNX Runtime's names of the providers.
-const std::map<std::string, std::string> kNames{{"cuda", "CUDAExecutionProvider"},
-                                                {"tensorrt", "TensorrtExecutionProvider"}};
+const std::map<std::string, std::string> kProviderNames{{"cuda", "CUDAExecutionProvider"},
+                                                        {"tensorrt", "TensorrtExecutionProvider"}};
 
 std::string library_version() {
   return OrtGetApiBase()->GetVersionString();
@@ -144,8 +144,8 @@ void set_up_gpu(Ort::SessionOptions& options, const Contract& contract, const Co
   const std::string provider = provider_of(configuration);
   if (provider == "tensorrt_rtx")
     throw InputError("the provider tensorrt_rtx is not in the C++ program; use Python, or --provider cuda or tensorrt");
-  require_provider(provider, kNames.at("cuda"));
-  require_provider(provider, kNames.at(provider));
+  require_provider(provider, kProviderNames.at("cuda"));
+  require_provider(provider, kProviderNames.at(provider));
   try {
     if (provider == "tensorrt") add_tensorrt(options, tensorrt_settings(contract, configuration));
     add_cuda(options, cuda_settings(configuration));  // runs what TensorRT leaves
@@ -257,8 +257,8 @@ void OnnxNetwork::inspect(const Batch& batch) {
   Ort::ThrowOnError(Ort::GetApi().SessionEndProfiling(session_, allocator, &profile));
   const std::map<std::string, std::vector<std::string>> where = placement(taken(profile));
   const std::string provider = provider_of(configuration_);
-  if (where.count(kNames.at(provider)) == 0)
-    throw unusable(provider, "none of the network's operators runs in " + kNames.at(provider));
+  if (where.count(kProviderNames.at(provider)) == 0)
+    throw unusable(provider, "none of the network's operators runs in " + kProviderNames.at(provider));
   const auto found = where.find("CPUExecutionProvider");
   if (found != where.end()) on_processor_ = found->second;
   if (configuration_.strict && !on_processor_.empty())
